@@ -101,6 +101,12 @@ class LockLost(EngineError):
     code = "lock_lost"
 
 
+class Stale(EngineError):
+    """A write carried a resourceVersion that is no longer the newest: somebody else wrote in between."""
+
+    code = "stale"
+
+
 class StateDamaged(EngineError):
     """The recorded state does not match its own digest."""
 
@@ -111,3 +117,9 @@ class NotReady(EngineError):
     """An applied object did not become ready in time; it stays applied."""
 
     code = "not_ready"
+
+
+class UnknownKind(Refused):
+    """The API server serves no such kind (yet)."""
+
+    code = "unknown_kind"

@@ -1,0 +1,192 @@
+"""One run of one program against the pool: what every resource of it shares.
+
+Nothing is written before `begin_writing`, which takes the stack's lease, checks that the recorded state is still the
+one that was read, and notes which units are about to be touched, so that a run killed at any later point is continued
+by running again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from commonpool.engine import state as states
+from commonpool.engine.cluster import Cluster
+from commonpool.engine.clusters import Clusters
+from commonpool.engine.error import EngineError, FieldConflict, LockLost, NotReady, Refused
+from commonpool.engine.event import Change, Event, Observer, Operation, ResourceProblem
+from commonpool.engine.index import Index
+from commonpool.engine.lock import Lock
+from commonpool.engine.state import EVERYTHING, State
+
+FLUSH_SECONDS = 10.0  # records younger than this are recovered from the seals of live objects instead
+
+ConfigValue = str | int | float | bool | list[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Pulumi program as one stack of it is run.
+
+    `directory` holds `Pulumi.yaml` or is a program's own folder. `units`, where given, maps the names of independent
+    parts (top-level components) to digests of everything they depend on: a unit whose digest is recorded and whose
+    objects stand is not evaluated; its name is passed to the program as config `commonpool:unchanged`.
+    """
+
+    project: str
+    stack: str
+    directory: Path
+    config: Mapping[str, ConfigValue] = field(default_factory=dict)
+    secret_config: frozenset[str] = frozenset()
+    units: Mapping[str, str] | None = None
+    isolated: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. `timeout` in seconds bounds each wait for readiness; `targets` are URNs, units or `*` wildcards."""
+
+    targets: tuple[str, ...] = ()
+    parallel: int = 48
+    wait: bool = True
+    timeout: float = 600.0
+    refresh: bool = False
+    continue_on_error: bool = False
+    adopt: bool = False
+    force_conflicts: bool = False
+    diff: bool = False
+    reason: str = "commonpool up"
+
+
+@dataclass
+class Deployment:
+    """The mutable side of a run."""
+
+    program: Program
+    options: Options
+    preview: bool
+    pool: Cluster
+    clusters: Clusters
+    state: State
+    index: Index
+    observer: Observer
+    selected: frozenset[str] | None
+    changes: list[Change] = field(default_factory=list)
+    problems: list[ResourceProblem] = field(default_factory=list)
+    unchanged: int = 0
+    registered: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    unit_of: dict[str, str] = field(default_factory=dict)
+    fresh_namespaces: set[tuple[str, str]] = field(default_factory=set)
+    standing_namespaces: set[tuple[str, str]] = field(default_factory=set)
+    outputs: dict[str, Any] | None = None
+    secret_outputs: tuple[str, ...] = ()
+    interrupted: bool = False
+    order: int = 0
+    done: int = 0
+    took_over: str = ""
+    _writing: asyncio.Task[None] | None = None
+    _flushing: asyncio.Task[None] | None = None
+    _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _lock: Lock | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further resource should be touched."""
+        return self.interrupted or (bool(self.failed) and not self.options.continue_on_error)
+
+    def next_order(self) -> int:
+        """A number that grows with every registration; deletion goes backwards."""
+        self.order += 1
+        return self.order
+
+    def report(self, change: Change) -> None:
+        """Count a finished resource and tell the observer."""
+        self.done += 1
+        if change.operation is Operation.SAME:
+            self.unchanged += 1
+        else:
+            self.changes.append(change)
+        self.observer(Event("resource", change.name, change=change, done=self.done))
+
+    def note(self, message: str) -> None:
+        """Tell the observer something that is no resource."""
+        self.observer(Event("note", message, done=self.done))
+
+    def fail(self, urn: str, error: EngineError) -> None:
+        """Remember a problem; what depends on the resource is skipped, not tried."""
+        self.failed.add(urn)
+        self.problems.append(ResourceProblem(urn, error.code, str(error), error.next_step or next_step(error)))
+
+    async def begin_writing(self) -> None:
+        """Take the lease, once, before the first write. Raises `LockHeld` or `LockLost`."""
+        if self.preview:
+            raise AssertionError("a preview never writes")
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._begin())
+        await asyncio.shield(self._writing)
+        if self._lock is None or self._lock.lost.is_set():
+            raise LockLost(f"the lease of stack {self.program.stack} was taken over by another run; this one stops")
+
+    async def _begin(self) -> None:
+        await states.ensure_namespace(self.pool)
+        self._lock = Lock(self.pool, self.state.name, self.options.reason)
+        try:
+            self.took_over = await self._lock.acquire()
+            if self.took_over:
+                self.note(f"took the stack over from {self.took_over.split('/')[0]}, which ended without finishing")
+            latest = await states.load(self.pool, self.state.project, self.state.stack)
+            if self.state.versions and latest.versions != self.state.versions:
+                raise LockLost(
+                    f"another run changed stack {self.program.stack} while this one was looking; run it again"
+                )
+            self.state.pending = tuple(self.selected) if self.selected is not None else (EVERYTHING,)
+            self.state.last_run = {"reason": self.options.reason, "holder": self._lock.holder, "started": now()}
+            await states.save(self.pool, self.state)
+        except BaseException:
+            await self._lock.release()
+            raise
+        self._flushing = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            with contextlib.suppress(EngineError):
+                await self.save()
+
+    async def save(self) -> None:
+        """Write what changed of the state."""
+        async with self._saving:
+            await states.save(self.pool, self.state)
+
+    async def finish(self) -> None:
+        """Stop flushing and let go of the lease, also after a failure."""
+        if self._flushing:
+            self._flushing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._flushing
+        if self._lock:
+            await self._lock.release()
+
+
+def next_step(error: EngineError) -> str:
+    """What the person may do about it, in one sentence; empty when the message says it all."""
+    if isinstance(error, FieldConflict):
+        managers = ", ".join(sorted({manager for manager, _ in error.conflicts}))
+        return (
+            f"leave the field to {managers} (ignore_changes), take it out of {managers}, "
+            "or take it over with --force-conflicts"
+        )
+    if isinstance(error, NotReady):
+        return "the object stays applied; fix its cause and run again, or run with --no-wait"
+    if isinstance(error, Refused) and error.reason == "Forbidden" and "quota" in str(error):
+        return "lower the request, or raise the quota in the department's manifest"
+    return ""
+
+
+def now() -> str:
+    """The present in RFC 3339, seconds, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,105 @@
+"""What stands in the pool of one stack's objects: one metadata list per kind, compared with the records.
+
+No spec is read. An object counts as drifted when it is gone, is another object of the same name, or when somebody
+changed a field that we own (see `record.owned_fields`).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from commonpool.engine.cluster import Cluster
+from commonpool.engine.error import Refused
+from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, owned_fields, sealed
+from commonpool.engine.state import State
+
+Place = tuple[str, Identity]  # (provider, identity)
+Connect = Callable[[str], "asyncio.Future[Cluster] | Any"]
+
+
+class Drift(StrEnum):
+    """How a live object differs from its record, as words for a reason."""
+
+    NONE = ""
+    MISSING = "it was deleted outside of this stack"
+    REPLACED = "an object of the same name but another uid stands in its place"
+    CHANGED = "somebody changed a field that this stack owns"
+
+
+@dataclass
+class Index:
+    """Live metadata by place, for the kinds in `listed`."""
+
+    live: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
+    listed: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def drift(self, record: Record) -> Drift:
+        """Compare one record with what stands. Patches own no object; they are compared when they are evaluated."""
+        if record.patch:
+            return Drift.NONE
+        found = self.live.get((record.provider, record.identity))
+        if found is None:
+            return Drift.MISSING
+        if found["metadata"]["uid"] != record.uid:
+            return Drift.REPLACED
+        return Drift.NONE if owned_fields(found) == record.fields else Drift.CHANGED
+
+    def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
+        """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
+        known = {(record.provider, record.identity) for record in state.records.values()}
+        return [
+            (provider, found)
+            for (provider, identity), found in self.live.items()
+            if (provider, identity) not in known and sealed(state.key, found)
+        ]
+
+    def smuggled(self, state: State) -> list[Mapping[str, Any]]:
+        """Objects that carry our membership label but neither a record nor a valid seal: never touched, reported."""
+        uids = {record.uid for record in state.records.values()}
+        return [
+            found
+            for found in self.live.values()
+            if found["metadata"]["uid"] not in uids and not sealed(state.key, found)
+        ]
+
+
+def urn_of(live: Mapping[str, Any]) -> str:
+    """The resource that an object says it belongs to."""
+    return str(live["metadata"].get("annotations", {}).get(RESOURCE, ""))
+
+
+async def load(connect: Connect, state: State, *, everything: bool) -> Index:
+    """List what the records name; `everything` asks for every kind, for the run after one that was killed."""
+    index = Index()
+    wanted = state.kinds()
+    if everything:
+        for provider in {"", *state.providers}:
+            cluster = await connect(provider)
+            wanted |= {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()}
+    await extend(index, connect, state, wanted)
+    return index
+
+
+async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[tuple[str, str, str]]) -> None:
+    """Add kinds to an index; those that are listed already cost nothing."""
+    missing = [kind for kind in sorted(wanted) if kind not in index.listed]
+    index.listed.update(missing)
+    await asyncio.gather(*(_list(index, await connect(kind[0]), state, kind) for kind in missing))
+
+
+async def _list(index: Index, cluster: Cluster, state: State, wanted: tuple[str, str, str]) -> None:
+    provider, api_version, kind = wanted
+    selector = f"{PART_OF}={state.part_of}"
+    try:
+        items, _ = await cluster.list(api_version, kind, selector=selector, metadata_only=True)
+    except Refused as error:
+        if error.status in (404, 405):
+            return  # the kind is gone with its CustomResourceDefinition, and its objects with it
+        raise
+    group = api_version.rpartition("/")[0]
+    for item in items:
+        metadata = item["metadata"]
+        identity = Identity(group, kind, metadata.get("namespace", ""), metadata["name"])
+        index.live[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata}

@@ -1,0 +1,172 @@
+"""One Lease per stack is the lock (coordination.k8s.io/v1), with holder, reason and expiry.
+
+It is taken before the first write and not earlier: a run that changes nothing writes nothing. A holder that died on
+this machine is recognised by its process; one elsewhere is waited out. What a stale holder could still do is stopped
+by the state's resourceVersions, not by the clock.
+"""
+
+import asyncio
+import contextlib
+import getpass
+import os
+import socket
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from commonpool.engine.cluster import Cluster
+from commonpool.engine.error import EngineError, LockHeld, Refused, Stale
+from commonpool.engine.state import NAMESPACE
+
+DURATION_SECONDS = 30  # a holder that stays silent this long is taken to be dead
+RENEW_SECONDS = 8  # three misses fit into the duration
+REASON = "commonpool.dev/reason"
+
+
+def identify() -> str:
+    """Who we are in a Lease: `user@host:pid/boot/nonce`; the boot id makes pids comparable."""
+    return f"{_user()}@{socket.gethostname()}:{os.getpid()}/{_boot()}/{uuid.uuid4().hex[:8]}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    except OSError:
+        return "unknown"
+
+
+def holder_died_here(holder: str) -> bool:
+    """Whether the holder was a process of this machine, since its last boot, that no longer runs."""
+    try:
+        place, boot, _ = holder.split("/")
+        host, pid = place.rpartition(":")[0].rpartition("@")[2], int(place.rpartition(":")[2])
+    except ValueError:
+        return False
+    if host != socket.gethostname() or boot != _boot() or boot == "unknown":
+        return False
+    return not Path(f"/proc/{pid}").exists()
+
+
+class Lock:
+    """The lease of one stack. `acquire` is idempotent; `release` gives back only what is ours."""
+
+    def __init__(self, cluster: Cluster, name: str, reason: str) -> None:
+        """Nothing is written before `acquire`."""
+        self.cluster, self.name, self.reason = cluster, name, reason
+        self.holder = identify()
+        self.lost = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
+        self._lease: dict[str, Any] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this run holds the lease and has not lost it."""
+        return self._lease is not None and not self.lost.is_set()
+
+    async def acquire(self) -> str:
+        """Take the lease. Returns the dead holder's name when one was taken over. Raises `LockHeld`."""
+        if self._lease is not None:
+            return ""
+        found = await self.cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, self.name)
+        previous = (found or {}).get("spec", {}).get("holderIdentity", "")
+        if found and previous and not holder_died_here(previous):
+            found = await self._wait_out(found)
+        body = self._body(found)
+        try:
+            self._lease = await (self.cluster.replace(body) if found else self.cluster.create(body))
+        except (Stale, Refused) as error:
+            raise self._held_by(await self._reread()) from error
+        self._renewing = asyncio.create_task(self._renew(), name=f"lease {self.name}")
+        return previous
+
+    async def release(self) -> None:
+        """Stop renewing and empty the lease, so that the next run need not wait."""
+        if self._renewing:
+            self._renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._renewing
+        lease, self._lease = self._lease, None
+        if lease and not self.lost.is_set():
+            lease["spec"] = {"holderIdentity": ""}
+            with contextlib.suppress(EngineError):
+                await self.cluster.replace(lease)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if self._lease is None:
+                return
+            self._lease["spec"]["renewTime"] = _now()
+            try:
+                self._lease = await self.cluster.replace(self._lease)
+            except Stale:
+                self.lost.set()
+                return
+            except EngineError:
+                continue  # an API server that is away for a moment; the state's versions still fence us
+
+    async def _reread(self) -> dict[str, Any]:
+        return await self.cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, self.name) or {"spec": {}}
+
+    async def _wait_out(self, lease: dict[str, Any]) -> dict[str, Any]:
+        """Raise `LockHeld` unless the holder is silent: clocks differ, so an old renewTime alone proves nothing."""
+        if datetime.now(UTC) <= _expiry(lease):
+            raise self._held_by(lease)
+        await asyncio.sleep(RENEW_SECONDS * 1.5)
+        again = await self._reread()
+        if again["spec"].get("holderIdentity") and again["spec"].get("renewTime") != lease["spec"].get("renewTime"):
+            raise self._held_by(again)
+        return again
+
+    def _body(self, found: dict[str, Any] | None) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"name": self.name, "namespace": NAMESPACE, "annotations": {REASON: self.reason}}
+        transitions = 0
+        if found:
+            metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
+            transitions = found["spec"].get("leaseTransitions", 0) + 1
+        now = _now()
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": self.holder,
+                "leaseDurationSeconds": DURATION_SECONDS,
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseTransitions": transitions,
+            },
+        }
+
+    def _held_by(self, lease: dict[str, Any]) -> LockHeld:
+        holder = lease["spec"].get("holderIdentity", "").split("/")[0] or "somebody who just let go of it"
+        since = lease["spec"].get("acquireTime", "")
+        expires = _expiry(lease).isoformat(timespec="seconds")
+        reason = lease.get("metadata", {}).get("annotations", {}).get(REASON, "a run")
+        return LockHeld(
+            f"{reason} by {holder} holds this stack since {since}; a silent holder is taken over after {expires}",
+            holder=holder,
+            since=since,
+            expires=expires,
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _expiry(lease: dict[str, Any]) -> datetime:
+    spec = lease["spec"]
+    try:
+        renewed = datetime.strptime(spec["renewTime"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC) - timedelta(seconds=1)
+    return renewed + timedelta(seconds=spec.get("leaseDurationSeconds", DURATION_SECONDS))

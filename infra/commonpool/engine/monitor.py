@@ -1,0 +1,258 @@
+"""The resource monitor and engine that a Pulumi program speaks to, where the Pulumi CLI would stand.
+
+One class answers both ways a program can run: in this process (the SDK calls the methods from its worker threads) and
+in a process of its own over Pulumi's public gRPC protocol. What is not supported fails by name.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import yaml
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
+
+from commonpool.engine import stack_reference
+from commonpool.engine.deployment import Deployment
+from commonpool.engine.error import EngineError, Refused, Unsupported
+from commonpool.engine.event import Change, Operation
+from commonpool.engine.properties import decode, encode
+from commonpool.engine.registration import PROVIDER_TYPE, Registration, make_urn, parse
+from commonpool.engine.step import Outcome, Step
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+STACK_REFERENCE = "pulumi:pulumi:StackReference"
+T = TypeVar("T")
+
+
+class Monitor:
+    """Serves one run. Every method takes a request and an optional gRPC context, as generated servicers do."""
+
+    def __init__(self, run: Deployment, loop: asyncio.AbstractEventLoop) -> None:
+        """`loop` is where the run's own work is done; callers are on other threads."""
+        self.run, self.loop = run, loop
+        self.root = ""
+        self.limit = asyncio.Semaphore(run.options.parallel)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    # -- the resource monitor
+
+    def SupportsFeature(self, request: Any, context: Any = None) -> resource_pb2.SupportsFeatureResponse:  # noqa: N802, ANN401
+        """Secrets only; alias specs are left to the SDK, which then sends alias URNs."""
+        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in ("secrets", "deletedWith"))
+
+    def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """What newer SDKs ask instead of `SupportsFeature`."""
+        response = resource_pb2.GetDeploymentInfoResponse()
+        response.supportedFeatures.extend(
+            [resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS, resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH]
+        )
+        return response
+
+    def RegisterResource(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """Register a component, a provider or a Kubernetes object."""
+        return self._wait(self.register(request))
+
+    def RegisterResourceOutputs(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+        """Outputs of components are of no use to anybody but the program; those of the stack are kept."""
+        if self.run.unit_of.get(request.urn) is None or request.urn == self.root:
+            outputs = decode(request.outputs)
+            self.run.outputs = outputs.values
+            self.run.secret_outputs = tuple(sorted({str(path[0]) for path in outputs.secrets if path}))
+        return empty_pb2.Empty()
+
+    def ReadResource(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """`Kind.get(…)` and stack references."""
+        return self._wait(self.read(request))
+
+    def Invoke(self, request: Any, context: Any = None) -> provider_pb2.InvokeResponse:  # noqa: N802, ANN401
+        """The one function that needs no plugin: decoding YAML."""
+        if request.tok != "kubernetes:yaml:decode":
+            raise self._refuse(Unsupported(f"function {request.tok} needs a Pulumi plugin, which is not here"))
+        arguments = decode(request.args).values
+        documents = [item for item in yaml.safe_load_all(arguments["text"]) if item]
+        response = provider_pb2.InvokeResponse()
+        response.CopyFrom(provider_pb2.InvokeResponse(**{"return": encode({"result": documents})}))
+        return response
+
+    def Call(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """Methods of remote components."""
+        raise self._refuse(Unsupported(f"method {request.tok} needs a Pulumi plugin, which is not here"))
+
+    def RegisterStackTransform(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """Not claimed as a feature; a program that asks all the same is told."""
+        raise self._refuse(Unsupported("stack transforms run in the Pulumi CLI's engine only"))
+
+    RegisterStackInvokeTransform = RegisterResourceHook = RegisterErrorHook = RegisterStackTransform
+
+    def RegisterPackage(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """Parameterized packages need their plugin."""
+        raise self._refuse(Unsupported(f"package {request.name} needs a Pulumi plugin, which is not here"))
+
+    def SignalAndWaitForShutdown(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+        """Nothing runs in the program after its last resource."""
+        return empty_pb2.Empty()
+
+    # -- the engine
+
+    def Log(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+        """A program's own `pulumi.info`, `warn`, `error`."""
+        if request.severity == engine_pb2.ERROR:
+            self.run.note(f"error: {request.message}")
+        elif request.severity != engine_pb2.DEBUG:
+            self.run.note(request.message)
+        return empty_pb2.Empty()
+
+    def GetRootResource(self, request: Any, context: Any = None) -> engine_pb2.GetRootResourceResponse:  # noqa: N802, ANN401
+        """The URN of the stack resource."""
+        return engine_pb2.GetRootResourceResponse(urn=self.root)
+
+    def SetRootResource(self, request: Any, context: Any = None) -> engine_pb2.SetRootResourceResponse:  # noqa: N802, ANN401
+        """The SDK tells which resource is the stack."""
+        self.root = request.urn
+        return engine_pb2.SetRootResourceResponse()
+
+    def RequirePulumiVersion(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+        """A program may ask for a version of the CLI, which this is not; the SDK's own version is pinned."""
+        return engine_pb2.RequirePulumiVersionResponse()
+
+    def StartDebugging(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+        """No debugger is attached."""
+        return empty_pb2.Empty()
+
+    def _refuse(self, error: EngineError) -> EngineError:
+        self.run.fail("", error)
+        return error
+
+    # -- the work, on the run's own loop
+
+    async def register(self, request: Any) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+        """One registration; a resource that fails is reported to the program as failed, and the run goes on or stops."""
+        run = self.run
+        urn = make_urn(run.program.stack, run.program.project, request.parent, request.type, request.name)
+        unit = self._unit(request)
+        if urn in run.registered:
+            run.fail(urn, Unsupported(f"{urn} is declared twice; give one of the two another name"))
+            return _result(urn, resource_pb2.Result.FAIL)
+        run.registered.add(urn)
+        run.unit_of[urn] = unit
+        if not request.custom and not request.remote:
+            if request.type == STACK_TYPE:
+                self.root = urn
+            return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+        if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
+            run.failed.add(urn)
+            return _result(urn, resource_pb2.Result.SKIP)
+        try:
+            return await self._custom(request, urn, unit)
+        except EngineError as error:
+            run.fail(urn, error)
+            return _result(urn, resource_pb2.Result.FAIL)
+
+    async def _custom(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+        if request.type == PROVIDER_TYPE:
+            return self._provider(request, urn)
+        if not request.type.startswith("kubernetes:"):
+            package = request.type.split(":")[2 if request.type.startswith("pulumi:providers:") else 0]
+            raise Unsupported(f"{request.type} {request.name!r} needs the Pulumi plugin {package!r}, which is not here")
+        registration = parse(request, urn, unit)
+        cluster = await self.run.clusters.connect(registration.provider)
+        if self._untargeted(registration):
+            outcome = await self._as_it_stands(registration, cluster)
+        else:
+            async with self.limit:
+                outcome = await Step(self.run, registration, cluster).perform()
+        return self._response(registration, outcome)
+
+    def _provider(self, request: Any, urn: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+        inputs = decode(request.object).values
+        self.run.clusters.declare(urn, inputs)
+        if not self.run.preview:
+            self.run.state.providers[urn] = inputs
+        return resource_pb2.RegisterResourceResponse(urn=urn, id="provider", object=request.object)
+
+    def _unit(self, request: Any) -> str:  # noqa: ANN401
+        parent = self.run.unit_of.get(request.parent)
+        if parent:
+            return parent
+        units = self.run.program.units
+        return str(request.name) if units is not None and request.name in units and not request.custom else ""
+
+    def _untargeted(self, registration: Registration) -> bool:
+        from fnmatch import fnmatchcase
+
+        targets = self.run.options.targets
+        names = (registration.urn, registration.unit, registration.name)
+        return bool(targets) and not any(fnmatchcase(name, target) for target in targets for name in names)
+
+    async def _as_it_stands(self, registration: Registration, cluster: Any) -> Outcome:  # noqa: ANN401
+        record = self.run.state.records.get(registration.urn)
+        if record is None:
+            raise Refused(f"{registration.urn} is not among the targets and does not exist yet; name it as a target too")
+        place = record.identity
+        live = await cluster.read(record.api_version, place.kind, place.namespace, place.name)
+        return Outcome(place, live or {}, known=live is not None)
+
+    def _response(self, registration: Registration, outcome: Outcome) -> resource_pb2.RegisterResourceResponse:
+        secrets = registration.secret_outputs | {str(path[0]) for path in registration.secrets if path}
+        if registration.values.get("kind") == "Secret":
+            secrets |= {"data", "stringData"}
+        place = outcome.identity
+        identifier = f"{place.namespace}/{place.name}" if place.namespace else place.name
+        return resource_pb2.RegisterResourceResponse(
+            urn=registration.urn,
+            id=identifier if outcome.known else "",
+            object=encode(outcome.live, frozenset(secrets)),
+        )
+
+    async def read(self, request: Any) -> resource_pb2.ReadResourceResponse:  # noqa: ANN401
+        """Look at something that this stack does not own."""
+        run = self.run
+        urn = make_urn(run.program.stack, run.program.project, request.parent, request.type, request.name)
+        try:
+            if request.type == STACK_REFERENCE:
+                properties = await stack_reference.read(run, request)
+            else:
+                properties = await self._read_object(request, urn)
+            return resource_pb2.ReadResourceResponse(urn=urn, properties=properties, id=request.id)
+        except EngineError as error:
+            run.fail(urn, error)
+            return resource_pb2.ReadResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
+
+    async def _read_object(self, request: Any, urn: str) -> struct_pb2.Struct:  # noqa: ANN401
+        inputs = decode(request.properties).values
+        api_version, kind = inputs.get("apiVersion"), inputs.get("kind")
+        if not api_version or not kind:
+            raise Unsupported(f"{urn}: reading {request.type} needs apiVersion and kind")
+        namespace, _, name = request.id.rpartition("/")
+        cluster = await self.run.clusters.connect(request.provider)
+        if not namespace and (await cluster.kind(api_version, kind)).namespaced:
+            namespace = await self.run.clusters.namespace(request.provider)
+        live = await cluster.read(api_version, kind, namespace, name)
+        if live is None:
+            raise Refused(f"{kind} {request.id} does not exist in {cluster.url}", status=404, reason="NotFound")
+        self.run.report(read_change(urn, request.type, live))
+        return encode(live, frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
+
+
+def _result(urn: str, result: Any) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+    return resource_pb2.RegisterResourceResponse(urn=urn, result=result)
+
+
+def read_change(urn: str, type_token: str, live: dict[str, Any]) -> Change:
+    """The report on something that was only looked at."""
+    metadata = live["metadata"]
+    return Change(
+        Operation.READ,
+        urn,
+        type_token,
+        live["apiVersion"],
+        live["kind"],
+        metadata.get("namespace", ""),
+        metadata["name"],
+        "it is only read",
+    )
+
+

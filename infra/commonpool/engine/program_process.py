@@ -1,0 +1,101 @@
+"""Runs a Pulumi program in this process, wherever its monitor is; also the script of a program's own process.
+
+As a script it needs nothing but the `pulumi` package, because it runs under the program's own interpreter. It reads its
+orders as one JSON document from standard input (configuration may be secret, so it is on no command line) and writes
+how it ended to the file named there.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import runpy
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
+
+
+def run(entry: Path, settings: Settings, config: dict[str, str], secret_keys: list[str], threads: int) -> None:
+    """Run a program to its end; raises what it raises.
+
+    `entry` is the program's `__main__.py` or any other file. The SDK blocks one thread for every resource in flight,
+    so `threads` is the concurrency.
+    """
+    configure(settings)
+    set_all_config(config, secret_keys)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # faults of tasks are raised below, once
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=threads, thread_name_prefix="resource"))
+    sys.path.insert(0, str(entry.parent))
+    try:
+        loop.run_until_complete(run_in_stack(lambda: _main(entry)))
+    finally:
+        sys.path.remove(str(entry.parent))
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+            with contextlib.suppress(BaseException):
+                loop.run_until_complete(task)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def _main(entry: Path) -> None:
+    runpy.run_path(str(entry), run_name="__main__")
+
+
+def place(error: BaseException, root: Path) -> tuple[str, int]:
+    """File and line of the last frame inside the program's own folder; ("", 0) when there is none.
+
+    Errors of somebody's program point at their own lines, not at the SDK's.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return error.filename, error.lineno or 0
+    seen = None
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    for link in chain:
+        for frame in traceback.extract_tb(link.__traceback__):
+            inside = Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
+            if inside and not Path(frame.filename).is_relative_to(root / ".venv"):
+                seen = frame
+        if seen:
+            return seen.filename, seen.lineno or 0
+    return "", 0
+
+
+def _script() -> None:
+    orders: dict[str, Any] = json.load(sys.stdin)
+    entry, root = Path(orders["entry"]), Path(orders["root"])
+    os.chdir(entry.parent)
+    settings = Settings(
+        project=orders["project"],
+        stack=orders["stack"],
+        monitor=orders["address"],
+        engine=orders["address"],
+        parallel=orders["threads"],
+        dry_run=orders["preview"],
+        organization="organization",
+        root_directory=str(root),
+    )
+    ending: dict[str, Any] = {}
+    try:
+        run(entry, settings, orders["config"], orders["secretKeys"], orders["threads"])
+    except BaseException as error:
+        file, line = place(error, root)
+        words = str(error) if isinstance(error, pulumi.RunError) else f"{type(error).__name__}: {error}"
+        ending = {"message": words, "file": file, "line": line, "traceback": traceback.format_exc()}
+    Path(orders["ending"]).write_text(json.dumps(ending), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _script()

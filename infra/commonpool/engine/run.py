@@ -1,0 +1,253 @@
+"""The four verbs: preview, up, destroy, refresh.
+
+A run reads what the pool remembers and one metadata list per kind. Where the program's units and their digests are
+known, a run that finds nothing to do ends there, without starting the program and without a single write.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from commonpool.engine import index as indexes
+from commonpool.engine import state as states
+from commonpool.engine.cluster import Cluster
+from commonpool.engine.clusters import Clusters
+from commonpool.engine.deployment import Deployment, Options, Program, now
+from commonpool.engine.error import EngineError, ProgramFailed, Unsupported
+from commonpool.engine.event import Change, Event, Observer, Operation, ResourceProblem, Result
+from commonpool.engine.index import Drift
+from commonpool.engine.record import Record
+from commonpool.engine.state import EVERYTHING, State
+
+
+def silent(event: Event) -> None:
+    """An observer that does not look."""
+
+
+@dataclass
+class _Clock:
+    """Where the time of a run went, in seconds by phase."""
+
+    timings: dict[str, float]
+    started: float
+
+    def lap(self, phase: str) -> None:
+        moment = time.perf_counter()
+        self.timings[phase] = self.timings.get(phase, 0.0) + moment - self.started
+        self.started = moment
+
+
+async def preview(program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None) -> Result:
+    """What `up` would do, asked of the API server (dry run), without any write. Raises `EngineError`."""
+    return await _evaluate(program, cluster, observer, options or Options(), preview=True)
+
+
+async def up(program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None) -> Result:
+    """Make the pool as the program declares it. Raises `EngineError`; problems of single resources are in the result."""
+    return await _evaluate(program, cluster, observer, options or Options(), preview=False)
+
+
+async def destroy(
+    program: Program,
+    cluster: Cluster,
+    *,
+    observer: Observer = silent,
+    options: Options | None = None,
+    preview: bool = False,
+) -> Result:
+    """Delete everything that the pool remembers of the stack, backwards; the program is not run."""
+    chosen = options or Options()
+    clock = _Clock({}, time.perf_counter())
+    async with _opened(program, cluster, observer, chosen, preview=preview) as run:
+        from commonpool.engine.sweep import sweep
+
+        clock.lap("read")
+        victims = [record for record in run.state.records.values() if _targeted(record, run)]
+        victims.sort(key=lambda record: -record.order)
+        observer(Event("phase", "deleting", total=len(victims)))
+        try:
+            await sweep(run, "the stack is destroyed", victims)
+        except asyncio.CancelledError:
+            run.interrupted = True
+            raise
+        finally:
+            await _store(run, finished=False)
+        if not preview and not run.state.records and run.state.exists and not run.problems:
+            await run.begin_writing()
+            await states.remove(cluster, run.state)
+        clock.lap("delete")
+        return _result(run, clock)
+
+
+async def refresh(
+    program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None
+) -> Result:
+    """Report how the pool differs from what was last applied; records of objects that are gone are dropped.
+
+    The pool is the state: nothing else has to be refreshed, and the next `up` mends what is reported here.
+    """
+    clock = _Clock({}, time.perf_counter())
+    async with _opened(program, cluster, observer, options or Options(), preview=True) as run:
+        for record in list(run.state.records.values()):
+            drift = run.index.drift(record)
+            if drift is Drift.NONE:
+                run.unchanged += 1
+                continue
+            run.report(_drifted(record, drift, run.state.unit_of[record.urn]))
+        for live in run.index.smuggled(run.state):
+            run.note(f"{live['kind']} {live['metadata']['name']} carries this stack's label but is not of it; left alone")
+        clock.lap("read")
+        return _result(run, clock)
+
+
+def drifted_units(state: State, index: indexes.Index) -> set[str]:
+    """Units of which an object is gone or changed. Pure."""
+    return {state.unit_of[urn] for urn, record in state.records.items() if index.drift(record) is not Drift.NONE}
+
+
+def select(program: Program, state: State, index: indexes.Index, options: Options) -> frozenset[str] | None:
+    """The units that must be evaluated; None for all of a program that has no units. Pure."""
+    if program.units is None:
+        return None
+    changed = {unit for unit, digest in program.units.items() if state.units.get(unit) != digest}
+    if EVERYTHING in state.pending or options.refresh:
+        changed |= set(program.units)
+    changed |= drifted_units(state, index) | set(state.pending)
+    chosen = changed & (set(program.units) | {""})
+    if options.targets:
+        chosen = {unit for unit in chosen if any(fnmatchcase(unit, target) for target in options.targets)}
+    return frozenset(chosen)
+
+
+async def _evaluate(
+    program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
+) -> Result:
+    clock = _Clock({}, time.perf_counter())
+    async with _opened(program, cluster, observer, options, preview=preview) as run:
+        clock.lap("read")
+        removed = set(run.state.units) - set(program.units or ())
+        recovering = bool(run.state.pending)
+        if run.selected is not None and not run.selected and not removed and not recovering and run.state.exists:
+            run.unchanged = len(run.state.records)
+            return _result(run, clock, outputs=run.state.outputs)
+        _warn_smuggled(run)
+        complete = await _run_program(run)
+        clock.lap("evaluate and apply" if not preview else "evaluate and ask")
+        if complete and not options.targets and not run.problems and not run.interrupted:
+            from commonpool.engine.sweep import sweep
+
+            await sweep(run, "it is no longer declared")
+            clock.lap("delete")
+        if run.selected is not None:
+            run.unchanged += sum(1 for urn in run.state.records if urn not in run.registered)
+        await _store(run, finished=complete and not run.interrupted)
+        clock.lap("record")
+        return _result(run, clock)
+
+
+async def _run_program(run: Deployment) -> bool:
+    """Evaluate the program; False when it did not come to its end. Cancellation lets writes in flight finish."""
+    from commonpool.engine import program as programs
+    from commonpool.engine.monitor import Monitor
+
+    if run.selected is not None and run.program.units is not None:
+        unchanged = sorted(set(run.program.units) - run.selected)
+        run.program = replace(run.program, config={**run.program.config, "commonpool:unchanged": list(unchanged)})
+    task = asyncio.create_task(programs.evaluate(run, Monitor(run, asyncio.get_running_loop())))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        run.interrupted = True
+        await asyncio.wait([task])
+        await _store(run, finished=False)
+        raise
+    except ProgramFailed as error:
+        if not any(problem.code == Unsupported.code for problem in run.problems):
+            run.problems.append(ResourceProblem(error.file and f"{error.file}:{error.line}", error.code, str(error)))
+        return False
+    return True
+
+
+async def _store(run: Deployment, *, finished: bool) -> None:
+    """Write the state when it differs; the units of failed resources stay to be evaluated again."""
+    if run.preview:
+        return
+    state, program = run.state, run.program
+    if finished:
+        if run.outputs is not None:
+            state.outputs, state.secret_outputs = run.outputs, run.secret_outputs
+        broken = {run.unit_of.get(urn, "") for urn in run.failed}
+        if program.units is not None and run.selected is not None:
+            kept = {unit: digest for unit, digest in state.units.items() if unit in program.units}
+            done = {unit: program.units[unit] for unit in run.selected if unit and unit not in broken}
+            state.units = {unit: digest for unit, digest in (kept | done).items() if unit not in broken}
+        state.pending = tuple(sorted(broken))
+    if any(state.written.get(name) != content for name, content in states.contents(state).items()):
+        await run.begin_writing()
+        if finished:
+            state.pending = tuple(sorted({run.unit_of.get(urn, "") for urn in run.failed}))
+            state.last_run = {**state.last_run, "finished": now()}
+        await run.save()
+
+
+@asynccontextmanager
+async def _opened(
+    program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
+) -> AsyncIterator[Deployment]:
+    observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
+    state = await states.load(cluster, program.project, program.stack)
+    clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
+    for urn, inputs in state.providers.items():
+        clusters.declare(urn, inputs)
+    index = await indexes.load(clusters.connect, state, everything=bool(state.pending))
+    selected = select(program, state, index, options)
+    run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
+    run.order = max((record.order for record in state.records.values()), default=0)
+    try:
+        yield run
+    finally:
+        await asyncio.shield(run.finish())
+        await clusters.close()
+
+
+def _targeted(record: Record, run: Deployment) -> bool:
+    names = (record.urn, run.state.unit_of[record.urn], record.urn.rsplit("::", 1)[-1])
+    targets = run.options.targets
+    return not targets or any(fnmatchcase(name, target) for target in targets for name in names)
+
+
+def _warn_smuggled(run: Deployment) -> None:
+    for live in run.index.smuggled(run.state):
+        metadata = live["metadata"]
+        place = f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else metadata["name"]
+        run.note(f"{live['kind']} {place} carries this stack's label, but this stack did not make it; it is left alone")
+
+
+def _drifted(record: Record, drift: Drift, unit: str) -> Change:
+    place = record.identity
+    gone = drift is not Drift.CHANGED
+    return Change(
+        Operation.DELETE if gone else Operation.UPDATE, record.urn, record.type, record.api_version, place.kind,
+        place.namespace, place.name, drift.value, unit=unit,
+    )  # fmt: skip
+
+
+def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = None) -> Result:
+    clock.lap("close")
+    shown = outputs if outputs is not None else (run.outputs if run.outputs is not None else run.state.outputs)
+    hidden = set(run.secret_outputs) | set(run.state.secret_outputs)
+    return Result(
+        stack=run.program.stack,
+        preview=run.preview,
+        changes=tuple(run.changes),
+        unchanged=run.unchanged,
+        outputs={key: "[secret]" if key in hidden else value for key, value in shown.items()},
+        timings=clock.timings,
+        problems=tuple(run.problems),
+    )
+
+
+__all__ = ["EngineError", "destroy", "drifted_units", "preview", "refresh", "select", "silent", "up"]

@@ -1,0 +1,245 @@
+"""What the pool remembers of a stack, in Secrets of the pool's own namespace.
+
+One Secret is the ApplySet parent with the stack's key, outputs, providers and, while a run is under way, the units that
+it touches. Up to 32 more hold the records of resources, spread over them by unit, so that a change of one department
+rewrites one small Secret and none reaches etcd's limit. Every write carries the resourceVersion that was read: a
+writer that lost its lease cannot overwrite its successor. Each Secret carries a digest of its own content.
+"""
+
+import base64
+import gzip
+import hashlib
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from commonpool.engine.cluster import Cluster
+from commonpool.engine.error import LockLost, Refused, Stale, StateDamaged
+from commonpool.engine.record import MANAGER, Record, applyset_id
+
+NAMESPACE = "commonpool-system"
+STACK_LABEL = "commonpool.dev/stack"
+PROJECT_LABEL = "commonpool.dev/project"
+SECRET_TYPE = "commonpool.dev/stack"  # noqa: S105 (a type, not a secret)
+BUCKETS = 32
+EVERYTHING = "*"
+
+
+@dataclass
+class State:
+    """The recorded side of one stack, as read at `versions` (resourceVersion by Secret name)."""
+
+    project: str
+    stack: str
+    key: bytes = b""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    secret_outputs: tuple[str, ...] = ()
+    providers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    last_run: dict[str, str] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    unit_of: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    written: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the parent Secret."""
+        return f"commonpool.{self.project}.{self.stack}".lower().replace("_", "-")
+
+    @property
+    def part_of(self) -> str:
+        """Value of the membership label."""
+        return applyset_id(self.name, NAMESPACE)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the pool remembers this stack."""
+        return self.name in self.versions
+
+    def of_unit(self, unit: str) -> list[Record]:
+        """The records of one unit."""
+        return [record for urn, record in self.records.items() if self.unit_of[urn] == unit]
+
+    def put(self, record: Record, unit: str) -> None:
+        """Remember a resource."""
+        self.records[record.urn] = record
+        self.unit_of[record.urn] = unit
+
+    def drop(self, urn: str) -> None:
+        """Forget a resource."""
+        self.records.pop(urn, None)
+        self.unit_of.pop(urn, None)
+
+    def kinds(self) -> set[tuple[str, str, str]]:
+        """(provider, apiVersion, kind) of everything recorded: what a membership list must ask for."""
+        return {(record.provider, record.api_version, record.identity.kind) for record in self.records.values()}
+
+
+def bucket_of(unit: str) -> int:
+    """Which of the record Secrets a unit's records go to."""
+    return hashlib.sha256(unit.encode()).digest()[0] % BUCKETS
+
+
+async def load(cluster: Cluster, project: str, stack: str) -> State:
+    """Read what the pool remembers. Raises `StateDamaged` when a Secret does not match its own digest."""
+    state = State(project, stack)
+    selector = f"{PROJECT_LABEL}={project},{STACK_LABEL}={stack}"
+    items, _ = await cluster.list("v1", "Secret", namespace=NAMESPACE, selector=selector)
+    for item in items:
+        name = item["metadata"]["name"]
+        content = _content(item)
+        state.versions[name] = item["metadata"]["resourceVersion"]
+        state.written[name] = content
+        values = orjson.loads(gzip.decompress(content))
+        if name == state.name:
+            _read_parent(state, values)
+        else:
+            for unit, records in values.items():
+                for record in records:
+                    state.put(Record.from_json(record), unit)
+    if not state.key:
+        if state.versions:
+            raise StateDamaged(
+                f"the Secret {NAMESPACE}/{state.name} is missing while its records exist; restore it from a backup, or "
+                f"delete the other Secrets labelled {selector} and run with --adopt to take the objects over again"
+            )
+        state.key = secrets.token_bytes(32)
+    return state
+
+
+def _read_parent(state: State, values: Mapping[str, Any]) -> None:
+    state.key = base64.b64decode(values["key"])
+    state.outputs = values["outputs"]
+    state.secret_outputs = tuple(values["secretOutputs"])
+    state.providers = values["providers"]
+    state.units = values["units"]
+    state.pending = tuple(values["pending"])
+    state.last_run = values["lastRun"]
+
+
+def _content(item: Mapping[str, Any]) -> bytes:
+    name = item["metadata"]["name"]
+    try:
+        content = base64.b64decode(item["data"]["content"], validate=True)
+        digest = base64.b64decode(item["data"]["digest"]).decode()
+    except (KeyError, ValueError) as error:
+        raise StateDamaged(f"the Secret {NAMESPACE}/{name} is not a state of this engine: {error}") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise StateDamaged(
+            f"the Secret {NAMESPACE}/{name} does not match its own digest: somebody edited it by hand. "
+            "Restore it from a backup, or delete it and run with --adopt"
+        )
+    return content
+
+
+def contents(state: State) -> dict[str, bytes]:
+    """What each Secret should hold now, compressed, by Secret name; deterministic, so that no change is no write."""
+    buckets: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for urn in sorted(state.records):
+        unit = state.unit_of[urn]
+        buckets[bucket_of(unit)][unit].append(state.records[urn].to_json())
+    parent = {
+        "key": base64.b64encode(state.key).decode(),
+        "outputs": state.outputs,
+        "secretOutputs": list(state.secret_outputs),
+        "providers": state.providers,
+        "units": state.units,
+        "pending": sorted(state.pending),
+        "lastRun": state.last_run,
+    }
+    result = {state.name: _pack(parent)}
+    for number, units in buckets.items():
+        result[f"{state.name}.{number:02}"] = _pack(units)
+    return result
+
+
+def _pack(values: Mapping[str, Any]) -> bytes:
+    # mtime=0: the same values are the same bytes. Level 3: a third of the time of 9 for 8 % more bytes.
+    return gzip.compress(orjson.dumps(values, option=orjson.OPT_SORT_KEYS), compresslevel=3, mtime=0)
+
+
+async def save(cluster: Cluster, state: State) -> int:
+    """Write the Secrets that differ from what was last read or written; the parent last. Returns how many.
+
+    Raises `LockLost` when somebody else wrote since.
+    """
+    wanted = contents(state)
+    order = sorted(wanted, key=lambda name: (name == state.name, name))
+    count = 0
+    for name in order:
+        if state.written.get(name) != wanted[name]:
+            await _write(cluster, state, name, wanted[name])
+            count += 1
+    for name in [name for name in state.versions if name not in wanted]:
+        await cluster.delete("v1", "Secret", NAMESPACE, name)
+        state.versions.pop(name)
+        state.written.pop(name, None)
+        count += 1
+    return count
+
+
+async def _write(cluster: Cluster, state: State, name: str, content: bytes) -> None:
+    body = _secret(state, name, content)
+    if name in state.versions:
+        body["metadata"]["resourceVersion"] = state.versions[name]
+        try:
+            live = await cluster.replace(body)
+        except Stale as error:
+            raise LockLost(f"another run wrote the state of stack {state.stack} in between; this one stops") from error
+    else:
+        live = await cluster.create(body)
+    state.versions[name] = live["metadata"]["resourceVersion"]
+    state.written[name] = content
+
+
+def _secret(state: State, name: str, content: bytes) -> dict[str, Any]:
+    labels = {STACK_LABEL: state.stack, PROJECT_LABEL: state.project, "app.kubernetes.io/managed-by": MANAGER}
+    annotations = {}
+    if name == state.name:
+        labels["applyset.kubernetes.io/id"] = state.part_of
+        annotations = {
+            "applyset.kubernetes.io/tooling": f"{MANAGER}/v1",
+            "applyset.kubernetes.io/contains-group-kinds": ",".join(sorted(_group_kinds(state.records.values()))),
+        }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": SECRET_TYPE,
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels, "annotations": annotations},
+        "data": {
+            "content": base64.b64encode(content).decode(),
+            "digest": base64.b64encode(hashlib.sha256(content).hexdigest().encode()).decode(),
+        },
+    }
+
+
+def _group_kinds(records: Iterable[Record]) -> set[str]:
+    return {
+        f"{record.identity.kind}.{record.identity.group}" if record.identity.group else record.identity.kind
+        for record in records
+    }
+
+
+async def remove(cluster: Cluster, state: State) -> None:
+    """Forget a stack that has been destroyed: the records first, the parent last."""
+    for name in sorted(state.versions, key=lambda name: name == state.name):
+        await cluster.delete("v1", "Secret", NAMESPACE, name)
+    state.versions.clear()
+    state.written.clear()
+
+
+async def ensure_namespace(cluster: Cluster) -> None:
+    """Make the pool's own namespace on a cluster that does not have it yet."""
+    if await cluster.read("v1", "Namespace", "", NAMESPACE) is None:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        try:
+            await cluster.create(body)
+        except Refused as error:
+            if error.reason != "AlreadyExists":
+                raise

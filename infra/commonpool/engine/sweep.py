@@ -1,0 +1,165 @@
+"""Deleting what is no longer declared: backwards, each only when it is certainly ours, the protected ones never.
+
+What lies in a namespace that goes is deleted with it by the API server. An object goes only with its recorded UID as
+precondition (or, after a killed run, with its seal), so that nobody gets something foreign deleted by a label.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from commonpool.engine import readiness
+from commonpool.engine.deployment import Deployment
+from commonpool.engine.error import EngineError, Protected
+from commonpool.engine.event import Change, Operation
+from commonpool.engine.index import Drift, urn_of
+from commonpool.engine.record import PART_OF, RESOURCE, SEAL, Identity, Record
+from commonpool.engine.registration import field_manager_of
+
+
+def doomed(run: Deployment) -> list[Record]:
+    """The records that this run's program did not declare again, the last registered first. Pure."""
+    evaluated = run.selected
+    known_units = run.program.units
+    result = []
+    for urn, record in run.state.records.items():
+        unit = run.state.unit_of[urn]
+        skipped = evaluated is not None and unit != "" and unit not in evaluated
+        if skipped and known_units is not None and unit in known_units:
+            continue
+        if urn not in run.registered:
+            result.append(record)
+    return sorted(result, key=lambda record: -record.order)
+
+
+def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
+    """Report every protected one among them; True when there is any, and then nothing is deleted at all."""
+    protected = [record for record in records if record.protect]
+    for record in protected:
+        error = Protected(f"{record.identity} is protected and would be deleted")
+        error.next_step = "declare it again, or take `protect` off in its declaration and run `up` once before removing it"
+        run.fail(record.urn, error)
+    return bool(protected)
+
+
+async def sweep(run: Deployment, reason: str, records: list[Record] | None = None) -> None:
+    """Delete what is doomed (or the given records); a preview only reports it."""
+    victims = doomed(run) if records is None else records
+    if refuse_protected(run, victims):
+        return
+    namespaces = {
+        (record.provider, record.identity.name)
+        for record in victims
+        if record.identity.kind == "Namespace" and not record.identity.group and not record.retain and not record.patch
+    }
+    waiting: dict[str, asyncio.Task[None]] = {}
+    dependents: dict[str, list[str]] = {}
+    for record in victims:
+        for urn in record.dependencies:
+            dependents.setdefault(urn, []).append(record.urn)
+    limit = asyncio.Semaphore(run.options.parallel)
+    for record in victims:
+        inside = (record.provider, record.identity.namespace) in namespaces
+        before = [waiting[urn] for urn in dependents.get(record.urn, ()) if urn in waiting]
+        waiting[record.urn] = asyncio.create_task(_delete(run, record, reason, inside, before, limit))
+    await asyncio.gather(*waiting.values())
+    await _sweep_leftovers(run)
+
+
+async def _delete(
+    run: Deployment,
+    record: Record,
+    reason: str,
+    inside: bool,
+    before: list[asyncio.Task[None]],
+    limit: asyncio.Semaphore,
+) -> None:
+    if before:
+        await asyncio.wait(before)
+    async with limit:
+        if run.interrupted:
+            return
+        try:
+            await _delete_one(run, record, reason, inside)
+        except EngineError as error:
+            run.fail(record.urn, error)
+
+
+async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool) -> None:
+    words = reason
+    if record.retain:
+        words = f"{reason}; the object itself is kept (retain_on_delete)"
+    elif record.deleted_with and record.deleted_with not in run.registered:
+        words = f"{reason}; it goes together with {record.deleted_with.rsplit('::', 1)[-1]}"
+    elif inside:
+        words = f"{reason}; it goes with its namespace"
+    elif not run.preview:
+        await _delete_live(run, record)
+    if not run.preview:
+        if record.retain:
+            await _let_go(run, record)
+        run.state.drop(record.urn)
+    run.report(_change(record, run.state.unit_of.get(record.urn, ""), words))
+
+
+async def _delete_live(run: Deployment, record: Record) -> None:
+    await run.begin_writing()
+    cluster = await run.clusters.connect(record.provider)
+    place = record.identity
+    if record.patch:
+        await _give_back(cluster, record)
+        return
+    if run.index.drift(record) is Drift.REPLACED:
+        run.note(f"{place} is another object by now (uid differs); it is left alone")
+        return
+    gone = not await cluster.delete(record.api_version, place.kind, place.namespace, place.name, uid=record.uid)
+    if not gone and run.options.wait:
+        key = (record.api_version, place.kind, place.namespace, place.name)
+        await readiness.wait_gone(cluster, key, record.uid, timeout=run.options.timeout)
+
+
+async def _give_back(cluster: Any, record: Record) -> None:  # noqa: ANN401
+    """A patch ends by owning nothing: an apply of the bare object under the patch's own manager."""
+    place = record.identity
+    if await cluster.read(record.api_version, place.kind, place.namespace, place.name) is None:
+        return
+    metadata = {"name": place.name} | ({"namespace": place.namespace} if place.namespace else {})
+    body = {"apiVersion": record.api_version, "kind": place.kind, "metadata": metadata}
+    await cluster.apply(body, force=True, field_manager=field_manager_of(record.urn))
+
+
+async def _let_go(run: Deployment, record: Record) -> None:
+    """Take our marks off a retained object, so that no later run mistakes it for a leftover."""
+    await run.begin_writing()
+    cluster = await run.clusters.connect(record.provider)
+    place = record.identity
+    if record.patch or run.index.drift(record) in (Drift.MISSING, Drift.REPLACED):
+        return
+    marks = {"metadata": {"labels": {PART_OF: None}, "annotations": {RESOURCE: None, SEAL: None}}}
+    await cluster.merge_patch(record.api_version, place.kind, place.namespace, place.name, marks)
+
+
+async def _sweep_leftovers(run: Deployment) -> None:
+    """Objects of a killed run that no record names and that nobody declares any more."""
+    for provider, live in run.index.leftovers(run.state):
+        urn = urn_of(live)
+        if urn in run.registered or urn in run.state.records or live["metadata"].get("deletionTimestamp"):
+            continue
+        metadata = live["metadata"]
+        place = Identity.of(live)
+        if not run.preview:
+            await run.begin_writing()
+            cluster = await run.clusters.connect(provider)
+            await cluster.delete(
+                live["apiVersion"], place.kind, place.namespace, place.name, uid=metadata["uid"]
+            )
+        record = Record(urn, live["apiVersion"], place, metadata["uid"], "", "", 0, provider)
+        run.report(_change(record, "", "an interrupted run had made it, and nothing declares it"))
+
+
+def _change(record: Record, unit: str, reason: str) -> Change:
+    place = record.identity
+    return Change(
+        Operation.DELETE, record.urn, record.type, record.api_version, place.kind, place.namespace, place.name, reason,
+        unit=unit,
+    )  # fmt: skip

@@ -1,0 +1,35 @@
+"""What people declare: the kinds of `commonpool.dev/v1`, read strictly from an estate's files.
+
+Refuses to guess: nothing is converted, nothing is ignored, and every problem of a run is told at once with its place.
+"""
+
+from commonpool.model.department import Department, FlavorResources, NamespaceSpec
+from commonpool.model.estate import Estate, load_estate, show_path
+from commonpool.model.inventory import Machine
+from commonpool.model.pool import Flavor, Pool
+from commonpool.model.problem import EstateRefused, ModelError, Problem, shown
+from commonpool.model.quantity import Quantity, QuantityError
+from commonpool.model.schema import KINDS, explain_field, json_schema
+from commonpool.model.service import SharedService
+
+__all__ = [
+    "KINDS",
+    "Department",
+    "Estate",
+    "EstateRefused",
+    "Flavor",
+    "FlavorResources",
+    "Machine",
+    "ModelError",
+    "NamespaceSpec",
+    "Pool",
+    "Problem",
+    "Quantity",
+    "QuantityError",
+    "SharedService",
+    "explain_field",
+    "json_schema",
+    "load_estate",
+    "show_path",
+    "shown",
+]

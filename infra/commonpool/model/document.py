@@ -1,0 +1,232 @@
+"""One YAML file to plain values, with the place of every one of them.
+
+YAML is read by libyaml; what it makes of the text is decided here by YAML 1.2's core schema, and whatever YAML 1.1
+and 1.2 read differently must be in quotes: `no`, `017`, `1:30`, `1_000`, `1e3`, dates. Anchors, merge keys, tags and a
+second document are refused: a manifest is data that a person can read from top to bottom.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from commonpool.model.problem import Problem, shown
+
+LARGEST_FILE = 1 << 20  # bytes; the largest manifest seen in practice is some 30 kB
+DEEPEST = 32  # levels; the deepest field of the model is at 8
+_MAP, _SEQ, _STR = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+", re.ASCII)
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLEAN = {"true": True, "false": False}
+Location = tuple[str | int, ...]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Refused(Exception):
+    """Carries one problem out of the recursion."""
+
+    def __init__(self, node: Any, message: str, rule: str, fix: str) -> None:  # noqa: ANN401
+        super().__init__(message)
+        self.problem = (node.start_mark, message, rule, fix)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The values of one file, and the problems that reading it met (then `values` is None)."""
+
+    path: str
+    values: Any
+    problems: tuple[Problem, ...] = ()
+
+
+def read(path: Path, name: str) -> Document:
+    """Read a manifest; `name` is what messages call it. Never raises for what the file holds."""
+    text, problem = _text(path, name)
+    if problem:
+        return Document(name, None, (problem,))
+    return parse(text, name)
+
+
+def parse(text: str, name: str) -> Document:
+    """Plain values of a YAML text. Problems are collected, not raised; a broken syntax gives one."""
+    try:
+        node = _compose(text)
+        if node is None:
+            return Document(name, None, (Problem(name, 1, 1, "the document is empty", "document-empty"),))
+        builder = _Builder(name)
+        values = builder.build(node, 0)
+        return Document(name, None if builder.problems else values, tuple(builder.problems))
+    except _Refused as refused:
+        mark, message, rule, fix = refused.problem
+        return Document(name, None, (Problem(name, mark.line + 1, mark.column + 1, message, rule, fix=fix),))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        words = " ".join(str(error.problem or error.context or error).split())
+        rule, fix = "yaml-syntax", ""
+        if "single document" in str(error):
+            rule, words = "document-many", "the file holds more than one document"
+            fix = "split it: one manifest, one file"
+        if "alias" in words:
+            rule, fix = "yaml-alias", "write the values out"
+        return Document(name, None, (Problem(name, line, column, shown(words), rule, fix=fix),))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        words = shown(" ".join(str(error).split()))
+        return Document(name, None, (Problem(name, 1, 1, words or "the nesting is too deep", "yaml-syntax"),))
+
+
+def _text(path: Path, name: str) -> tuple[str, Problem | None]:
+    def refuse(message: str, rule: str, fix: str = "", line: int = 1) -> tuple[str, Problem]:
+        return "", Problem(name, line, 1, message, rule, fix=fix)
+
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            return refuse(f"the file has {size:,} bytes; the limit is {LARGEST_FILE:,}", "file-size", "split it")
+        content = path.read_bytes()
+    except OSError as error:
+        return refuse(f"the file cannot be read: {error.strerror}", "file-unreadable")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return refuse("the file is UTF-16", "file-encoding", "save it as UTF-8")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return refuse(f"byte {error.start} is not UTF-8", "file-encoding", "save it as UTF-8", line)
+    if "\0" in text:
+        return refuse("the file holds a NUL byte", "file-encoding", "take it out", text[: text.index("\0")].count("\n") + 1)
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if "\r" in text:
+        return refuse("the file ends lines by CR alone", "file-encoding", "save it with LF line ends")
+    return text, None
+
+
+def _compose(text: str) -> Any:  # noqa: ANN401
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+class _Builder:
+    """Nodes to values; every node is visited once, so that no alias can make it explode."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.problems: list[Problem] = []
+        self.seen: set[int] = set()
+
+    def refuse(self, node: Any, message: str, rule: str, fix: str = "") -> None:  # noqa: ANN401
+        mark = node.start_mark
+        self.problems.append(Problem(self.name, mark.line + 1, mark.column + 1, message, rule, fix=fix))
+
+    def build(self, node: Any, depth: int) -> Any:  # noqa: ANN401
+        if id(node) in self.seen:
+            raise _Refused(node, "anchors and aliases are not allowed", "yaml-alias", "write the values out")
+        self.seen.add(id(node))
+        if depth > DEEPEST:
+            raise _Refused(node, f"the nesting is deeper than {DEEPEST} levels", "yaml-depth", "no field of the model is that deep")
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node)
+        if node.tag not in (_MAP, _SEQ):
+            self.refuse(node, f"the tag {shown(node.tag)} is not allowed", "yaml-tag", "write the plain value")
+            return None
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, depth + 1) for item in node.value]
+        return self.mapping(node, depth)
+
+    def mapping(self, node: Any, depth: int) -> dict[str, Any]:  # noqa: ANN401
+        values: dict[str, Any] = {}
+        marks: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.refuse(key_node, "a key must be a word", "yaml-key")
+                continue
+            key = key_node.value
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                self.refuse(key_node, "merge keys are not allowed", "yaml-merge", "write the values out")
+                continue
+            if key in values:
+                first = marks[key]
+                self.refuse(
+                    key_node,
+                    f"the key {shown(key)!r} stands twice; the first is at line {first.line + 1}, column {first.column + 1}",
+                    "key-duplicate",
+                    "take one of the two out",
+                )
+            marks[key] = key_node.start_mark
+            values[key] = self.build(value_node, depth + 1)
+        return values
+
+    def scalar(self, node: Any) -> Any:  # noqa: ANN401
+        text, tag = node.value, node.tag
+        if tag not in _PLAIN_TAGS or (node.style is not None and tag != _STR):
+            if tag == "tag:yaml.org,2002:merge" or tag == "tag:yaml.org,2002:value":
+                return text
+            self.refuse(node, f"the tag {shown(tag)} is not allowed", "yaml-tag", "write the plain value")
+            return None
+        if node.style is not None or tag == _STR and not _INTEGER.fullmatch(text) and not _exponent(text):
+            return text
+        if text in _NULL:
+            return None
+        if text in _BOOLEAN:
+            return _BOOLEAN[text]
+        if _INTEGER.fullmatch(text) and len(text) < 20:
+            return int(text)
+        if _DECIMAL.fullmatch(text):
+            return float(text)
+        self.refuse(
+            node, f"{shown(text)} means different things to different YAML readers", "scalar-ambiguous",
+            f'put it in quotes: "{shown(text)}"',
+        )  # fmt: skip
+        return text
+
+
+def _exponent(text: str) -> bool:
+    # YAML 1.2 reads 1e3 as a number, YAML 1.1 as text.
+    return text[:1].isdigit() and bool(re.fullmatch(r"[0-9]+(\.[0-9]*)?[eE][0-9]+", text, re.ASCII)) and len(text) < 8
+
+
+def locate(path: Path, where: Location) -> tuple[int, int]:
+    """Line and column of a value, from 1; of the deepest part of `where` that the file holds. Reads the file again:
+    positions are wanted only when something is wrong, and ten thousand trees of nodes would not fit in memory."""
+    try:
+        node = _compose(path.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return 1, 1
+    mark = node.start_mark if node is not None else None
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if found is None:
+                break
+            key_node, node = found
+            mark = key_node.start_mark if not isinstance(node, yaml.ScalarNode) else node.start_mark
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            mark = node.start_mark
+        else:
+            break
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def locate_key(path: Path, where: Location) -> tuple[int, int]:
+    """Line and column of the key itself, for a key that should not be there."""
+    try:
+        node = _compose(path.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return 1, 1
+    for part in where[:-1]:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value == where[-1]:
+            return key.start_mark.line + 1, key.start_mark.column + 1
+    return locate(path, where)

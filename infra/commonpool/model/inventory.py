@@ -1,0 +1,109 @@
+"""Machines, from the Ansible inventory that also brings them in: one list, not typed twice.
+
+Read: `all`, `children`, `hosts`, `vars`, ranges such as `rs-[01:12]`, and variables by Ansible's precedence inside one
+file (host over child group over parent group). Not read: plug-ins, `group_vars` folders, templates; what the pool
+needs to know of a machine stands in plain `commonpool_*` variables.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from commonpool.model.base import Declared, Name
+from commonpool.model.document import Location, locate, read
+from commonpool.model.problem import Problem
+from commonpool.model.quantity import Quantity
+
+Role = Literal["node", "storage", "backend", "agent-only", "retire"]
+_RANGE = re.compile(r"\[([0-9]+):([0-9]+)\]")
+_MOST_IN_RANGE = 1000
+
+
+class MachineFacts(Declared):
+    """The `commonpool_*` variables of one host, without the prefix."""
+
+    flavor: Name = Field(description="Flavor of the pool.")
+    cpu: Quantity = Field(description="Cores.")
+    memory: Quantity = Field(description="Bytes.")
+    disk: Quantity = Field(default=Quantity.parse("100Gi"), description="Bytes for images and scratch.")
+    pods: Annotated[int, Field(ge=1, le=1000)] = Field(default=110, description="Most pods.")
+    role: Role = Field(default="node", description="What the machine is good for.")
+    year: Annotated[int, Field(ge=1990, le=2100)] | None = Field(default=None, description="Year of purchase.")
+    generation: str = Field(default="", description="Hardware generation, for people.")
+    rack: str = Field(default="", description="Where it stands.")
+    joined: bool = Field(default=False, description="Whether it has joined for real; otherwise it is only simulated.")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine of the pool; `source` is file, line, column of its entry."""
+
+    name: str
+    site: str
+    address: str
+    facts: MachineFacts
+    source: tuple[str, int, int]
+
+
+def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine], list[Problem]]:
+    """The machines of one site, and what is wrong with its inventory."""
+    document = read(path, shown_path)
+    if document.values is None:
+        return [], list(document.problems)
+    values = document.values
+    if not isinstance(values, dict) or not isinstance(values.get("all"), dict):
+        problem = Problem(shown_path, 1, 1, "the inventory does not start with `all:`", "inventory-shape", fix="write `all:` with `children:` or `hosts:`")
+        return [], [problem]
+    machines: dict[str, Machine] = {}
+    problems: list[Problem] = []
+    for name, variables, where in _hosts(values["all"], {}, ("all",)):
+        line, column = 0, 0
+        try:
+            facts = _facts(variables)
+        except ValidationError as error:
+            line, column = locate(path, where)
+            problems += [_problem(shown_path, line, column, name, dict(item)) for item in error.errors()]
+            continue
+        machines[name] = Machine(name, site, str(variables.get("ansible_host", "")), facts, (shown_path, line, column))
+    return list(machines.values()), problems
+
+
+def _hosts(
+    group: Mapping[str, Any], inherited: Mapping[str, Any], where: Location
+) -> Iterator[tuple[str, dict[str, Any], Location]]:
+    variables = {**inherited, **(group.get("vars") or {})}
+    for pattern, own in (group.get("hosts") or {}).items():
+        for name in expand(str(pattern)):
+            yield name, {**variables, **(own or {})}, (*where, "hosts", pattern)
+    for name, child in (group.get("children") or {}).items():
+        if isinstance(child, dict):
+            yield from _hosts(child, variables, (*where, "children", name))
+
+
+def expand(pattern: str) -> list[str]:
+    """`rs-[01:03]` is rs-01, rs-02, rs-03; a name without a range is itself."""
+    match = _RANGE.search(pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    width = len(first) if first.startswith("0") else 0
+    numbers = range(int(first), min(int(last), int(first) + _MOST_IN_RANGE) + 1)
+    return [f"{pattern[: match.start()]}{number:0{width}d}{pattern[match.end() :]}" for number in numbers]
+
+
+def _facts(variables: Mapping[str, Any]) -> MachineFacts:
+    own = {key.removeprefix("commonpool_"): value for key, value in variables.items() if key.startswith("commonpool_")}
+    return MachineFacts.model_validate(own)
+
+
+def _problem(file: str, line: int, column: int, host: str, error: dict[str, Any]) -> Problem:
+    field = "commonpool_" + ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return Problem(file, line, column, f"machine {host} has no {field}", "machine-fact-missing", fix=f"add {field} to the host or its group")
+    if error["type"] == "extra_forbidden":
+        return Problem(file, line, column, f"machine {host}: {field} is not a variable of the pool", "machine-fact-unknown", fix="take it out, or spell it right")
+    return Problem(file, line, column, f"machine {host}: {field}: {error['msg']}", "machine-fact-invalid")

@@ -1,0 +1,75 @@
+"""JSON Schemas of the manifests, and the same text for `commonpool explain`: the models are the documentation."""
+
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from commonpool.model.department import Department
+from commonpool.model.estate import _inner_model
+from commonpool.model.pool import Pool
+from commonpool.model.service import SharedService
+
+KINDS: dict[str, type[Pool] | type[Department] | type[SharedService]] = {
+    "Pool": Pool,
+    "Department": Department,
+    "SharedService": SharedService,
+}
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a kind; raises KeyError for an unknown one."""
+    schema = KINDS[kind].model_json_schema(by_alias=True)
+    return {"$schema": DIALECT, "$id": f"https://commonpool.dev/schemas/v1/{kind.lower()}.json", **schema}
+
+
+def explain_field(path: str) -> str:
+    """What a field means: `department.spec.namespaces.resources`. Raises KeyError naming the fields that exist there."""
+    head, *parts = path.split(".")
+    model: Any = next((model for name, model in KINDS.items() if name.lower() == head.lower()), None)
+    if model is None:
+        raise KeyError(f"no kind {head!r}; there are {', '.join(KINDS)}")
+    info: FieldInfo | None = None
+    for index, part in enumerate(parts):
+        fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+        if part not in fields:
+            raise KeyError(f"{'.'.join([head, *parts[:index]])} has no field {part!r}; it has {', '.join(fields) or 'none'}")
+        info = fields[part]
+        model = _inner_model(info.annotation)
+    return _describe(path, info, model)
+
+
+def _describe(path: str, info: FieldInfo | None, model: Any) -> str:  # noqa: ANN401
+    lines = [path]
+    if info is not None:
+        need = "required" if info.is_required() else f"default {_default(info)}"
+        lines += ["", f"  {info.description}", f"  {_words(info.annotation)}, {need}"]
+    elif model is not None:
+        lines += ["", f"  {' '.join((model.__doc__ or '').split())}"]
+    if model is not None:
+        lines += ["", "FIELDS"]
+        for name, field in model.model_fields.items():
+            mark = "*" if field.is_required() else " "
+            lines.append(f"  {mark} {field.alias or name:<24} {field.description}")
+        lines += ["", "  * required"]
+    return "\n".join(lines)
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.get_default(call_default_factory=True)
+    if hasattr(value, "model_dump"):
+        return "as its fields say"
+    return "none" if value in (None, [], {}) else str(value)
+
+
+def _words(annotation: Any) -> str:  # noqa: ANN401
+    text = str(annotation)
+    if "Quantity" in text:
+        return "quantity"
+    if text.startswith("list"):
+        return "list"
+    if "Literal" in text:
+        arguments = [str(item) for item in getattr(annotation, "__args__", ()) if item is not type(None)]
+        return "one of " + ", ".join(arguments)
+    names = {"str": "text", "int": "whole number", "bool": "true or false"}
+    return names.get(getattr(annotation, "__name__", ""), "object" if _inner_model(annotation) else "text")

@@ -1,0 +1,85 @@
+"""The `SharedService`: something that one department offers and others call by a stable name."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from commonpool.model.base import BusinessClass, Contact, Declared, Environment, Metadata, Name, ProtectionLevel, Resources, Text
+from commonpool.model.department import FlavorResources, ObjectLimits, TierStorage
+
+
+class ServiceNamespace(Declared):
+    """The service's own namespace, `service-<name>`."""
+
+    environment: Environment = Field(default="production", description="What it is used for.")
+    resources: list[FlavorResources] = Field(min_length=1, max_length=10, description="Compute by hardware class.")
+    storage: list[TierStorage] = Field(default=[], description="Storage by tier.")
+    objects: ObjectLimits = Field(default=ObjectLimits(), description="Limits on the number of objects.")
+
+
+class ServicePort(Declared):
+    """A port that callers use."""
+
+    name: Name = Field(description="Name of the port.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(description="Number.")
+    protocol: Literal["TCP", "UDP"] = Field(default="TCP", description="Transport protocol.")
+
+
+class Workload(Declared):
+    """What runs in the service's namespace, when it runs in the pool at all."""
+
+    image: Annotated[str, Field(pattern=r"^[a-z0-9][a-zA-Z0-9._/:@-]+$", max_length=300)] = Field(
+        description="Image, from one of the pool's registries; a digest is better than a tag."
+    )
+    replicas: Annotated[int, Field(ge=0, le=500)] = Field(default=2, description="Number of pods.")
+    ports: list[ServicePort] = Field(min_length=1, max_length=20, description="Ports.")
+    resources: Resources = Field(description="What one pod asks for and may use.")
+    command: list[str] = Field(default=[], description="Instead of the image's own command.")
+    environment: dict[str, str] = Field(default={}, description="Environment variables; nothing secret belongs here.")
+
+
+class Consumers(Declared):
+    """Who may call: listed departments, or everybody."""
+
+    departments: list[Name] = Field(default=[], description="Departments by name.")
+    everyone: bool = Field(default=False, description="Whether every department of the pool may call.")
+
+
+class SharedServiceSpec(Declared):
+    """What a service declares."""
+
+    display_name: Text = Field(description="Name for people.")
+    description: Text = Field(description="What it does for its callers.")
+    business_class: BusinessClass = Field(description="One of the seven business classes (业务分类).")
+    protection_level: ProtectionLevel = Field(description="Level of protection, 1 to 5 (等级保护, GB/T 22240-2020).")
+    offered_by: Name = Field(description="Department that offers it.")
+    owner: Contact = Field(description="Answers for it.")
+    duty: Contact = Field(description="Is reached at night; a telephone is required.")
+    namespace: ServiceNamespace = Field(description="Its namespace.")
+    workload: Workload | None = Field(default=None, description="What runs there; nothing when its backends stand elsewhere.")
+    consumers: Consumers = Field(description="Who may call it.")
+    evidence: Literal["none", "metadata", "digest", "body"] = Field(default="metadata", description="What is kept of each call.")
+
+
+class SharedService(Declared):
+    """A service for other departments; `services/<name>.yaml` of an estate."""
+
+    api_version: Literal["commonpool.dev/v1"] = Field(description="Always commonpool.dev/v1.")
+    kind: Literal["SharedService"] = Field(description="Always SharedService.")
+    metadata: Metadata = Field(description="Name and labels.")
+    spec: SharedServiceSpec = Field(description="What is offered.")
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.metadata.name
+
+    @property
+    def namespace_name(self) -> str:
+        """The namespace that Kubernetes knows."""
+        return f"service-{self.metadata.name}"
+
+    def serves(self, department: str) -> bool:
+        """Whether a department may call it."""
+        consumers = self.spec.consumers
+        return consumers.everyone or department in consumers.departments
