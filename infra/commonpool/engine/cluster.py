@@ -94,7 +94,7 @@ class Cluster:
                 return None
             raise
 
-    async def list(
+    async def list_objects(
         self, api_version: str, kind: str, *, namespace: str = "", selector: str = "", metadata_only: bool = False
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects of a kind and the list's resourceVersion; items carry neither apiVersion nor kind."""
@@ -107,7 +107,7 @@ class Cluster:
             items += page["items"] or ()
             more = page["metadata"].get("continue")
             if not more:
-                return items, page["metadata"]["resourceVersion"]
+                return items, page["metadata"].get("resourceVersion", "")
             query["continue"] = more
 
     async def kind(self, api_version: str, kind: str) -> KindInfo:

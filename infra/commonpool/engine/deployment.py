@@ -98,6 +98,11 @@ class Deployment:
         """Whether no further resource should be touched."""
         return self.interrupted or (bool(self.failed) and not self.options.continue_on_error)
 
+    @property
+    def writing(self) -> bool:
+        """Whether this run has taken the lease."""
+        return self._writing is not None
+
     def next_order(self) -> int:
         """A number that grows with every registration; deletion goes backwards."""
         self.order += 1

@@ -5,7 +5,7 @@ changed a field that we own (see `record.owned_fields`).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, owned_
 from commonpool.engine.state import State
 
 Place = tuple[str, Identity]  # (provider, identity)
-Connect = Callable[[str], "asyncio.Future[Cluster] | Any"]
+Connect = Callable[[str], Awaitable[Cluster]]
 
 
 class Drift(StrEnum):
@@ -86,14 +86,15 @@ async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[
     """Add kinds to an index; those that are listed already cost nothing."""
     missing = [kind for kind in sorted(wanted) if kind not in index.listed]
     index.listed.update(missing)
-    await asyncio.gather(*(_list(index, await connect(kind[0]), state, kind) for kind in missing))
+    await asyncio.gather(*(_list(index, connect, state, kind) for kind in missing))
 
 
-async def _list(index: Index, cluster: Cluster, state: State, wanted: tuple[str, str, str]) -> None:
+async def _list(index: Index, connect: Connect, state: State, wanted: tuple[str, str, str]) -> None:
     provider, api_version, kind = wanted
+    cluster = await connect(provider)
     selector = f"{PART_OF}={state.part_of}"
     try:
-        items, _ = await cluster.list(api_version, kind, selector=selector, metadata_only=True)
+        items, _ = await cluster.list_objects(api_version, kind, selector=selector, metadata_only=True)
     except Refused as error:
         if error.status in (404, 405):
             return  # the kind is gone with its CustomResourceDefinition, and its objects with it

@@ -45,11 +45,11 @@ class Monitor:
 
     def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
         """What newer SDKs ask instead of `SupportsFeature`."""
-        response = resource_pb2.GetDeploymentInfoResponse()
-        response.supportedFeatures.extend(
-            [resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS, resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH]
+        features = [resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS, resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH]
+        program = self.run.program
+        return resource_pb2.DeploymentInfo(
+            project=program.project, stack=program.stack, dryRun=self.run.preview, supportedFeatures=features
         )
-        return response
 
     def RegisterResource(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
         """Register a component, a provider or a Kubernetes object."""
@@ -83,9 +83,10 @@ class Monitor:
 
     def RegisterStackTransform(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
         """Not claimed as a feature; a program that asks all the same is told."""
-        raise self._refuse(Unsupported("stack transforms run in the Pulumi CLI's engine only"))
+        raise self._refuse(Unsupported("transforms, hooks and existence checks run in the Pulumi CLI's engine only"))
 
     RegisterStackInvokeTransform = RegisterResourceHook = RegisterErrorHook = RegisterStackTransform
+    ExistsResource = RegisterStackTransform
 
     def RegisterPackage(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
         """Parameterized packages need their plugin."""

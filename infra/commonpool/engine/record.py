@@ -129,6 +129,11 @@ def owned_fields(live: Mapping[str, Any], manager: str = MANAGER) -> str:
     return ""
 
 
+def field_manager_of(urn: str) -> str:
+    """The manager's name of one patch."""
+    return f"{MANAGER}-patch-{hashlib.sha256(urn.encode()).hexdigest()[:12]}"
+
+
 def applyset_id(name: str, namespace: str) -> str:
     """The ApplySet identifier of a Secret as parent (KEP-3659, version 1)."""
     name_hash = hashlib.sha256(f"{name}.{namespace}.Secret.".encode()).digest()

@@ -1,6 +1,5 @@
 """One request of a program for one resource, decoded, and the Kubernetes object that it asks for. Pure."""
 
-import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from commonpool.engine.error import Unsupported
 from commonpool.engine.properties import UNKNOWN, Path, decode, remove_path
-from commonpool.engine.record import MANAGER, Identity
+from commonpool.engine.record import MANAGER, Identity, field_manager_of
 
 AUTONAMED = "pulumi.com/autonamed"
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
@@ -65,7 +64,7 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str) ->
     for option, words in _BLANK_OPTIONS.items():
         if getattr(request, option):
             raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
-    if request.HasField("hooks"):
+    if request.hooks.ByteSize():
         raise Unsupported(f"{request.type} {request.name!r} uses resource hooks, which the embedded engine does not run")
     inputs = decode(request.object)
     return Registration(
@@ -131,11 +130,6 @@ def autonamed(body: Mapping[str, Any]) -> bool:
 def field_manager(registration: Registration) -> str:
     """Patches own their fields under a manager of their own, so that removing one gives back only its fields."""
     return field_manager_of(registration.urn) if registration.patch else MANAGER
-
-
-def field_manager_of(urn: str) -> str:
-    """The manager's name of one patch."""
-    return f"{MANAGER}-patch-{hashlib.sha256(urn.encode()).hexdigest()[:12]}"
 
 
 def _copy(value: Any) -> Any:  # noqa: ANN401

@@ -185,6 +185,8 @@ async def _store(run: Deployment, *, finished: bool) -> None:
             done = {unit: program.units[unit] for unit in run.selected if unit and unit not in broken}
             state.units = {unit: digest for unit, digest in (kept | done).items() if unit not in broken}
         state.pending = tuple(sorted(broken))
+    if not finished and not run.writing:
+        return  # nothing was applied, so there is nothing to remember
     if any(state.written.get(name) != content for name, content in states.contents(state).items()):
         await run.begin_writing()
         if finished:

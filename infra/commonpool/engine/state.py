@@ -90,7 +90,7 @@ async def load(cluster: Cluster, project: str, stack: str) -> State:
     """Read what the pool remembers. Raises `StateDamaged` when a Secret does not match its own digest."""
     state = State(project, stack)
     selector = f"{PROJECT_LABEL}={project},{STACK_LABEL}={stack}"
-    items, _ = await cluster.list("v1", "Secret", namespace=NAMESPACE, selector=selector)
+    items, _ = await cluster.list_objects("v1", "Secret", namespace=NAMESPACE, selector=selector)
     for item in items:
         name = item["metadata"]["name"]
         content = _content(item)

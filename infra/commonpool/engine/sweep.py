@@ -5,7 +5,7 @@ precondition (or, after a killed run, with its seal), so that nobody gets someth
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from commonpool.engine import readiness
@@ -13,8 +13,7 @@ from commonpool.engine.deployment import Deployment
 from commonpool.engine.error import EngineError, Protected
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.index import Drift, urn_of
-from commonpool.engine.record import PART_OF, RESOURCE, SEAL, Identity, Record
-from commonpool.engine.registration import field_manager_of
+from commonpool.engine.record import PART_OF, RESOURCE, SEAL, Identity, Record, field_manager_of
 
 
 def doomed(run: Deployment) -> list[Record]:
@@ -34,9 +33,18 @@ def doomed(run: Deployment) -> list[Record]:
 
 def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
     """Report every protected one among them; True when there is any, and then nothing is deleted at all."""
-    protected = [record for record in records if record.protect]
+    victims = list(records)
+    namespaces = {
+        (record.provider, record.identity.name) for record in victims if record.identity.kind == "Namespace" and not record.retain
+    }
+    protected = [
+        record
+        for record in victims
+        if record.protect or (record.retain and (record.provider, record.identity.namespace) in namespaces)
+    ]
     for record in protected:
-        error = Protected(f"{record.identity} is protected and would be deleted")
+        words = "is protected and would be deleted" if record.protect else "is to be kept, but its namespace would be deleted"
+        error = Protected(f"{record.identity} {words}")
         error.next_step = "declare it again, or take `protect` off in its declaration and run `up` once before removing it"
         run.fail(record.urn, error)
     return bool(protected)
@@ -47,6 +55,7 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
     victims = doomed(run) if records is None else records
     if refuse_protected(run, victims):
         return
+    leftovers = run.index.leftovers(run.state)  # before anything is forgotten that would look like one
     namespaces = {
         (record.provider, record.identity.name)
         for record in victims
@@ -63,7 +72,7 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
         before = [waiting[urn] for urn in dependents.get(record.urn, ()) if urn in waiting]
         waiting[record.urn] = asyncio.create_task(_delete(run, record, reason, inside, before, limit))
     await asyncio.gather(*waiting.values())
-    await _sweep_leftovers(run)
+    await _sweep_leftovers(run, leftovers)
 
 
 async def _delete(
@@ -139,9 +148,9 @@ async def _let_go(run: Deployment, record: Record) -> None:
     await cluster.merge_patch(record.api_version, place.kind, place.namespace, place.name, marks)
 
 
-async def _sweep_leftovers(run: Deployment) -> None:
+async def _sweep_leftovers(run: Deployment, leftovers: list[tuple[str, Mapping[str, Any]]]) -> None:
     """Objects of a killed run that no record names and that nobody declares any more."""
-    for provider, live in run.index.leftovers(run.state):
+    for provider, live in leftovers:
         urn = urn_of(live)
         if urn in run.registered or urn in run.state.records or live["metadata"].get("deletionTimestamp"):
             continue

@@ -1,19 +1,14 @@
 // The control plane of the embedded pool in one binary: the first argument names the component.
-// KWOK stands in for machines that have not joined for real.
+// etcd and KWOK have binaries of their own: each process then maps only what it runs.
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"sort"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
@@ -22,9 +17,6 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kwokconfig "sigs.k8s.io/kwok/pkg/config"
-	kwok "sigs.k8s.io/kwok/pkg/kwok/cmd"
-	kwoklog "sigs.k8s.io/kwok/pkg/log"
 )
 
 var components = map[string]func() *cobra.Command{
@@ -39,15 +31,6 @@ func main() {
 		usage()
 	}
 	name := os.Args[1]
-	switch name {
-	case "etcd":
-		etcdmain.Main(os.Args[1:])
-		return
-	case "kwok":
-		os.Args = os.Args[1:]
-		runKwok()
-		return
-	}
 	command, known := components[name]
 	if !known {
 		usage()
@@ -56,28 +39,8 @@ func main() {
 	os.Exit(cli.Run(command()))
 }
 
-// runKwok reads KWOK's configuration before its flags, as its own main does.
-func runKwok() {
-	flags := pflag.NewFlagSet("global", pflag.ContinueOnError)
-	flags.ParseErrorsAllowlist.UnknownFlags = true
-	flags.Usage = func() {}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, _ = kwoklog.InitFlags(ctx, flags)
-	ctx, err := kwokconfig.InitFlags(ctx, flags)
-	if err == nil {
-		command := kwok.NewCommand(ctx)
-		command.PersistentFlags().AddFlagSet(flags)
-		err = command.ExecuteContext(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "kwok:", err)
-		os.Exit(1)
-	}
-}
-
 func usage() {
-	names := []string{"etcd", "kwok"}
+	names := []string{}
 	for name := range components {
 		names = append(names, name)
 	}

@@ -1,0 +1,10 @@
+"""A real Kubernetes control plane on this machine: etcd, API server, controller manager, scheduler, and KWOK for
+machines that have not joined for real. What it refuses: to listen beyond loopback unless told, and to give out
+identities of Kubernetes itself.
+"""
+
+from commonpool.embedded.configuration import Settings
+from commonpool.embedded.error import EmbeddedError
+from commonpool.embedded.pool import ComponentStatus, EmbeddedPool, EmbeddedStatus, pool_names
+
+__all__ = ["ComponentStatus", "EmbeddedError", "EmbeddedPool", "EmbeddedStatus", "Settings", "pool_names"]

@@ -1,0 +1,144 @@
+"""The embedded pool's own certificate authorities and the certificates they sign; nothing here is trusted elsewhere."""
+
+import datetime
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_DAYS = 3650
+LEAF_DAYS = 365
+RENEW_BEFORE_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def expires(self) -> datetime.datetime:
+        """End of validity, UTC."""
+        return x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
+
+    def stands(self, now: datetime.datetime) -> bool:
+        """Whether it exists and is not about to expire."""
+        if not (self.certificate.exists() and self.key.exists()):
+            return False
+        return self.expires - now > datetime.timedelta(days=RENEW_BEFORE_DAYS)
+
+
+class Authority:
+    """One CA in a folder: `<name>.crt` and `<name>.key`."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Made at first use."""
+        self.folder, self.name = folder, name
+        self.pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
+        if not self.pair.certificate.exists():
+            key = ec.generate_private_key(ec.SECP256R1())
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"commonpool {name}")])
+            now = _now()
+            builder = (
+                _builder(subject, subject, key.public_key(), now, AUTHORITY_DAYS)
+                .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+                .add_extension(_usage(sign=True), critical=True)
+                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            )
+            _write(self.pair, builder.sign(key, hashes.SHA256()), key)
+
+    def client(self, name: str, user: str, groups: tuple[str, ...] = (), days: int = LEAF_DAYS) -> Pair:
+        """A client certificate: the user is the common name, the groups are the organizations."""
+        return self._leaf(name, user, groups, (), days)
+
+    def server(self, name: str, hosts: tuple[str, ...]) -> Pair:
+        """A certificate that serves (and, for etcd's peers, also calls) under these names and addresses."""
+        return self._leaf(name, name, (), hosts, LEAF_DAYS)
+
+    def _leaf(self, name: str, user: str, groups: tuple[str, ...], hosts: tuple[str, ...], days: int) -> Pair:
+        pair = Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
+        now = _now()
+        if pair.stands(now):
+            return pair
+        key = ec.generate_private_key(ec.SECP256R1())
+        attributes = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
+        attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        authority = x509.load_pem_x509_certificate(self.pair.certificate.read_bytes())
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
+        builder = (
+            _builder(x509.Name(attributes), authority.subject, key.public_key(), now, days)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(sign=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        )
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+        signer = serialization.load_pem_private_key(self.pair.key.read_bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        _write(pair, builder.sign(signer, hashes.SHA256()), key)
+        return pair
+
+
+def signing_key(folder: Path, name: str) -> tuple[Path, Path]:
+    """(private, public) key files for service account tokens, made at first use."""
+    private, public = folder / f"{name}.key", folder / f"{name}.pub"
+    if not private.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        _private(private, key)
+        public.write_bytes(
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+    return private, public
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime.datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=10))  # clocks of neighbours differ
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _usage(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=not sign, data_encipherment=False,
+        key_agreement=False, key_cert_sign=sign, crl_sign=sign, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    _private(pair.key, key)
+    pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )

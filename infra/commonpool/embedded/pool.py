@@ -1,0 +1,265 @@
+"""An embedded pool by name: start, stop, look at, forget. A real control plane on this machine, for one person or CI."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from commonpool.embedded import binaries
+from commonpool.embedded.certificate import Authority, Pair
+from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, bootstrap_objects, kubeconfig
+from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
+from commonpool.embedded.preparation import prepare, settle, write_private
+from commonpool.embedded.supervisor import api_ready
+
+START_SECONDS = 60.0
+SUPERVISOR = "commonpool.embedded"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """One component: `state` is running, restarting or stopped; memory in bytes of resident set."""
+
+    name: str
+    pid: int
+    state: str
+    restarts: int
+    rss_bytes: int
+
+
+@dataclass(frozen=True)
+class EmbeddedStatus:
+    """What there is to know about an embedded pool."""
+
+    name: str
+    running: bool
+    ready: bool
+    url: str
+    version: str
+    data: Path
+    kubeconfig: Path
+    certificates_expire: datetime | None
+    components: tuple[ComponentStatus, ...]
+
+
+def data_folder() -> Path:
+    """`$COMMONPOOL_DATA`, else `$XDG_DATA_HOME/commonpool`, else `~/.local/share/commonpool`."""
+    named = os.environ.get("COMMONPOOL_DATA")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "commonpool"
+
+
+def pool_names() -> list[str]:
+    """The embedded pools that have data on this machine."""
+    folder = data_folder() / "pools"
+    return sorted(path.name for path in folder.iterdir() if (path / "pool.json").exists()) if folder.is_dir() else []
+
+
+class EmbeddedPool:
+    """One embedded pool."""
+
+    def __init__(self, name: str = "default", data: Path | None = None) -> None:
+        """`data` is where all embedded pools are kept. Raises `EmbeddedError` for an unusable name."""
+        if not _NAME.fullmatch(name):
+            raise EmbeddedError(f"{name!r} is no name for an embedded pool: a-z, 0-9 and '-', at most 32 characters")
+        self.name = name
+        self.layout = Layout((data or data_folder()) / "pools" / name)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig; exists once the pool was started."""
+        return self.layout.kubeconfig
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's audit log, one JSON document a line."""
+        return self.layout.audit_log
+
+    def start(
+        self, observer: binaries.Observer = binaries.silent, settings: Settings | None = None, timeout: float = START_SECONDS
+    ) -> None:
+        """Start it unless it runs; returns when the API server is ready. Raises `EmbeddedError`."""
+        supervisor = self._supervisor()
+        marker = self.layout.root / "bootstrapped"
+        if supervisor and settings is None and marker.exists() and self.ready():
+            return
+        built = binaries.binaries(observer)
+        if supervisor:
+            self.stop()
+        self._end_leftovers()
+        ports, chosen = settle(self.layout, settings)
+        prepare(self.layout, ports, chosen)
+        observer(f"starting the embedded pool {self.name}", None)
+        with (self.layout.logs / "supervisor.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 (our own arguments)
+                [sys.executable, "-m", SUPERVISOR, str(self.layout.root), str(built)],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            )  # fmt: skip
+        self._await_ready(process, ports, timeout)
+        asyncio.run(self._bootstrap())
+        marker.touch()
+
+    def _await_ready(self, process: "subprocess.Popen[bytes]", ports: Ports, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not api_ready(self.layout, ports):
+            if process.poll() is not None:
+                raise StartFailed(f"the supervisor ended at once:\n{self._tail('supervisor')}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StartFailed(f"not ready after {timeout:.0f} s:\n{self._tail('kube-apiserver')}")
+            time.sleep(0.02)
+
+    async def _bootstrap(self) -> None:
+        """Apply what a fresh API server lacks; a start that was killed half-way is completed by the next one."""
+        from commonpool.engine import kubeconfig as credentials
+        from commonpool.engine.cluster import Cluster
+
+        async with await Cluster.connect(credentials.load(self.kubeconfig)) as cluster:
+            for body in bootstrap_objects():
+                await cluster.apply(body, field_manager="commonpool-embedded")
+
+    def stop(self, timeout: float = 60.0) -> bool:
+        """Stop it in good order; False when it did not run."""
+        supervisor = self._supervisor()
+        if supervisor is None:
+            self._end_leftovers()
+            return False
+        supervisor.send_signal(signal.SIGTERM)
+        try:
+            supervisor.wait(timeout)
+        except psutil.TimeoutExpired:
+            supervisor.kill()
+        self._end_leftovers()
+        return True
+
+    def reset(self) -> None:
+        """Stop it and delete its data."""
+        self.stop()
+        shutil.rmtree(self.layout.root, ignore_errors=True)
+
+    def ready(self) -> bool:
+        """Whether the API server answers that it is ready."""
+        ports = self._ports()
+        return ports is not None and api_ready(self.layout, ports)
+
+    def status(self) -> EmbeddedStatus:
+        """Look at processes, readiness and certificates; changes nothing."""
+        ports = self._ports()
+        running = self._running()
+        pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
+        return EmbeddedStatus(
+            name=self.name,
+            running=self._supervisor() is not None,
+            ready=self.ready(),
+            url=f"https://127.0.0.1:{ports.api}" if ports else "",
+            version=binaries.VERSION,
+            data=self.layout.root,
+            kubeconfig=self.kubeconfig,
+            certificates_expire=pair.expires if pair.certificate.exists() else None,
+            components=tuple(_component_status(name, running.get("components", {}).get(name, {})) for name in COMPONENTS),
+        )
+
+    def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:
+        """The last lines of a component's log, then what comes when `follow` is set."""
+        path = self.layout.logs / f"{component}.log"
+        if not path.exists():
+            known = ", ".join(sorted(log.stem for log in self.layout.logs.glob("*.log")))
+            raise NotRunning(f"there is no log of {component!r}; there are {known or 'none'}")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from (line.rstrip("\n") for line in file.readlines()[-lines:])
+            while follow:
+                line = file.readline()
+                if line:
+                    yield line.rstrip("\n")
+                else:
+                    time.sleep(0.2)
+
+    def issue_kubeconfig(self, user: str, groups: tuple[str, ...], path: Path, days: int = 30) -> Path:
+        """A kubeconfig with a client certificate for a user and groups. Raises `IdentityRefused` for Kubernetes' own."""
+        ports = self._ports()
+        if ports is None:
+            raise NotRunning(f"the embedded pool {self.name} was never started")
+        for identity in (user, *groups):
+            if identity.startswith("system:"):
+                raise IdentityRefused(f"{identity!r} is an identity of Kubernetes itself; it is not given out")
+        authority = Authority(self.layout.pki, "ca")
+        folder = self.layout.pki / "issued"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        stem = re.sub(r"[^A-Za-z0-9.-]", "_", "-".join((user, *groups)))[:80]
+        for stale in folder.glob(f"{stem}.*"):
+            stale.unlink()
+        pair = authority.client(f"issued/{stem}", user, groups, days)
+        ca = authority.pair.certificate.read_bytes()
+        server = f"https://127.0.0.1:{ports.api}"
+        content = kubeconfig(server, f"commonpool-{self.name}", ca, pair.certificate.read_bytes(), pair.key.read_bytes())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, content)
+        return path
+
+    def _ports(self) -> Ports | None:
+        path = self.layout.root / "pool.json"
+        return Ports(**json.loads(path.read_text(encoding="utf-8"))["ports"]) if path.exists() else None
+
+    def _running(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.layout.root / "running.json").read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError):
+            return {}
+
+    def _supervisor(self) -> psutil.Process | None:
+        return next((process for process in self._processes() if SUPERVISOR in process.cmdline()), None)
+
+    def _processes(self) -> list[psutil.Process]:
+        """Processes of this user that name this pool's folder on their command line; pids alone may be somebody else's."""
+        found = []
+        root = str(self.layout.root)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                words = process.cmdline()
+                if process.uids().real == os.getuid() and any(root == word or f"{root}/" in word for word in words):
+                    if SUPERVISOR in words or Path(words[0]).name in ("kubernetes", *COMPONENTS):
+                        found.append(process)
+        return found
+
+    def _end_leftovers(self) -> None:
+        """End components whose supervisor is gone."""
+        leftovers = self._processes()
+        for process in leftovers:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        _, alive = psutil.wait_procs(leftovers, timeout=10)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def _tail(self, component: str) -> str:
+        try:
+            return "\n".join(self.logs(component, 15))
+        except EmbeddedError:
+            return "(no log)"
+
+
+def _component_status(name: str, running: dict[str, Any]) -> ComponentStatus:
+    pid, memory, state = int(running.get("pid", 0)), 0, "stopped"
+    if pid:
+        with contextlib.suppress(psutil.Error):
+            memory, state = psutil.Process(pid).memory_info().rss, "running"
+    elif running:
+        state = "restarting"
+    return ComponentStatus(name, pid, state, int(running.get("restarts", 0)), memory)

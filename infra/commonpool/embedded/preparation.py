@@ -1,0 +1,95 @@
+"""Everything that must lie in a pool's folder before its components start: ports, certificates, configuration."""
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import asdict
+from pathlib import Path
+
+from commonpool.embedded.certificate import Authority, Pair, signing_key
+from commonpool.embedded.configuration import KWOK_USER, Layout, Ports, Settings, files, kubeconfig
+
+CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "admin": ("commonpool:admin", ("system:masters",)),
+    "kube-controller-manager": ("system:kube-controller-manager", ()),
+    "kube-scheduler": ("system:kube-scheduler", ()),
+    "kwok": (KWOK_USER, ()),
+}
+
+
+def settle(layout: Layout, wanted: Settings | None) -> tuple[Ports, Settings]:
+    """Ports and settings of a pool: chosen at its first start and kept; `wanted` replaces the settings."""
+    path = layout.root / "pool.json"
+    for folder in (layout.root, layout.pki, layout.config, layout.logs):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists():
+        state = json.loads(path.read_text(encoding="utf-8"))
+        ports = Ports(**state["ports"])
+        kept = Settings(**{**state["settings"], "issuers": tuple(map(tuple, state["settings"]["issuers"]))})
+        settings = wanted or kept
+    else:
+        ports, settings = free_ports(), wanted or Settings()
+    path.write_text(json.dumps({"ports": asdict(ports), "settings": asdict(settings)}), encoding="utf-8")
+    return ports, settings
+
+
+def free_ports() -> Ports:
+    """Ports that nobody listens on now; all are held at once, so that none is given out twice."""
+    sockets = [socket.socket() for _ in range(5)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return Ports(*(one.getsockname()[1] for one in sockets))
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def prepare(layout: Layout, ports: Ports, settings: Settings) -> bool:
+    """Make or renew certificates and write every file that differs. Returns whether a certificate was renewed."""
+    before = {path: path.stat().st_mtime_ns for path in layout.pki.glob("*.crt")}
+    authority = Authority(layout.pki, "ca")
+    etcd = Authority(layout.pki, "etcd-ca")
+    loopback = ("127.0.0.1", "localhost")
+    names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
+    extra = (settings.address,) if settings.address not in ("127.0.0.1", "0.0.0.0") else (socket.gethostname(),)  # noqa: S104
+    authority.server("apiserver", (*loopback, *names, *extra))
+    etcd.server("etcd", loopback)
+    etcd.client("etcd-client", "kube-apiserver")
+    Authority(layout.pki, "front-proxy-ca").client("front-proxy", "front-proxy")
+    signing_key(layout.pki, "service-account")
+    server = f"https://127.0.0.1:{ports.api}"
+    wanted = files(layout, settings, _encryption_key(layout.pki / "encryption.key"))
+    for name, (user, groups) in CLIENTS.items():
+        pair = authority.client(name, user, groups)
+        path = layout.kubeconfig if name == "admin" else layout.component_kubeconfig(name)
+        wanted[path] = _kubeconfig(server, layout, pair)
+    for path, content in wanted.items():
+        write_private(path, content)
+    after = {path: path.stat().st_mtime_ns for path in layout.pki.glob("*.crt")}
+    return bool(before) and any(after[path] != moment for path, moment in before.items())
+
+
+def _kubeconfig(server: str, layout: Layout, pair: Pair) -> str:
+    ca = (layout.pki / "ca.crt").read_bytes()
+    return kubeconfig(server, f"commonpool-{layout.root.name}", ca, pair.certificate.read_bytes(), pair.key.read_bytes())
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file of mode 0600 whole or not at all; one that is the same already is not touched."""
+    if path.exists() and path.read_text(encoding="utf-8") == content:
+        return
+    scratch = path.with_name(f".{path.name}.new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def _encryption_key(path: Path) -> bytes:
+    if not path.exists():
+        write_private(path, secrets.token_hex(32))
+    return bytes.fromhex(path.read_text(encoding="utf-8"))

@@ -1,0 +1,180 @@
+"""The process that keeps the components of one embedded pool alive.
+
+Run as `python -m commonpool.embedded FOLDER BINARIES`. It starts the components in order, restarts one that dies
+with growing pauses, renews certificates, and stops everything on SIGTERM, in reverse. If it is itself killed, the
+components go with it (parent-death signal), and the data stays.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, arguments
+from commonpool.embedded.preparation import prepare
+
+LONGEST_PAUSE_SECONDS = 30.0
+STABLE_SECONDS = 60.0  # a component that ran this long starts over with the shortest pause
+STOP_SECONDS = 15.0
+LARGEST_LOG = 20 << 20  # bytes; a log is cut at a restart of its component
+RENEWAL_CHECK_SECONDS = 6 * 3600.0
+# Smaller heaps for some CPU: an idle pool must leave room for the work of the person who started it.
+ENVIRONMENT = {
+    "etcd": {"GOGC": "50"},
+    "kube-apiserver": {"GOGC": "75"},
+    "kube-controller-manager": {"GOGC": "40"},
+    "kube-scheduler": {"GOGC": "40"},
+    "kwok": {"GOGC": "40"},
+}
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Component:
+    """One running (or restarting) program."""
+
+    name: str
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    restarts: int = 0
+    pause: float = 0.5
+    due: float = field(default=0.0)
+
+    def start(self) -> None:
+        """Start it with its log as output."""
+        if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 (our own arguments)
+                self.command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env=os.environ | ENVIRONMENT.get(self.name, {}), preexec_fn=_die_with_parent,
+            )  # fmt: skip
+        self.started = time.monotonic()
+
+    def died(self) -> bool:
+        """Whether it ended; decides when it may start again."""
+        if self.process is None or self.process.poll() is None:
+            return False
+        if time.monotonic() - self.started > STABLE_SECONDS:
+            self.pause = 0.5
+        self.process = None
+        self.restarts += 1
+        self.due = time.monotonic() + self.pause
+        self.pause = min(self.pause * 2, LONGEST_PAUSE_SECONDS)
+        return True
+
+    def stop(self) -> None:
+        """Ask it to end, and end it when it does not."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
+def _die_with_parent() -> None:
+    # Without this a killed supervisor would leave a control plane behind that nobody watches.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Supervisor:
+    """All components of one pool."""
+
+    def __init__(self, root: Path, binaries: Path) -> None:
+        """Nothing is started before `run`."""
+        self.layout = Layout(root)
+        self.binaries = binaries
+        self.stopping = False
+        state = json.loads((root / "pool.json").read_text(encoding="utf-8"))
+        self.ports = Ports(**state["ports"])
+        self.settings = Settings(**{**state["settings"], "issuers": tuple(map(tuple, state["settings"]["issuers"]))})
+        self.components = [self._component(name) for name in COMPONENTS]
+
+    def _component(self, name: str) -> Component:
+        words = arguments(name, self.layout, self.ports, self.settings)
+        own = self.binaries / name
+        command = [str(own), *words[1:]] if own.exists() else [str(self.binaries / "kubernetes"), *words]
+        return Component(name, command, self.layout.logs / f"{name}.log")
+
+    def run(self) -> None:
+        """Start, watch, stop."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        by_name = {component.name: component for component in self.components}
+        for name in ("etcd", "kube-apiserver"):  # the API server retries until etcd answers
+            by_name[name].start()
+        self._report()
+        while not self.stopping and not api_ready(self.layout, self.ports):
+            self._mend([by_name["etcd"], by_name["kube-apiserver"]])
+            time.sleep(0.05)
+        for name in COMPONENTS[2:]:
+            if not self.stopping:
+                by_name[name].start()
+        self._report()
+        self._watch()
+        for component in reversed(self.components):
+            component.stop()
+        (self.layout.root / "running.json").unlink(missing_ok=True)
+
+    def _watch(self) -> None:
+        checked = time.monotonic()
+        while not self.stopping:
+            if self._mend(self.components):
+                self._report()
+            if time.monotonic() - checked > RENEWAL_CHECK_SECONDS:
+                checked = time.monotonic()
+                if prepare(self.layout, self.ports, self.settings):
+                    for component in self.components:
+                        component.stop()
+                        component.start()
+            time.sleep(0.2)
+
+    def _mend(self, components: list[Component]) -> bool:
+        changed = False
+        for component in components:
+            changed |= component.died()
+            if component.process is None and not self.stopping and time.monotonic() >= component.due:
+                component.start()
+                changed = True
+        return changed
+
+    def _report(self) -> None:
+        """Who runs, for `status`; written whole or not at all."""
+        running = {
+            component.name: {
+                "pid": component.process.pid if component.process else 0,
+                "restarts": component.restarts,
+            }
+            for component in self.components
+        }
+        content = json.dumps({"supervisor": os.getpid(), "components": running})
+        scratch = self.layout.root / "running.json.new"
+        scratch.write_text(content, encoding="utf-8")
+        scratch.replace(self.layout.root / "running.json")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+
+def api_ready(layout: Layout, ports: Ports) -> bool:
+    """Whether the API server says that it is ready; its certificate must be the pool's own."""
+    context = ssl.create_default_context(cafile=str(layout.pki / "ca.crt"))
+    with contextlib.suppress(OSError, urllib.error.URLError):
+        with urllib.request.urlopen(f"https://127.0.0.1:{ports.api}/readyz", timeout=2, context=context) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    return False
