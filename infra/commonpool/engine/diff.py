@@ -19,8 +19,7 @@ MASK = "[secret]"
 Path = tuple[str | int, ...]
 
 _SERVER_METADATA = frozenset(
-    "managedFields resourceVersion uid creationTimestamp generation selfLink "
-    "deletionTimestamp deletionGracePeriodSeconds".split()
+    {"managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"}
 )
 # kubectl's annotation repeats the whole object, values of Secrets included.
 _MARKS = frozenset({PART_OF, RESOURCE, SEAL, "kubectl.kubernetes.io/last-applied-configuration"})
@@ -81,8 +80,8 @@ def field_changes(
     comparison = _Comparison(tuple(masks), tuple(map(_pattern, ignore)))
     everything = secret and not masks
     return tuple(
-        FieldChange(show(path), sign, comparison.mask(path, before, everything), comparison.mask(path, after, everything))
-        for path, sign, before, after in comparison.differences(_declared(old), _declared(new), ())
+        FieldChange(show(path), sign, *(comparison.mask(path, value, everything) for value in values))
+        for path, sign, *values in comparison.differences(_declared(old), _declared(new), ())
     )
 
 

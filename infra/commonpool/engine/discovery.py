@@ -1,7 +1,7 @@
 """Which kinds an API server serves, where, and whether they live in namespaces.
 
-The kinds that every pool has are known beforehand, so that a run that changes nothing asks nothing; all others come from
-aggregated discovery (KEP-3352), asked once and again when a kind is missing.
+The kinds that every pool has are known beforehand, so that a run that changes nothing asks nothing; all others come
+from aggregated discovery (KEP-3352), asked once and again when a kind is missing.
 """
 
 import re
@@ -56,7 +56,8 @@ def _segment(text: str) -> str:
 _CLUSTER = """
 v1 Namespace namespaces|v1 Node nodes|v1 PersistentVolume persistentvolumes
 storage.k8s.io/v1 StorageClass storageclasses|scheduling.k8s.io/v1 PriorityClass priorityclasses
-rbac.authorization.k8s.io/v1 ClusterRole clusterroles|rbac.authorization.k8s.io/v1 ClusterRoleBinding clusterrolebindings
+rbac.authorization.k8s.io/v1 ClusterRole clusterroles
+rbac.authorization.k8s.io/v1 ClusterRoleBinding clusterrolebindings
 apiextensions.k8s.io/v1 CustomResourceDefinition customresourcedefinitions
 admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy validatingadmissionpolicies
 admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding validatingadmissionpolicybindings
@@ -107,6 +108,7 @@ def unknown(api_version: str, kind: str, served: Iterable[KindInfo]) -> UnknownK
     """The error for a kind that is not served, with the nearest that are."""
     known = list(served)
     same = [f"{info.api_version} {info.kind}" for info in known if info.kind == kind]
-    near = same or get_close_matches(f"{api_version} {kind}", [f"{info.api_version} {info.kind}" for info in known], n=3)
+    names = [f"{info.api_version} {info.kind}" for info in known]
+    near = same or get_close_matches(f"{api_version} {kind}", names, n=3)
     hint = f"; served are {', '.join(near)}" if near else ""
     return UnknownKind(f"the API server serves no kind {kind} in {api_version}{hint}", status=404, reason="NotFound")

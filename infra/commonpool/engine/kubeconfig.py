@@ -118,7 +118,9 @@ def load(path: Path | None = None, context: str | None = None) -> Credentials:
 def _identity(user: Mapping[str, Any], file: Path, origin: str, files: list[Path], context: str) -> dict[str, Any]:
     """The part of the credentials that says who we are."""
     if user.get("username") or user.get("password"):
-        raise EngineError(f"kubeconfig {file}: users.user.username: API servers since 1.19 know no passwords; use a token")
+        raise EngineError(
+            f"kubeconfig {file}: users.user.username: API servers since 1.19 know no passwords; use a token"
+        )
     if user.get("exec"):
         plugin = {**user["exec"], "folder": str(file.parent)}
         answer = _ask_plugin(plugin, origin)
@@ -215,7 +217,9 @@ def _ca_origin(cluster: Mapping[str, Any], file: Path) -> str:
 def _proxy(cluster: Mapping[str, Any], file: Path) -> str:
     proxy = str(cluster.get("proxy-url") or "")
     if proxy and not proxy.startswith(("http://", "https://")):
-        raise EngineError(f"kubeconfig {file}: proxy-url {proxy.partition(':')[0]}: only http and https proxies are spoken")
+        raise EngineError(
+            f"kubeconfig {file}: proxy-url {proxy.partition(':')[0]}: only http and https proxies are spoken"
+        )
     return proxy
 
 

@@ -18,7 +18,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 T = TypeVar("T")
 
 
-class Again(Exception):  # noqa: N818 (it is no error: it asks for another attempt)
+class Again(Exception):
     """An attempt failed in a way that may pass. Never leaves the engine's client.
 
     `wait` is what the server asked for, in seconds. `unsure` says that the server may have done what it was asked to.

@@ -26,10 +26,12 @@ STREAM_SILENCE_SECONDS = 120.0  # bookmarks come every minute; a stream that is 
 class Wire:
     """Connections to one API server under one identity. Use `open`."""
 
-    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession, parallel: int) -> None:
+    def __init__(
+        self, credentials: Credentials, session: aiohttp.ClientSession, parallel: int, patience: float
+    ) -> None:
         """Keep what every attempt needs."""
         self.credentials, self.server = credentials, credentials.server
-        self._session = session
+        self._session, self._timeout = session, _timeout(patience)
         self._slots = asyncio.Semaphore(parallel)
         self._server_name = credentials.server_name or None
         self._token = credentials.token
@@ -45,11 +47,9 @@ class Wire:
             # Slots bound requests; watches come on top, so that waiting never starves the requests waited for.
             connector=aiohttp.TCPConnector(ssl=tls(credentials), limit=0, keepalive_timeout=30),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=patience, sock_connect=CONNECT_SECONDS, sock_read=BROKEN_SECONDS),
             proxy=credentials.proxy or None,
-            auto_decompress=True,
         )
-        return cls(credentials, session, parallel)
+        return cls(credentials, session, parallel, patience)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,8 +82,7 @@ class Wire:
                     f"{self.server} answers, but not as an API server does (no JSON): is a proxy in between?"
                 ) from error
             return answer
-        self._judge(method, status, content, header)
-        raise AssertionError("a judgement always raises")
+        raise self._judgement(method, status, content, header)
 
     async def stream(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch, until the server ends it. Raises as `send` does."""
@@ -94,7 +93,8 @@ class Wire:
                 allow_redirects=False,
             ) as response:  # fmt: skip
                 if response.status != 200:
-                    self._judge("GET", response.status, await response.read(), response.headers.get("Retry-After", ""))
+                    content, header = await response.read(), response.headers.get("Retry-After", "")
+                    raise self._judgement("GET", response.status, content, header)
                 rest = b""
                 async for chunk in response.content.iter_any():  # lines may be longer than any reader's buffer
                     *lines, rest = (rest + chunk).split(b"\n")
@@ -107,13 +107,11 @@ class Wire:
     async def _exchange(
         self, method: str, path: str, data: bytes | None, headers: dict[str, str], seconds: float | None
     ) -> tuple[int, bytes, str]:
-        timeout = None if seconds is None else aiohttp.ClientTimeout(
-            total=seconds, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=min(BROKEN_SECONDS, seconds)
-        )  # fmt: skip
+        timeout = self._timeout if seconds is None else _timeout(seconds)
         try:
             async with self._session.request(
                 method, self._url(path), data=data, headers=self._headers(headers), allow_redirects=False,
-                server_hostname=self._server_name, **({"timeout": timeout} if timeout else {}),
+                server_hostname=self._server_name, timeout=timeout,
             ) as response:  # fmt: skip
                 return response.status, await response.read(), response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -134,15 +132,15 @@ class Wire:
                 self._token = await asyncio.to_thread(self.credentials.renewed_token)
             return f"Bearer {self._token}" != shown
 
-    def _judge(self, method: str, status: int, content: bytes, header: str) -> None:
+    def _judgement(self, method: str, status: int, content: bytes, header: str) -> EngineError | Again:
         error = problem(status, content, self.server, self.credentials.describe())
         if status == 429 or settles(error):
-            raise Again(error, wait=retry_after(header))
+            return Again(error, wait=retry_after(header))
         if status in BROKEN:
-            raise Again(error, wait=retry_after(header), unsure=True, broken=True)
+            return Again(error, wait=retry_after(header), unsure=True, broken=True)
         if method == "PATCH" and isinstance(error, Refused) and error.reason == "AlreadyExists":
-            raise Again(error)  # two applies made the same object at once; the next one finds it
-        raise error
+            return Again(error)  # two applies made the same object at once; the next one finds it
+        return error
 
     def _lost(self, error: BaseException) -> EngineError | Again:
         """What a failure of the connection means."""
@@ -150,10 +148,10 @@ class Wire:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or getattr(cause, "os_error", None) or getattr(cause, "certificate_error", None)
-        if isinstance(error, aiohttp.ClientConnectorCertificateError) or isinstance(cause, ssl.SSLCertVerificationError):
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return Unreachable(
                 f"{self.server}: its certificate is not one that {self.credentials.ca_origin or 'this system'} "
-                f"vouches for ({cause or error}); nothing was sent. Credentials: {origin}"
+                f"vouches for ({cause}); nothing was sent. Credentials: {origin}"
             )
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return Unreachable(f"{self.server}: no TLS connection with the credentials of {origin}: {cause}")
@@ -165,6 +163,12 @@ class Wire:
         unreachable.__cause__ = error
         sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
         return Again(unreachable, unsure=sent, broken=silent and sent)
+
+
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=seconds, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=min(BROKEN_SECONDS, seconds)
+    )
 
 
 def tls(credentials: Credentials) -> ssl.SSLContext | bool:
