@@ -1,0 +1,159 @@
+"""A fenced, quota-bound namespace: what a department's and a shared service's namespaces have in common. Pure.
+
+The quota of a flavor is bound to its PriorityClass, so that the API server's own atomic check is the ledger: a pod that
+names no class counts against the namespace's default flavor, one that names a class against that one, and classes that
+the namespace is not granted have a quota of zero pods.
+"""
+
+from dataclasses import dataclass, field
+
+from commonpool.components import network, security
+from commonpool.components.rendering import (
+    FLAVOR,
+    GRANTED_FLAVORS,
+    GRANTED_REGISTRIES,
+    PREFIX,
+    Body,
+    all_classes,
+    body,
+    priority_class,
+)
+from commonpool.model import FlavorResources, Pool
+from commonpool.model.department import ContainerLimits, Groups, ObjectLimits, TierStorage
+
+_COUNTS = {
+    "config_maps": "count/configmaps",
+    "secrets": "count/secrets",
+    "deployments": "count/deployments.apps",
+    "stateful_sets": "count/statefulsets.apps",
+    "jobs": "count/jobs.batch",
+    "cron_jobs": "count/cronjobs.batch",
+    "services": "services",
+    "persistent_volume_claims": "persistentvolumeclaims",
+}
+
+
+@dataclass(frozen=True)
+class Fence:
+    """What a namespace is given, whoever it belongs to; `labels` and `annotations` are its own, complete."""
+
+    name: str
+    resources: list[FlavorResources]
+    storage: list[TierStorage]
+    objects: ObjectLimits
+    groups: Groups
+    registries: list[str]
+    containers: ContainerLimits = field(default_factory=ContainerLimits)
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    suspended: bool = False
+
+
+def objects(pool: Pool, fence: Fence) -> list[Body]:
+    """The Namespace first, then everything in it."""
+    return [
+        _namespace(pool, fence),
+        *quotas(pool, fence),
+        _limits(pool, fence),
+        _service_account(pool, fence),
+        *_bindings(pool, fence),
+        *network.baseline(pool, fence.name),
+    ]
+
+
+def _namespace(pool: Pool, fence: Fence) -> Body:
+    found = body("v1", "Namespace", fence.name, pool)
+    level = pool.spec.security.pod_security
+    modes = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")}
+    versions = {f"pod-security.kubernetes.io/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
+    found["metadata"]["labels"] |= fence.labels | {FLAVOR: fence.resources[0].flavor} | modes | versions
+    found["metadata"]["annotations"] = fence.annotations | {
+        GRANTED_FLAVORS: ",".join(item.flavor for item in fence.resources),
+        GRANTED_REGISTRIES: ",".join(fence.registries or pool.spec.security.registries),
+    }
+    return found
+
+
+def quotas(pool: Pool, fence: Fence) -> list[Body]:
+    """Guaranteed and burst for each flavor, none for all others, and the counts."""
+    every = all_classes(pool.spec.compute.flavors)
+    granted = {item.flavor for item in fence.resources}
+    found = []
+    for index, item in enumerate(fence.resources):
+        own, burst = priority_class(item.flavor), priority_class(item.flavor, burst=True)
+        amount = {
+            "requests.cpu": str(item.guaranteed.cpu),
+            "requests.memory": str(item.guaranteed.memory),
+            "limits.memory": str(item.guaranteed.memory),
+        }
+        scope = ("NotIn", [name for name in every if name != own]) if index == 0 else ("In", [own])
+        found.append(_quota(pool, fence, f"guaranteed-{item.flavor}", amount, scope))
+        extra = {"pods": "0"} if item.burst is None else {
+            "requests.cpu": str(item.burst.cpu), "requests.memory": str(item.burst.memory), "limits.memory": str(item.burst.memory),
+        }  # fmt: skip
+        found.append(_quota(pool, fence, f"burst-{item.flavor}", extra, ("In", [burst])))
+    others = all_classes([flavor for flavor in pool.spec.compute.flavors if flavor.name not in granted])
+    if others:
+        found.append(_quota(pool, fence, "other-flavors", {"pods": "0"}, ("In", others)))
+    found.append(_quota(pool, fence, "objects", _counts(pool, fence), None))
+    return found
+
+
+def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
+    hard = {name: str(getattr(fence.objects, word)) for word, name in _COUNTS.items()}
+    hard |= {"pods": "0" if fence.suspended else str(fence.objects.pods), "services.nodeports": "0", "services.loadbalancers": "0"}
+    granted = {item.tier: item for item in fence.storage}
+    for tier in pool.spec.storage.tiers:
+        own = granted.get(tier.name)
+        hard[f"{tier.name}.storageclass.storage.k8s.io/requests.storage"] = str(own.capacity) if own else "0"
+        hard[f"{tier.name}.storageclass.storage.k8s.io/persistentvolumeclaims"] = str(own.claims) if own else "0"
+    return hard
+
+
+def _quota(pool: Pool, fence: Fence, name: str, hard: dict[str, str], scope: tuple[str, list[str]] | None) -> Body:
+    spec: Body = {"hard": hard}
+    if scope:
+        operator, values = scope
+        spec["scopeSelector"] = {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]}
+    return body("v1", "ResourceQuota", name, pool, namespace=fence.name, spec=spec)
+
+
+def _limits(pool: Pool, fence: Fence) -> Body:
+    containers = fence.containers
+    item: Body = {
+        "type": "Container",
+        "default": {"cpu": str(containers.default_limit.cpu), "memory": str(containers.default_limit.memory)},
+        "defaultRequest": {"cpu": str(containers.default_request.cpu), "memory": str(containers.default_request.memory)},
+    }
+    if containers.maximum:
+        item["max"] = {"cpu": str(containers.maximum.cpu), "memory": str(containers.maximum.memory)}
+    return body("v1", "LimitRange", "containers", pool, namespace=fence.name, spec={"limits": [item]})
+
+
+def _service_account(pool: Pool, fence: Fence) -> Body:
+    """The default account mounts no token: a pod that speaks to the API server says so."""
+    return body("v1", "ServiceAccount", "default", pool, namespace=fence.name, automountServiceAccountToken=False)
+
+
+def _bindings(pool: Pool, fence: Fence) -> list[Body]:
+    found = []
+    for word, role in security.ROLES.items():
+        groups = list(getattr(fence.groups, word))
+        if groups:
+            found.append(binding(pool, fence.name, word, role, security.subjects(pool, groups)))
+    return found
+
+
+def binding(pool: Pool, namespace: str, name: str, role: str, subjects: list[Body]) -> Body:
+    """A RoleBinding to one of the pool's ClusterRoles."""
+    reference = {"apiGroup": security.RBAC.split("/")[0], "kind": "ClusterRole", "name": role}
+    return body(security.RBAC, "RoleBinding", name, pool, namespace=namespace, roleRef=reference, subjects=subjects)
+
+
+def protection_labels(environment: str, business_class: str, level: int) -> dict[str, str]:
+    """The labels by which namespaces are found, reviewed and reported."""
+    return {
+        f"{PREFIX}/environment": environment,
+        f"{PREFIX}/business-class": business_class,
+        f"{PREFIX}/protection-level": str(level),
+    }

@@ -1,0 +1,39 @@
+"""What the objects of every component have in common: labels, names, metadata. Pure."""
+
+from typing import Any
+
+from commonpool.model import Flavor, Pool
+
+Body = dict[str, Any]
+PREFIX = "commonpool.dev"
+FLAVOR = f"{PREFIX}/flavor"
+DEPARTMENT = f"{PREFIX}/department"
+SERVICE = f"{PREFIX}/service"
+SITE = f"{PREFIX}/site"
+SIMULATED = f"{PREFIX}/simulated"
+GRANTED_FLAVORS = f"{PREFIX}/flavors"
+GRANTED_REGISTRIES = f"{PREFIX}/registries"
+
+
+def labels(pool: Pool, **extra: str) -> dict[str, str]:
+    """Labels that everything of a pool carries; the keys of `extra` are ours, without the prefix."""
+    own = {f"{PREFIX}/{key.replace('_', '-')}": value for key, value in extra.items()}
+    return {"app.kubernetes.io/managed-by": "commonpool", f"{PREFIX}/pool": pool.name, **own}
+
+
+def body(api_version: str, kind: str, name: str, pool: Pool, *, namespace: str = "", **fields: Any) -> Body:  # noqa: ANN401
+    """An object with our labels; `fields` are its top-level fields."""
+    metadata: Body = {"name": name, "labels": labels(pool)}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+
+
+def priority_class(flavor: str, *, burst: bool = False) -> str:
+    """The class of a pod on a flavor: `flavor-standard`, or `flavor-standard-burst` for preemptible ones."""
+    return f"flavor-{flavor}-burst" if burst else f"flavor-{flavor}"
+
+
+def all_classes(flavors: list[Flavor]) -> list[str]:
+    """Every PriorityClass of the pool's flavors."""
+    return [priority_class(flavor.name, burst=burst) for flavor in flavors for burst in (False, True)]

@@ -1,0 +1,73 @@
+"""The independent parts of each stack and a digest of everything that each depends on.
+
+An engine that remembers the digests need not evaluate what did not change. Importing this imports no Pulumi.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from commonpool.components.service import consumers
+from commonpool.model import Department, Estate
+
+PROGRAMS = ("pool", "services", "departments")
+
+
+def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[str, str]:
+    """Digest by name: departments, services, or the pool itself. Raises ValueError for another program."""
+    base = f"{code_digest()}:{estate.digests['pool']}"
+    if program == "pool":
+        simulate = str(config.get("commonpool:simulatedMachines", "true"))
+        return {estate.pool.name: _digest(base, estate.digests["machines"], simulate)}
+    if program == "services":
+        return {
+            service.name: _digest(
+                base,
+                estate.digests[f"service/{service.name}"],
+                ",".join(consumers(estate, service)),
+                _groups(estate.department(service.spec.offered_by)),
+            )
+            for service in estate.services
+        }
+    if program == "departments":
+        return {department.name: _digest(base, *_department(estate, department)) for department in shard(estate, config)}
+    raise ValueError(f"no program {program!r}; there are {', '.join(PROGRAMS)}")
+
+
+def shard(estate: Estate, config: Mapping[str, object]) -> list[Department]:
+    """The departments of one stack: all, those of a list, or those whose labels match."""
+    listed, wanted = config.get("commonpool:departments"), config.get("commonpool:departmentLabels")
+    found = list(estate.departments)
+    if isinstance(listed, list):
+        found = [department for department in found if department.name in listed]
+    if isinstance(wanted, Mapping):
+        found = [
+            department
+            for department in found
+            if all(department.metadata.labels.get(key) == value for key, value in wanted.items())
+        ]
+    return found
+
+
+def _department(estate: Estate, department: Department) -> list[str]:
+    names = sorted({name for _, spec in department.namespaces() for name in spec.consumes})
+    return [estate.digests[f"department/{department.name}"], *(estate.digests[f"service/{name}"] for name in names)]
+
+
+def _groups(owner: Department | None) -> str:
+    return owner.spec.groups.model_dump_json() if owner else ""
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def code_digest() -> str:
+    """A digest of the code that renders: these modules, the models' and the stacks' programs."""
+    here = Path(__file__).resolve()
+    folders = [here.parent, here.parent.parent / "model", here.parents[3] / "stacks"]
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else ():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]

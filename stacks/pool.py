@@ -1,0 +1,16 @@
+"""The pool itself: machines, hardware classes, storage tiers, roles, admission policies."""
+
+import pulumi
+from commonpool.components import pool
+from commonpool.components.resource import Group
+from commonpool.components.stack import estate, unchanged
+
+config = pulumi.Config("commonpool")
+simulate = config.get_bool("simulatedMachines") is not False
+
+if estate.pool.name not in unchanged:
+    Group("Pool", estate.pool.name, pool.objects(estate, simulate=simulate))
+
+pulumi.export("pool", estate.pool.name)
+pulumi.export("flavors", [flavor.name for flavor in estate.pool.spec.compute.flavors])
+pulumi.export("tiers", [tier.name for tier in estate.pool.spec.storage.tiers])

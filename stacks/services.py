@@ -1,0 +1,12 @@
+"""The shared services: a fenced namespace for each, its workload, and the way in for those who declared it."""
+
+import pulumi
+from commonpool.components import service
+from commonpool.components.resource import Group
+from commonpool.components.stack import estate, unchanged
+
+for shared in estate.services:
+    if shared.name not in unchanged:
+        Group("SharedService", shared.name, service.objects(estate, shared))
+
+pulumi.export("services", {shared.name: shared.namespace_name for shared in estate.services})
