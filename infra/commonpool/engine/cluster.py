@@ -7,7 +7,8 @@ What it refuses: to take silence for absence, and to delete by name alone what s
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
@@ -132,7 +133,7 @@ class Cluster:
         field_selector: str = "",
         selector: str = "",
         version: str = "",
-    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """(ADDED, MODIFIED or DELETED, object) without end, from a resourceVersion on, or from a list at first.
 
         Streams that end are continued; when the server has forgotten our version, everything is listed anew and what
@@ -145,8 +146,9 @@ class Cluster:
             return await self._list(api_version, kind, namespace, filters)
 
         feed = Feed(self._wire, info.url(namespace), filters, relist, self.patience, version)
-        async for event in feed.events():
-            yield event
+        async with aclosing(feed.events()) as events:
+            async for event in events:
+                yield event
 
     async def version(self) -> str:
         """The API server's version, for instance `v1.36.3`."""

@@ -253,7 +253,7 @@ def _ask_plugin(plugin: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
     command = plugin.get("command", "")
     settings = {key: value for key, value in plugin.items() if key != "folder"}
     try:
-        answer = ExecProvider(ConfigNode("exec", settings), plugin.get("folder")).run()
+        answer = ExecProvider(ConfigNode("exec", settings), plugin.get("folder")).run()  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, KeyError, ValueError) as error:
         hint = f" ({plugin['installHint'].strip()})" if plugin.get("installHint") else ""
         raise CredentialRefused(f"the plugin {command!r} of {origin} gives no credential: {error}{hint}") from error
@@ -267,7 +267,7 @@ def _from_provider(files: list[Path], context: str, origin: str) -> str:
 
     settings = client.Configuration()
     try:
-        config.load_kube_config(
+        config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=os.pathsep.join(map(str, files)), context=context, client_configuration=settings
         )
     except (config.ConfigException, OSError, ValueError) as error:

@@ -1,226 +1,207 @@
-"""When an applied object may be relied on: the conditions that pulumi-kubernetes awaits, and waiting for them.
+"""Waiting until objects are ready, or gone: a watch each while there are streams to spare, a look now and then if not.
 
-`condition` is pure. Annotations as documented for pulumi-kubernetes: `pulumi.com/skipAwait`, `pulumi.com/timeoutSeconds`,
-`pulumi.com/waitFor` (`jsonpath={…}`, `jsonpath={…}=value`, `condition=Type[=Status]`, or a JSON list of them).
+An object that does not become ready stays applied; the error says what it says of itself, what its pods say, and which
+command shows more. Waiting itself writes nothing.
 """
 
 import asyncio
-import json
-import re
+import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import EngineError, NotReady
+from commonpool.engine.condition import READY, Readiness, Surroundings, condition, pod_trouble, timeout_of
+from commonpool.engine.error import EngineError, NotReady, Refused
 from commonpool.engine.event import Event, Observer
+from commonpool.engine.key import Key
 
-SKIP, SECONDS, WAIT_FOR = "pulumi.com/skipAwait", "pulumi.com/timeoutSeconds", "pulumi.com/waitFor"
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between looks: most objects are ready within the first few
-Key = tuple[str, str, str, str]  # apiVersion, kind, namespace, name
+__all__ = ["Readiness", "condition", "timeout_of", "wait_gone", "wait_ready"]
 
-
-@dataclass(frozen=True)
-class Readiness:
-    """Whether an object may be relied on; `failed` means that waiting is of no use."""
-
-    ready: bool
-    message: str = ""
-    failed: bool = False
-
-
-READY = Readiness(True)
-
-
-def condition(live: Mapping[str, Any]) -> Readiness:
-    """How far an object is, by its kind's own rules. Pure."""
-    annotations = live["metadata"].get("annotations") or {}
-    if str(annotations.get(SKIP, "")).lower() == "true":
-        return READY
-    if annotations.get(WAIT_FOR):
-        return _wait_for(live, str(annotations[WAIT_FOR]))
-    rule = _RULES.get(live["kind"])
-    return rule(live) if rule else READY
-
-
-def timeout_of(live: Mapping[str, Any], custom: Mapping[str, str], default: float) -> float:
-    """Seconds to wait: the annotation, else the resource's customTimeouts, else the run's own."""
-    annotations = live["metadata"].get("annotations") or {}
-    if str(annotations.get(SECONDS, "")).isdigit():
-        return float(annotations[SECONDS])
-    texts = [seconds(custom[verb]) for verb in ("create", "update") if verb in custom]
-    return max(texts) if texts else default
-
-
-def seconds(text: str) -> float:
-    """A Go duration such as `1h30m`, `90s`, `250ms` in seconds; 0 for anything else."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"([0-9.]+)(ms|h|m|s)", text))
-
-
-def _workload(live: Mapping[str, Any]) -> Readiness:
-    spec, status = live.get("spec", {}), live.get("status", {})
-    wanted = spec.get("replicas", 1)
-    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 0):
-        return Readiness(False, "the controller has not seen the change yet")
-    for item in status.get("conditions", ()):
-        if item.get("reason") == "ProgressDeadlineExceeded":
-            return Readiness(False, item.get("message", "the rollout stands still"), failed=True)
-    updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
-    if updated < wanted or ready < wanted or status.get("replicas", 0) > max(updated, wanted):
-        failures = [item["message"] for item in status.get("conditions", ()) if item.get("type") == "ReplicaFailure"]
-        return Readiness(False, failures[0] if failures else f"{ready} of {wanted} pods are ready, {updated} updated")
-    return READY
-
-
-def _daemon_set(live: Mapping[str, Any]) -> Readiness:
-    status = live.get("status", {})
-    wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
-    seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
-    return READY if seen and ready >= wanted else Readiness(False, f"{ready} of {wanted} pods are ready")
-
-
-def _pod(live: Mapping[str, Any]) -> Readiness:
-    status = live.get("status", {})
-    if status.get("phase") == "Succeeded":
-        return READY
-    if status.get("phase") == "Failed":
-        return Readiness(False, status.get("message", "the pod failed"), failed=True)
-    waiting = [
-        f"{item['name']}: {item['state']['waiting'].get('reason')} {item['state']['waiting'].get('message', '')}".strip()
-        for item in status.get("containerStatuses", ())
-        if item.get("state", {}).get("waiting")
-    ]
-    unscheduled = [item.get("message", "") for item in status.get("conditions", ()) if item.get("status") == "False" and item.get("type") == "PodScheduled"]
-    return READY if _has(live, "Ready") else Readiness(False, "; ".join(waiting or unscheduled) or f"phase {status.get('phase')}")
-
-
-def _job(live: Mapping[str, Any]) -> Readiness:
-    for item in live.get("status", {}).get("conditions", ()):
-        if item.get("type") == "Failed" and item.get("status") == "True":
-            return Readiness(False, item.get("message", "the job failed"), failed=True)
-    if live.get("spec", {}).get("suspend"):
-        return READY
-    return READY if _has(live, "Complete") else Readiness(False, f"{live.get('status', {}).get('active', 0)} pods are at work")
-
-
-def _service(live: Mapping[str, Any]) -> Readiness:
-    spec = live.get("spec", {})
-    if spec.get("type") != "LoadBalancer" or live.get("status", {}).get("loadBalancer", {}).get("ingress"):
-        return READY
-    return Readiness(False, "no load balancer has given it an address")
-
-
-def _claim(live: Mapping[str, Any]) -> Readiness:
-    phase = live.get("status", {}).get("phase", "Pending")
-    # A class that waits for its first consumer binds when a pod comes, not before; Pulumi does not wait for it either.
-    return Readiness(False, "the claim is lost", failed=True) if phase == "Lost" else READY
-
-
-def _namespace(live: Mapping[str, Any]) -> Readiness:
-    return READY if live.get("status", {}).get("phase", "Active") == "Active" else Readiness(False, "it is being deleted")
-
-
-def _established(live: Mapping[str, Any]) -> Readiness:
-    for item in live.get("status", {}).get("conditions", ()):
-        if item.get("type") == "NamesAccepted" and item.get("status") == "False":
-            return Readiness(False, item.get("message", ""), failed=True)
-    return READY if _has(live, "Established") else Readiness(False, "the API server does not serve it yet")
-
-
-def _available(live: Mapping[str, Any]) -> Readiness:
-    return READY if _has(live, "Available") else Readiness(False, "it is not available yet")
-
-
-def _has(live: Mapping[str, Any], name: str, status: str = "True") -> bool:
-    conditions = live.get("status", {}).get("conditions", ())
-    return any(item.get("type") == name and item.get("status") == status for item in conditions)
-
-
-_RULES: dict[str, Callable[[Mapping[str, Any]], Readiness]] = {
-    "Deployment": _workload,
-    "StatefulSet": _workload,
-    "ReplicaSet": _workload,
-    "DaemonSet": _daemon_set,
-    "Pod": _pod,
-    "Job": _job,
-    "Service": _service,
-    "PersistentVolumeClaim": _claim,
-    "Namespace": _namespace,
-    "CustomResourceDefinition": _established,
-    "APIService": _available,
-}
-
-
-def _wait_for(live: Mapping[str, Any], text: str) -> Readiness:
-    expressions = json.loads(text) if text.startswith("[") else [text]
-    for expression in expressions:
-        if not _holds(live, expression):
-            return Readiness(False, f"waiting for {expression}")
-    return READY
-
-
-def _holds(live: Mapping[str, Any], expression: str) -> bool:
-    kind, _, rest = expression.partition("=")
-    if kind == "condition":
-        name, _, status = rest.partition("=")
-        return _has(live, name, status or "True")
-    if kind != "jsonpath":
-        raise NotReady(f"{WAIT_FOR} {expression!r} is neither jsonpath= nor condition=")
-    from jsonpath_ng.ext import parse  # type: ignore[import-untyped]
-
-    path, _, value = rest.partition("}")
-    found = [match.value for match in parse("$" + path.strip("{}")).find(dict(live))]
-    return any(str(item) == value.removeprefix("=") for item in found) if value else bool(found)
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+QUIET_SECONDS = 1.0  # what is ready sooner than this is not worth a report
+NO_PODS_SECONDS = 5.0  # a Service whose pods nobody has made by then is not waited for: they may come after it
+PODS_SHOWN = 3
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_LOOKED_AROUND = frozenset({"Service", "PersistentVolumeClaim"})
+_WITH_PODS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Service"})
 
 
 async def wait_ready(
-    cluster: Cluster, key: Key, live: dict[str, Any], *, timeout: float, observer: Observer
+    cluster: Cluster,
+    key: tuple[str, str, str, str],
+    live: dict[str, Any],
+    *,
+    timeout: float,
+    observer: Observer,
 ) -> dict[str, Any]:
-    """The object once it is ready. Raises `NotReady` with its last condition; the object stays applied."""
-    api_version, kind, namespace, name = key
-    deadline = time.monotonic() + timeout
-    pause = FIRST_PAUSE
-    told = ""
-    while True:
-        now = condition(live)
-        if now.ready:
-            return live
-        if now.failed or time.monotonic() + pause > deadline:
-            place = f" -n {namespace}" if namespace else ""
-            why = "failed" if now.failed else f"is not ready after {timeout:.0f} s"
-            details = await _details(cluster, live) if kind in ("Deployment", "StatefulSet", "DaemonSet", "Job") else ""
-            raise NotReady(f"{kind} {name} {why}: {now.message}{details} (more: kubectl describe {kind.lower()} {name}{place})")
-        if now.message != told and pause >= LONGEST_PAUSE:
-            told = now.message
-            observer(Event("wait", f"{kind} {namespace}/{name}: {now.message}"))
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
-        live = await cluster.read(api_version, kind, namespace, name) or live
-
-
-async def _details(cluster: Cluster, live: Mapping[str, Any]) -> str:
-    labels = live.get("spec", {}).get("selector", {}).get("matchLabels", {})
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    """The object once it is ready. Raises `NotReady`; `live` is what the apply answered, `timeout` is in seconds."""
+    place = Key(*key)
+    started = time.monotonic()
+    now, told = READY, ""
     try:
-        pods, _ = await cluster.list_objects("v1", "Pod", namespace=live["metadata"]["namespace"], selector=selector)
+        async with asyncio.timeout(timeout):
+            async with aclosing(_states(cluster, place, live)) as states:
+                async for live in states:
+                    now = await _judge(cluster, place, live, time.monotonic() - started)
+                    if now.ready:
+                        return live
+                    if now.failed:
+                        break
+                    if now.message != told and time.monotonic() - started > QUIET_SECONDS:
+                        told = now.message
+                        observer(Event("wait", f"{place}: {now.message}"))
+    except TimeoutError:
+        pass
+    why = "failed" if now.failed else f"is not ready after {timeout:.0f} s"
+    pods = await _pods_words(cluster, place, live)
+    raise NotReady(f"{place} {why}: {now.message}{pods}. More: {_kubectl(place)}")
+
+
+async def wait_gone(cluster: Cluster, key: tuple[str, str, str, str], uid: str, *, timeout: float) -> None:
+    """Return when the object of this uid is gone. Raises `NotReady` when it stays, with what holds it."""
+    place = Key(*key)
+    live: dict[str, Any] | None = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            for pause in _pauses():
+                live = await cluster.read(*place)
+                if live is None or live["metadata"]["uid"] != uid:
+                    return
+                await asyncio.sleep(pause)
+    raise NotReady(f"{place} is still being deleted after {timeout:.0f} s{_held_by(live)}. More: {_kubectl(place)}")
+
+
+async def _states(cluster: Cluster, place: Key, live: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    """The object as it is now, and then whenever it may have changed."""
+    yield live
+    if place.kind in _LOOKED_AROUND or cluster.streams.locked():
+        async for found in _looks(cluster, place):
+            yield found
+        return
+    try:
+        async with cluster.streams, aclosing(_changes(cluster, place, live)) as changes:
+            async for kind, found in changes:
+                if kind == "DELETED":
+                    raise _vanished(place)
+                yield {"apiVersion": place.api_version, "kind": place.kind, **found}
+    except Refused as error:
+        if error.status not in (403, 405):
+            raise
+        async for found in _looks(cluster, place):  # who may not watch may still read
+            yield found
+
+
+def _changes(cluster: Cluster, place: Key, live: Mapping[str, Any]) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    return cluster.watch(
+        place.api_version,
+        place.kind,
+        namespace=place.namespace,
+        field_selector=f"metadata.name={place.name}",
+        version=live["metadata"]["resourceVersion"],
+    )
+
+
+async def _looks(cluster: Cluster, place: Key) -> AsyncGenerator[dict[str, Any], None]:
+    for pause in _pauses():
+        await asyncio.sleep(pause)
+        found = await cluster.read(*place)
+        if found is None:
+            raise _vanished(place)
+        yield found
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+
+def _vanished(place: Key) -> NotReady:
+    return NotReady(f"{place} was deleted by somebody else while its readiness was awaited")
+
+
+async def _judge(cluster: Cluster, place: Key, live: Mapping[str, Any], waited: float) -> Readiness:
+    now = condition(live)
+    if now.ready or now.failed or place.kind not in _LOOKED_AROUND:
+        return now
+    around = await _around(cluster, place, live)
+    now = condition(live, around)
+    if around.endpoints == 0 and around.pods == 0 and waited > NO_PODS_SECONDS:
+        return Readiness(True, message="no pod matches its selector yet; not waited for")
+    return now
+
+
+async def _around(cluster: Cluster, place: Key, live: Mapping[str, Any]) -> Surroundings:
+    """What decides on a Service or a claim besides itself. Who may not look at it does not wait for it."""
+    try:
+        if place.kind == "PersistentVolumeClaim":
+            return Surroundings(binding=await _binding_mode(cluster, live))
+        selector = f"kubernetes.io/service-name={place.name}"
+        slices, _ = await cluster.list_objects(
+            "discovery.k8s.io/v1", "EndpointSlice", namespace=place.namespace, selector=selector
+        )
+        endpoints = [endpoint for item in slices for endpoint in item.get("endpoints") or ()]
+        ready = sum((endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints)
+        pods = 1 if ready else len(await _pods(cluster, place, live, metadata_only=True))
+    except EngineError:
+        return Surroundings(endpoints=1, pods=1, binding="")
+    return Surroundings(endpoints=ready, pods=pods)
+
+
+async def _binding_mode(cluster: Cluster, live: Mapping[str, Any]) -> str:
+    name = live.get("spec", {}).get("storageClassName")
+    classes, _ = await cluster.list_objects("storage.k8s.io/v1", "StorageClass")
+    for item in classes:
+        metadata = item["metadata"]
+        default = (metadata.get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+        if metadata["name"] == name or (name is None and default):
+            return str(item.get("volumeBindingMode") or "")
+    return ""
+
+
+async def _pods(
+    cluster: Cluster, place: Key, live: Mapping[str, Any], *, metadata_only: bool = False
+) -> list[dict[str, Any]]:
+    selector = live.get("spec", {}).get("selector") or {}
+    labels = selector if place.kind == "Service" else selector.get("matchLabels") or {}
+    if not labels:
+        return []
+    words = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    pods, _ = await cluster.list_objects(
+        "v1", "Pod", namespace=place.namespace, selector=words, metadata_only=metadata_only
+    )
+    return pods
+
+
+async def _pods_words(cluster: Cluster, place: Key, live: Mapping[str, Any]) -> str:
+    """What the pods that are not ready say, the newest first, each trouble once."""
+    if place.kind not in _WITH_PODS:
+        return ""
+    try:
+        pods = await _pods(cluster, place, live)
     except EngineError:
         return ""
-    words = {_pod({**pod, "kind": "Pod"}).message for pod in pods} - {""}
-    return f"; pods: {'; '.join(sorted(words)[:3])}" if words else ""
+    pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+    troubles = {trouble: pod["metadata"]["name"] for pod in reversed(pods) if (trouble := pod_trouble(pod))}
+    shown = [f"pod {name}: {trouble}" for trouble, name in list(troubles.items())[:PODS_SHOWN]]
+    return f"; {'; '.join(shown)}" if shown else ""
 
 
-async def wait_gone(cluster: Cluster, key: Key, uid: str, *, timeout: float) -> None:
-    """Return when the object of this uid is gone. Raises `NotReady` when it stays, with what holds it."""
-    deadline = time.monotonic() + timeout
-    pause = FIRST_PAUSE
-    while True:
-        live = await cluster.read(*key)
-        if live is None or live["metadata"]["uid"] != uid:
-            return
-        if time.monotonic() + pause > deadline:
-            held = ", ".join(live["metadata"].get("finalizers", ())) or "its controller"
-            raise NotReady(f"{key[1]} {key[3]} is still being deleted after {timeout:.0f} s, held by {held}")
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+def _held_by(live: Mapping[str, Any] | None) -> str:
+    if live is None:
+        return ""
+    metadata, conditions = live["metadata"], (live.get("status") or {}).get("conditions") or ()
+    words = [str(item.get("message")) for item in conditions if item.get("status") == "True" and item.get("message")]
+    holders = [*metadata.get("finalizers", ()), *(live.get("spec") or {}).get("finalizers", ())]
+    if live["kind"] == "Namespace" and words:
+        return f": {'; '.join(words)}"
+    return f", held by {', '.join(holders)}" if holders else ""
+
+
+def _kubectl(place: Key) -> str:
+    group = place.api_version.rpartition("/")[0]
+    kind = f"{place.kind.lower()}.{group}" if group else place.kind.lower()
+    return f"kubectl describe {kind} {place.name}{f' -n {place.namespace}' if place.namespace else ''}"

@@ -1,7 +1,10 @@
 """A stream of changes that survives what streams do not: ends, resets, versions that the server has forgotten."""
 
+import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -10,6 +13,7 @@ from commonpool.engine.retry import Again, patiently
 from commonpool.engine.wire import Wire
 
 STREAM_SECONDS = 300  # the server ends a stream after this long, so that a dead one is noticed
+SHORTEST_STREAM_SECONDS = 1.0  # one that ends sooner is something in between that hangs up: do not hammer it
 _Place = tuple[str, str]
 
 
@@ -39,15 +43,19 @@ class Feed:
         self._known: dict[_Place, dict[str, Any]] = {}
         self._lost_since: float | None = None
 
-    async def events(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def events(self) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """ADDED, MODIFIED and DELETED, without end."""
         while True:
             if not self._version:
                 for event in await self._list():
                     yield event
+            began = time.monotonic()
             try:
-                async for kind, found in self._stream():
-                    yield kind, found
+                async with aclosing(self._stream()) as changes:
+                    async for change in changes:
+                        yield change
+                if time.monotonic() < began + SHORTEST_STREAM_SECONDS:
+                    await asyncio.sleep(SHORTEST_STREAM_SECONDS)
             except Again as again:
                 await self._pause(again)
             except Refused as error:
@@ -55,19 +63,20 @@ class Feed:
                     raise
                 self._version = ""
 
-    async def _stream(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        async for event in self._wire.stream(f"{self._url}&resourceVersion={self._version}"):
-            kind, found = event["type"], event["object"]
-            self._lost_since = None
-            if kind == "ERROR":
-                status = int(found.get("code") or 500)
-                problem = Refused(str(found.get("message", "")), status=status, reason=str(found.get("reason", "")))
-                raise problem if status == 410 else Again(problem)
-            self._version = found["metadata"]["resourceVersion"]
-            if kind == "BOOKMARK":
-                continue
-            self._remember(kind, found)
-            yield kind, found
+    async def _stream(self) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+        async with aclosing(self._wire.stream(f"{self._url}&resourceVersion={self._version}")) as events:
+            async for event in events:
+                kind, found = event["type"], event["object"]
+                self._lost_since = None
+                if kind == "ERROR":
+                    status = int(found.get("code") or 500)
+                    problem = Refused(str(found.get("message", "")), status=status, reason=str(found.get("reason", "")))
+                    raise problem if status == 410 else Again(problem)
+                self._version = found["metadata"]["resourceVersion"]
+                if kind == "BOOKMARK":
+                    continue
+                self._remember(kind, found)
+                yield kind, found
 
     async def _list(self) -> list[tuple[str, dict[str, Any]]]:
         """Everything there is as ADDED or MODIFIED, and what is there no more as DELETED."""
@@ -96,6 +105,7 @@ class Feed:
 
         if left <= 0:
             raise again.problem
+        await asyncio.sleep(random.uniform(0, SHORTEST_STREAM_SECONDS))  # noqa: S311 (jitter, not a secret)
         await patiently(probe, left)
 
 

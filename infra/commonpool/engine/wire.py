@@ -7,7 +7,7 @@ connection that the kubeconfig did not ask for by name, redirects, and to have m
 import asyncio
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import aiohttp
@@ -84,7 +84,7 @@ class Wire:
             return answer
         raise self._judgement(method, status, content, header)
 
-    async def stream(self, path: str) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a watch, until the server ends it. Raises as `send` does."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STREAM_SILENCE_SECONDS)
         try:
@@ -101,6 +101,8 @@ class Wire:
                     for line in lines:
                         if line:
                             yield orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise Again(Unreachable(f"{self.server}: something in between garbles its streams: {error}")) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._lost(error) from error
 
