@@ -25,7 +25,7 @@ _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u
 class Declared(BaseModel):
     """A part of a manifest: unknown keys refused, no value converted, nothing changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_default=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, defer_build=True)
 
 
 def refusal(rule: str, message: str, fix: str = "") -> PydanticCustomError:

@@ -165,12 +165,13 @@ class _Builder:
 
     def scalar(self, node: Any) -> Any:  # noqa: ANN401
         text, tag = node.value, node.tag
-        if tag not in _PLAIN_TAGS or (node.style is not None and tag != _STR):
+        quoted = bool(node.style)  # None or "" by parser, where the scalar is plain
+        if tag not in _PLAIN_TAGS or (quoted and tag != _STR):
             if tag == "tag:yaml.org,2002:merge" or tag == "tag:yaml.org,2002:value":
                 return text
             self.refuse(node, f"the tag {shown(tag)} is not allowed", "yaml-tag", "write the plain value")
             return None
-        if node.style is not None or tag == _STR and not _INTEGER.fullmatch(text) and not _exponent(text):
+        if quoted or tag == _STR and not _INTEGER.fullmatch(text) and not _exponent(text):
             return text
         if text in _NULL:
             return None
