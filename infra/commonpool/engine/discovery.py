@@ -36,13 +36,16 @@ class KindInfo:
         """The version within the group."""
         return self.api_version.rpartition("/")[2]
 
-    def url(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Path of the collection, or of one object in it. Raises `Refused` for what can be no name."""
+    def url(self, namespace: str = "", name: str | None = None, subresource: str = "") -> str:
+        """Path of the collection, or of one object in it. Raises `Refused` for what can be no name.
+
+        An empty name is refused as well: it would turn a request for one object into one for all of them.
+        """
         path = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-        if namespace and self.namespaced:
+        if self.namespaced and (namespace or name is not None):
             path += f"/namespaces/{_segment(namespace)}"
         path += f"/{self.plural}"
-        if name:
+        if name is not None:
             path += f"/{_segment(name)}"
         return f"{path}/{subresource}" if subresource else path
 
