@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import CredentialRefused, EngineError, FieldConflict, Refused, Stale, Unreachable
 from commonpool.engine.kubeconfig import Credentials

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from commonpool.engine.diff import MASK, field_changes, immutable_refusal
 from commonpool.engine.error import Refused
 from commonpool.engine.event import FieldChange

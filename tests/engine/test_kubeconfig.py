@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from commonpool.engine.error import CredentialRefused, EngineError
 from commonpool.engine.kubeconfig import load
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from commonpool.engine.condition import Surroundings
 from commonpool.engine.error import Unsupported
 from commonpool.engine.readiness import condition, timeout_of
@@ -11,7 +10,7 @@ from commonpool.engine.readiness import condition, timeout_of
 
 def live(
     kind: str, api_version: str = "v1", *, spec: Any = None, status: Any = None, **metadata: Any
-) -> dict[str, Any]:  # noqa: ANN401
+) -> dict[str, Any]:
     """An object as the API server returns it."""
     return {
         "apiVersion": api_version,

@@ -20,7 +20,7 @@ from commonpool.engine.key import Key
 __all__ = ["Readiness", "condition", "timeout_of", "wait_gone", "wait_ready"]
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
-QUIET_SECONDS = 1.0  # what is ready sooner than this is not worth a report
+QUIET_SECONDS = 1.0  # what is ready sooner than this is not worth a report; also how often one is made
 NO_PODS_SECONDS = 5.0  # a Service whose pods nobody has made by then is not waited for: they may come after it
 PODS_SHOWN = 3
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -39,21 +39,29 @@ async def wait_ready(
     """The object once it is ready. Raises `NotReady`; `live` is what the apply answered, `timeout` is in seconds."""
     place = Key(*key)
     started = time.monotonic()
-    now, told = READY, ""
+    now = READY
+
+    async def tell() -> None:
+        told = ""
+        while True:
+            await asyncio.sleep(QUIET_SECONDS)
+            if now.message != told:
+                told = now.message
+                observer(Event("wait", f"{place}: {told}"))
+
+    telling = asyncio.create_task(tell(), name=f"waiting for {place}")
     try:
-        async with asyncio.timeout(timeout):
-            async with aclosing(_states(cluster, place, live)) as states:
-                async for live in states:
-                    now = await _judge(cluster, place, live, time.monotonic() - started)
-                    if now.ready:
-                        return live
-                    if now.failed:
-                        break
-                    if now.message != told and time.monotonic() - started > QUIET_SECONDS:
-                        told = now.message
-                        observer(Event("wait", f"{place}: {now.message}"))
+        async with asyncio.timeout(timeout), aclosing(_states(cluster, place, live)) as states:
+            async for live in states:
+                now = await _judge(cluster, place, live, time.monotonic() - started)
+                if now.ready:
+                    return live
+                if now.failed:
+                    break
     except TimeoutError:
         pass
+    finally:
+        telling.cancel()
     why = "failed" if now.failed else f"is not ready after {timeout:.0f} s"
     pods = await _pods_words(cluster, place, live)
     raise NotReady(f"{place} {why}: {now.message}{pods}. More: {_kubectl(place)}")
