@@ -1,0 +1,5 @@
+"""`python -m commonpool.cli`."""
+
+from commonpool.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""`commonpool ledger`: the four numbers as table, bars, JSON or page."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commonpool.cli.failure import CommandFailed
+from commonpool.cli.output import Format, Output, table
+from commonpool.cli.target import Target
+
+if TYPE_CHECKING:
+    from commonpool.ledger import Live
+
+
+def show(target: Target, output: Output, *, html: Path | None, live: bool | None) -> int:
+    """Print or write it. Live numbers when the cluster runs, or when they are asked for."""
+    from commonpool.ledger import Ledger
+    from commonpool.ledger.table import HEADINGS, cells, to_html, to_json
+
+    estate = target.load()
+    ledger = Ledger.of(estate, _live(target, live))
+    title = f"{estate.pool.spec.display_name} ({estate.pool.name})"
+    if html is not None:
+        html.write_text(to_html(ledger, title), encoding="utf-8")
+        output.say(f"wrote {html}")
+        return 0
+    if output.format is Format.JSON:
+        output.json(to_json(ledger))
+        return 0
+    output.data(output.paint(title, "bold"))
+    for heading, rows in (("pool", (ledger.pool,)), ("flavors", ledger.flavors), ("departments", ledger.departments), ("namespaces", ledger.namespaces)):
+        lines = [[cell for index, cell in enumerate(cells(row)) if index != 1 or heading in ("pool", "flavors")] for row in rows]
+        names = [name for index, name in enumerate(HEADINGS) if index != 1 or heading in ("pool", "flavors")]
+        output.data("\n" + (table([heading, *names[1:]], lines) if lines else f"{heading}: none yet"))
+    output.data(f"\ncores / memory; bars: promised of capacity, then requested of ceiling; {ledger.pool.price:,.0f} {ledger.currency} a month promised")
+    return 0
+
+
+def _live(target: Target, wanted: bool | None) -> "Live | None":
+    if wanted is False:
+        return None
+    if wanted is None and target.embedded:
+        from commonpool.embedded import EmbeddedPool
+
+        if not EmbeddedPool(target.pool).ready():
+            return None
+    try:
+        return asyncio.run(_ask(target))
+    except CommandFailed:
+        if wanted:
+            raise
+        return None
+
+
+async def _ask(target: Target) -> "Live":
+    from commonpool.engine import Cluster
+    from commonpool.engine.live import read_live
+
+    async with await Cluster.connect(target.credentials()) as cluster:
+        return await read_live(cluster)

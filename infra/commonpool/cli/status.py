@@ -1,0 +1,107 @@
+"""`commonpool status`: what stands, what drifted, what is about to expire. Changes nothing."""
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from commonpool.cli.output import Format, Output, table
+from commonpool.cli.screen import capacity, sites
+from commonpool.cli.target import Target, programs
+
+if TYPE_CHECKING:
+    from commonpool.engine import Result
+    from commonpool.ledger import Live
+    from commonpool.model import Estate
+
+SOON_DAYS = 60
+
+
+def show(target: Target, output: Output) -> int:
+    """Print it; exit code 0 also when something drifted: status is a question, not a check."""
+    estate = target.load()
+    live, results, runs = asyncio.run(_look(target, estate))
+    expiring = expiries(estate, date.today()) + _certificates(target)  # noqa: DTZ011 (terms are days in local time)
+    if output.format is Format.JSON:
+        output.json(_document(estate, live, results, runs, expiring))
+        return 0
+    output.data(output.paint(f"{estate.pool.spec.display_name} ({estate.pool.name})", "bold"))
+    from commonpool.ledger import Ledger
+
+    output.data("\n" + sites(estate, live) + "\n\n" + capacity(Ledger.of(estate, live)) + "\n")
+    output.data(table(["stack", "objects", "drifted", "last run"], [_stack_row(result, runs[result.stack]) for result in results]))
+    for result in results:
+        for change in result.changes:
+            place = f"{change.namespace}/{change.name}" if change.namespace else change.name
+            output.data(f"  ~ {change.kind} {place}: {change.reason}")
+    output.data("")
+    if expiring:
+        output.data(table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring], left=1))
+    else:
+        output.data(f"nothing expires within {SOON_DAYS} days")
+    return 0
+
+
+def expiries(estate: "Estate", today: date) -> list[tuple[str, int, str]]:
+    """Reviews and ends of terms within the next days, the nearest first; past ones have negative days. Pure."""
+    found = []
+    for department in estate.departments:
+        for word, day in (("review of", department.spec.term.review), ("end of", department.spec.term.end)):
+            left = (date.fromisoformat(day) - today).days
+            if left <= SOON_DAYS:
+                found.append((day, left, f"{word} {department.name} ({department.spec.term.on_expiry})"))
+    return sorted(found)
+
+
+def _certificates(target: Target) -> list[tuple[str, int, str]]:
+    if not target.embedded:
+        return []
+    from commonpool.embedded import EmbeddedPool
+
+    moment = EmbeddedPool(target.pool).status().certificates_expire
+    if moment is None or (moment - datetime.now(UTC)).days > SOON_DAYS:
+        return []
+    return [(moment.date().isoformat(), (moment - datetime.now(UTC)).days, "certificates of the embedded pool (renewed by its next start)")]
+
+
+async def _look(target: Target, estate: "Estate") -> "tuple[Live, list[Result], dict[str, str]]":
+    from commonpool import engine
+    from commonpool.engine import state as states
+    from commonpool.engine.live import read_live
+
+    async with await engine.Cluster.connect(target.credentials()) as cluster:
+        results, runs = [], {}
+        for program in programs(target, estate):
+            results.append(await engine.refresh(program, cluster))
+            last = (await states.load(cluster, program.project, program.stack)).last_run
+            runs[program.stack] = last.get("finished") or (f"{last['started']} (did not finish)" if last else "never")
+        return await read_live(cluster), results, runs
+
+
+def _stack_row(result: "Result", last: str) -> list[str]:
+    return [result.stack, str(result.unchanged + len(result.changes)), str(len(result.changes)), last]
+
+
+def _document(
+    estate: "Estate", live: "Live", results: "list[Result]", runs: dict[str, str], expiring: list[tuple[str, int, str]]
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "commonpool.dev/v1",
+        "kind": "Status",
+        "pool": estate.pool.name,
+        "nodes": {"ready": len(live.allocatable), "simulated": len(live.simulated)},
+        "stacks": [
+            {
+                "stack": result.stack,
+                "objects": result.unchanged + len(result.changes),
+                "lastRun": runs[result.stack],
+                "drifted": [
+                    {"kind": change.kind, "namespace": change.namespace, "name": change.name, "reason": change.reason}
+                    for change in result.changes
+                ],
+            }
+            for result in results
+        ],
+        "expiring": [{"date": day, "days": left, "what": what} for day, left, what in expiring],
+    }
+
+

@@ -1,0 +1,116 @@
+"""What a command works on: the estate, the stacks' programs, and the cluster that it speaks to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from commonpool.cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from commonpool.engine import Program
+    from commonpool.engine.kubeconfig import Credentials
+    from commonpool.model import Estate
+
+ORDER = ("pool", "services", "departments")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The options that say what a command is about, as given."""
+
+    estate: Path | None = None
+    program: Path | None = None
+    stacks: tuple[str, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    kubeconfig: Path | None = None
+    context: str | None = None
+    pool: str = "default"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded pool is meant: nobody named a cluster."""
+        return self.kubeconfig is None and self.context is None
+
+    def estate_folder(self) -> Path:
+        """The estate: as named, else this folder when it is one, else the sample."""
+        if self.estate is not None:
+            return self.estate
+        here = Path.cwd()
+        return here if (here / "pool.yaml").exists() else project_folder() / "examples" / "estate"
+
+    def load(self) -> "Estate":
+        """The estate with its promises checked. Raises `EstateRefused`."""
+        from commonpool.ledger import problems
+        from commonpool.model import EstateRefused, load_estate
+
+        estate = load_estate(self.estate_folder())
+        found = problems(estate)
+        if found:
+            raise EstateRefused(found)
+        return estate
+
+    def credentials(self) -> "Credentials":
+        """Of the named cluster, else of the embedded pool; `CommandFailed` when that does not run."""
+        from commonpool.engine import kubeconfig
+
+        if not self.embedded:
+            return kubeconfig.load(self.kubeconfig, self.context)
+        from commonpool.embedded import EmbeddedPool
+
+        pool = EmbeddedPool(self.pool)
+        if not pool.ready():
+            raise CommandFailed(f"the embedded pool {self.pool} does not run", code="not_running", next_step="commonpool embedded start, or name a cluster with --kubeconfig")
+        return kubeconfig.load(pool.kubeconfig, None)
+
+
+def project_folder() -> Path:
+    """The checkout that this package runs from: where `Pulumi.yaml` and `stacks/` are."""
+    return Path(__file__).resolve().parents[3]
+
+
+def stack_names() -> list[str]:
+    """Stacks of our project, from their `Pulumi.<stack>.yaml`, in the order in which they are applied."""
+    names = [path.name.split(".")[1] for path in project_folder().glob("Pulumi.*.yaml")]
+    return sorted(names, key=lambda name: (ORDER.index(program_of(name)), name))
+
+
+def program_of(stack: str) -> str:
+    """Which of the programs a stack runs."""
+    named = _settings(stack).get("commonpool:program", stack)
+    if named not in ORDER:
+        raise CommandFailed(f"stack {stack!r} runs no program of ours; set commonpool:program in Pulumi.{stack}.yaml to one of {', '.join(ORDER)}", code="stack_unknown")
+    return str(named)
+
+
+def _settings(stack: str) -> dict[str, Any]:
+    path = project_folder() / f"Pulumi.{stack}.yaml"
+    if not path.exists():
+        from difflib import get_close_matches
+
+        known = [other.name.split(".")[1] for other in project_folder().glob("Pulumi.*.yaml")]
+        near = get_close_matches(stack, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        raise CommandFailed(f"there is no stack {stack!r}", code="stack_unknown", next_step=hint)
+    return dict((yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("config") or {})
+
+
+def programs(target: Target, estate: "Estate | None") -> "list[Program]":
+    """The programs of a run in the order of application: ours, or the one of somebody else's folder."""
+    if target.program is not None:
+        from commonpool.engine.program import load
+
+        stacks = target.stacks or ("dev",)
+        return [load(target.program.resolve(), stack, target.config) for stack in stacks]
+    from commonpool.components.unit import units
+    from commonpool.engine import Program
+
+    assert estate is not None
+    found = []
+    for stack in target.stacks or tuple(stack_names()):
+        program = program_of(stack)
+        config = {**_settings(stack), **target.config, "commonpool:estate": str(estate.root.resolve()), "commonpool:program": program}
+        found.append(Program("commonpool", stack, project_folder(), config, units=units(estate, program, config)))
+    return found
