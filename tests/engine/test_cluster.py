@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import datetime
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,14 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.certificate import Authority
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.diff import field_changes, immutable_refusal
-from commonpool.engine.error import FieldConflict, NotReady, Refused, Stale, UnknownKind, Unreachable
+from commonpool.engine.error import CredentialRefused, FieldConflict, NotReady, Refused, Stale, UnknownKind, Unreachable
 from commonpool.engine.event import Event
 from commonpool.engine.kubeconfig import Credentials, load
 from commonpool.engine.readiness import wait_gone, wait_ready
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 @pytest.fixture(scope="session")
@@ -321,7 +327,7 @@ def test_a_namespace_is_waited_for_until_it_is_gone(embedded_pool: EmbeddedPool)
             assert found
             key = ("v1", "Namespace", "", namespace)
             await cluster.delete(*key)
-            with pytest.raises(NotReady, match="example.org/hold"):
+            with pytest.raises(NotReady, match=r"example\.org/hold"):
                 await wait_gone(cluster, key, found["metadata"]["uid"], timeout=8)
             await cluster.merge_patch("v1", "ConfigMap", namespace, "a", {"metadata": {"finalizers": None}})
             await wait_gone(cluster, key, found["metadata"]["uid"], timeout=60)
@@ -337,7 +343,7 @@ def test_a_certificate_of_another_authority_is_refused_by_name(embedded_pool: Em
     async def scenario() -> None:
         credentials = Credentials(server=known.server, origin="x", ca=stranger, ca_origin="/etc/other-ca.crt")
         async with await Cluster.connect(credentials, patience=20) as cluster:
-            with pytest.raises(Unreachable, match="/etc/other-ca.crt"):
+            with pytest.raises(Unreachable, match=r"/etc/other-ca\.crt"):
                 await cluster.version()
 
     run(scenario())
@@ -391,3 +397,55 @@ async def _answers_again(cluster: Cluster, namespace: str) -> None:
             with contextlib.suppress(Unreachable, Refused):
                 await cluster.apply(config_map(namespace, "late", k="v"))
                 return
+
+
+def expired_certificate(authority: Authority) -> tuple[bytes, bytes]:
+    """A client certificate of the pool's own authority that ended an hour ago, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    issuer = x509.load_pem_x509_certificate(authority.pair.certificate.read_bytes()).subject
+    signer = serialization.load_pem_private_key(authority.pair.key.read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "late")]))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=2))
+        .not_valid_after(now - datetime.timedelta(hours=1))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private
+
+
+def test_an_expired_client_certificate_is_named_with_its_end(embedded_pool: EmbeddedPool) -> None:
+    """The request fails closed, and the person learns which file to renew."""
+    known = load(embedded_pool.kubeconfig)
+    certificate, key = expired_certificate(Authority(embedded_pool.layout.pki, "ca"))
+    late = replace(known, client_certificate=certificate, client_key=key, origin="/home/late/config (context pool)")
+
+    async def scenario() -> None:
+        async with await Cluster.connect(late, patience=20) as cluster:
+            with pytest.raises(CredentialRefused, match=r"/home/late/config \(context pool\), which is valid until 20"):
+                await cluster.list_objects("v1", "ConfigMap")
+
+    run(scenario())
+
+
+def test_a_right_that_is_missing_is_refused_in_the_servers_own_words(
+    embedded_pool: EmbeddedPool, tmp_path: Path
+) -> None:
+    """At once, naming user and resource; reading a 403 as absence would create things twice."""
+    path = embedded_pool.issue_kubeconfig("visitor", ("guests",), tmp_path / "kubeconfig")
+
+    async def scenario() -> None:
+        async with await Cluster.connect(load(path), patience=20) as cluster:
+            with pytest.raises(Refused, match='User "visitor" cannot get resource "secrets"'):
+                await cluster.read("v1", "Secret", "default", "any")
+
+    run(scenario())

@@ -222,7 +222,7 @@ def test_a_refused_credential_is_named_with_its_file_and_not_tried_again() -> No
     """No other credential and no weaker connection is tried."""
 
     async def scenario() -> None:
-        async with connected(in_turn(status(401, "Unauthorized", "no")), token="geheim") as (cluster, server):  # noqa: S106
+        async with connected(in_turn(status(401, "Unauthorized", "no")), token="geheim") as (cluster, server):
             with pytest.raises(CredentialRefused, match=r"token of /etc/pool \(context prod\)") as caught:
                 await cluster.version()
             assert "geheim" not in str(caught.value)
@@ -240,7 +240,7 @@ def test_a_rotated_token_file_is_read_again_after_a_401(tmp_path: Path) -> None:
         return ok(LIVE) if asked.headers.get("authorization") == "bearer fresh" else status(401, "Unauthorized")
 
     async def scenario() -> None:
-        async with connected(script, token="expired", token_file=str(file)) as (cluster, server):  # noqa: S106
+        async with connected(script, token="expired", token_file=str(file)) as (cluster, server):
             await asyncio.gather(*(cluster.read("v1", "ConfigMap", "n", "a") for _ in range(5)))
             assert len(server.asked) <= 10
 
@@ -264,7 +264,7 @@ def test_a_refusal_is_raised_at_once_in_the_servers_own_words(answer: Answer) ->
 
     async def scenario() -> None:
         async with connected(in_turn(answer)) as (cluster, server):
-            with pytest.raises(Refused, match="no right|bad field"):
+            with pytest.raises(Refused, match=r"no right|bad field"):
                 await cluster.apply(CONFIG_MAP)
             assert len(server.asked) == 1
 
@@ -277,7 +277,7 @@ def test_redirections_are_not_followed() -> None:
     async def scenario() -> None:
         async with faults(in_turn(ok(LIVE))) as elsewhere:
             moved = (307, b"", {"Location": f"{elsewhere.url}/"})
-            async with connected(in_turn(moved), token="t") as (cluster, _):  # noqa: S106
+            async with connected(in_turn(moved), token="t") as (cluster, _):
                 with pytest.raises(Refused, match="redirection"):
                     await cluster.read("v1", "ConfigMap", "n", "a")
             assert elsewhere.asked == []

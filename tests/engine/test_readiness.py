@@ -9,7 +9,7 @@ from commonpool.engine.readiness import condition, timeout_of
 
 
 def live(
-    kind: str, api_version: str = "v1", *, spec: Any = None, status: Any = None, **metadata: Any
+    kind: str, api_version: str = "v1", *, spec: object = None, status: object = None, **metadata: object
 ) -> dict[str, Any]:
     """An object as the API server returns it."""
     return {
@@ -46,8 +46,10 @@ def on(name: str, status: str = "True", **words: str) -> dict[str, Any]:
     [
         deployment(**FULL),
         deployment(wanted=0),
-        live("DaemonSet", "apps/v1", status={"desiredNumberScheduled": 1, "numberAvailable": 1, "updatedNumberScheduled": 1}),
-        live("StatefulSet", "apps/v1", spec={"replicas": 2}, status={"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}),
+        live("DaemonSet", "apps/v1",
+             status={"desiredNumberScheduled": 1, "numberAvailable": 1, "updatedNumberScheduled": 1}),
+        live("StatefulSet", "apps/v1", spec={"replicas": 2},
+             status={"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}),
         live("StatefulSet", "apps/v1", spec={"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 2}}},
              status={"replicas": 2, "readyReplicas": 2}),
         live("Pod", status=on("Ready")),
@@ -83,8 +85,8 @@ def test_it_is_ready(body: dict[str, Any]) -> None:
         (live("StatefulSet", "apps/v1", spec={"replicas": 2}, status={"replicas": 2, "readyReplicas": 2}), "updated"),
         (live("DaemonSet", "apps/v1", status={"desiredNumberScheduled": 2, "numberAvailable": 1}), "1 of 2"),
         (live("Pod", status=on("PodScheduled", "False", reason="Unschedulable", message="0/3 nodes")), "0/3 nodes"),
-        (live("Pod", status={"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}),
-         "container c: ImagePullBackOff"),
+        (live("Pod", status={"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull"}}}]}),
+         "container c: ErrImagePull"),
         (live("Job", "batch/v1"), "0 of 1"),
         (live("Service", spec={"selector": {"a": "b"}}), "endpoints"),
         (live("Service", spec={"type": "LoadBalancer"}), "address"),

@@ -159,12 +159,12 @@ class Wire:
             return Unreachable(f"{self.server}: no TLS connection with the credentials of {origin}: {cause}")
         if isinstance(error, aiohttp.InvalidURL):
             return Unreachable(f"{self.server} of {origin} is no usable address: {error}")
-        silent = isinstance(error, TimeoutError)
-        words = "gives no answer in time" if silent else "does not answer"
+        sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        silent = sent and isinstance(error, TimeoutError)
+        words = "takes requests but gives no answer; is its store (etcd) well?" if silent else "does not answer"
         unreachable = Unreachable(f"{self.server} {words} ({type(error).__name__}: {error})".replace(": )", ")"))
         unreachable.__cause__ = error
-        sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-        return Again(unreachable, unsure=sent, broken=silent and sent)
+        return Again(unreachable, unsure=sent, broken=silent)
 
 
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
