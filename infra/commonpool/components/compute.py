@@ -27,13 +27,17 @@ def priority_classes(pool: Pool) -> list[Body]:
 
 
 def nodes(pool: Pool, machines: tuple[Machine, ...], *, simulate: bool) -> list[Body]:
-    """A patch of labels and taints for each joined machine; the others as simulated Nodes, when that is wanted."""
+    """A patch of labels for each joined machine; the others as simulated Nodes, when that is wanted.
+
+    Taints of dedicated flavors are set by admission (see `security.node_taints`): the list is shared with the node
+    controllers, and a declared one would fight with theirs.
+    """
     chosen = [machine for machine in machines if machine.facts.role == "node"]
     return [node(pool, machine) for machine in chosen if machine.facts.joined or simulate]
 
 
 def node(pool: Pool, machine: Machine) -> Body:
-    """The labels and taints of one machine, and for a simulated one what KWOK needs to play it."""
+    """The labels of one machine, and for a simulated one what KWOK needs to play it."""
     flavor = pool.flavor(machine.facts.flavor)
     found = body("v1", "Node", machine.name, pool)
     found["metadata"]["labels"] |= {
@@ -42,8 +46,6 @@ def node(pool: Pool, machine: Machine) -> Body:
         f"{PREFIX}/trust": str(flavor.trust if flavor else 1),
         "topology.kubernetes.io/zone": machine.site,
     }
-    if flavor and flavor.dedicated:
-        found["spec"] = {"taints": [{"key": FLAVOR, "value": flavor.name, "effect": "NoSchedule"}]}
     if not machine.facts.joined:
         facts = machine.facts
         found["metadata"]["labels"] |= {SIMULATED: "true", "kubernetes.io/hostname": machine.name, "kubernetes.io/os": "linux"}

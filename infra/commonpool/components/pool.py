@@ -9,6 +9,7 @@ def objects(estate: Estate, *, simulate: bool) -> list[Body]:
     """Machines, priority classes, storage, roles and admission policies."""
     pool = estate.pool
     return [
+        *security.node_taints(pool),
         *compute.priority_classes(pool),
         *compute.nodes(pool, estate.machines, simulate=simulate),
         *storage.storage_classes(pool),

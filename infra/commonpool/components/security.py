@@ -98,7 +98,7 @@ def placement(pool: Pool) -> list[Body]:
     mutations = [{"patchType": "JSONPatch", "jsonPatch": {"expression": select}}]
     dedicated = [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
     if dedicated:
-        item = f"Object.spec.tolerations{{key: '{FLAVOR}', operator: 'Equal', value: variables.flavor, effect: 'NoSchedule'}}"
+        item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
         tolerate = (
             f"!(variables.flavor in {dedicated!r}) ? [] : has(object.spec.tolerations)"
             f" ? [JSONPatch{{op: 'add', path: '/spec/tolerations/-', value: {item}}}]"
@@ -115,6 +115,38 @@ def placement(pool: Pool) -> list[Body]:
         "mutations": mutations,
     }
     name = _POLICIES["placement"]
+    return [
+        body(ADMISSION, "MutatingAdmissionPolicy", name, pool, spec=spec),
+        body(ADMISSION, "MutatingAdmissionPolicyBinding", name, pool, spec={"policyName": name}),
+    ]
+
+
+def node_taints(pool: Pool) -> list[Body]:
+    """Machines of dedicated flavors carry their taint from registration on, and keep it whoever edits them."""
+    dedicated = [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
+    if not dedicated:
+        return []
+    own = f"object.metadata.labels['{FLAVOR}']"
+    carried = f"has(object.spec.taints) && object.spec.taints.exists(t, t.key == '{FLAVOR}')"
+    # A plain map: the API server of 1.36 panics on a typed object inside of a list literal.
+    item = f"{{'key': '{FLAVOR}', 'value': {own}, 'effect': 'NoSchedule'}}"
+    taint = (
+        f"has(object.spec.taints) ? [JSONPatch{{op: 'add', path: '/spec/taints/-', value: {item}}}]"
+        f" : [JSONPatch{{op: 'add', path: '/spec/taints', value: [{item}]}}]"
+    )
+    constraints = _match([""], ["v1"], ["nodes"], ["CREATE", "UPDATE"])
+    del constraints["namespaceSelector"]
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": constraints,
+        "matchConditions": [
+            {"name": "dedicated", "expression": f"has(object.metadata.labels) && '{FLAVOR}' in object.metadata.labels && {own} in {dedicated!r}"},
+            {"name": "not-tainted-yet", "expression": f"!({carried})"},
+        ],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": taint}}],
+    }
+    name = "commonpool-node-taints"
     return [
         body(ADMISSION, "MutatingAdmissionPolicy", name, pool, spec=spec),
         body(ADMISSION, "MutatingAdmissionPolicyBinding", name, pool, spec={"policyName": name}),

@@ -57,19 +57,6 @@ def decide(record: Record | None, drift: Drift, identity: Identity, digest: str)
     return Decision(Operation.SAME)
 
 
-def stands(live: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    """Whether a live object holds all that is declared, whoever owns the fields by now: then nothing needs mending.
-
-    Taints of a Node are the one list that its controllers share with us; ours must be among them. Pure.
-    """
-    if body["kind"] == "Node" and "taints" in body.get("spec", {}):
-        found = live.get("spec", {}).get("taints", [])
-        ours = all(any(holds(one, taint) for one in found) for taint in body["spec"]["taints"])
-        body = {**body, "spec": {key: value for key, value in body["spec"].items() if key != "taints"}}
-        return ours and holds(live, body)
-    return holds(live, body)
-
-
 class Step:
     """The way of one registration through a run."""
 
@@ -187,12 +174,12 @@ class Step:
     ) -> Outcome:
         if self.run.preview:
             live = live or await self._read(identity)
-            if decision.force and live is not None and stands(live, self.body):
+            if decision.force and live is not None and holds(live, self.body):
                 self._report(Operation.SAME)
                 return Outcome(identity, live)
             return await self._preview_apply(identity, decision, live=live)
         before = live or (await self._read(identity) if self.run.options.diff or decision.force else None)
-        if decision.force and before is not None and stands(before, self.body):
+        if decision.force and before is not None and holds(before, self.body):
             self._remember(self._record(identity, before))
             self._report(Operation.SAME)
             return Outcome(identity, before)
