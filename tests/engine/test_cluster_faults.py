@@ -2,9 +2,10 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -375,5 +376,41 @@ def test_an_empty_name_or_namespace_never_widens_a_request(namespace: str, name:
                 with pytest.raises(EngineError, match="no name"):
                     await call("v1", "ConfigMap", namespace, name)
             assert server.asked == []
+
+    run(scenario())
+
+
+def test_a_watch_whose_stream_ends_goes_on_from_the_last_version_it_saw() -> None:
+    """Bookmarks count as seen; a line longer than any buffer is one event."""
+    long = {**LIVE, "data": {"k": "v" * 300_000}}
+    mark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+    gone = {"type": "DELETED", "object": {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "10"}}}
+
+    def lines(*events: dict[str, Any]) -> Answer:
+        return ok(b"".join(json.dumps(event).encode() + b"\n" for event in events))
+
+    async def scenario() -> None:
+        answers = in_turn(lines({"type": "MODIFIED", "object": long}, mark), lines(gone))
+        async with connected(answers) as (cluster, server):
+            changes = cluster.watch("v1", "ConfigMap", namespace="n", version="6")
+            async with asyncio.timeout(30), aclosing(changes):
+                assert await anext(changes) == ("MODIFIED", long)
+                assert (await anext(changes))[0] == "DELETED"
+            assert [asked.path.rpartition("=")[2] for asked in server.asked] == ["6", "9"]
+
+    run(scenario())
+
+
+def test_a_server_that_answers_only_errors_is_given_up_before_one_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person should hear soon that the store is broken; a restart is waited for."""
+    monkeypatch.setattr("commonpool.engine.retry.BROKEN_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        async with connected(in_turn(status(500, "InternalError", "etcdserver: no leader"))) as (cluster, _):
+            with pytest.raises(Refused, match="no leader"):
+                await cluster.apply(CONFIG_MAP)
+        async with connected(in_turn(*[HANG_UP] * 6, ok(LIVE))) as (cluster, server):
+            assert await cluster.apply(CONFIG_MAP) == LIVE
+            assert len(server.asked) == 7
 
     run(scenario())

@@ -44,28 +44,27 @@ async def _repeat(attempt: Callable[[float], Awaitable[T]], patience: float, sta
     import tenacity
 
     jitter = tenacity.wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS)
-    failures = [first]
-    broken_since = start
+    latest, counted, broken_since = first, False, start
 
     def pause(state: tenacity.RetryCallState) -> float:
-        return max(failures[-1].wait, jitter(state))
+        return max(latest.wait, jitter(state))
 
     def exhausted(state: tenacity.RetryCallState) -> bool:
         next_try = time.monotonic() + state.upcoming_sleep
-        return next_try > start + patience or (failures[-1].broken and next_try > broken_since + BROKEN_SECONDS)
+        return next_try > start + patience or (latest.broken and next_try > broken_since + BROKEN_SECONDS)
 
     async def again() -> T:
-        nonlocal broken_since
-        if len(failures) == 1 and failures[0] is first and first.args:
-            first.args = ()  # the attempt that failed before we got here counts as the first one
-            raise first
+        nonlocal latest, counted, broken_since
+        if not counted:
+            counted = True
+            raise first  # the attempt that failed before we got here counts as the first one
         began = time.monotonic()
         try:
             return await attempt(max(start + patience - began, 1.0))
         except Again as failure:
-            if failure.broken and not failures[-1].broken:
+            if failure.broken and not latest.broken:
                 broken_since = began
-            failures.append(failure)
+            latest = failure
             raise
 
     retrying = tenacity.AsyncRetrying(
