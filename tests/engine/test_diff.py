@@ -152,3 +152,11 @@ def test_only_the_servers_own_refusal_of_a_change_in_place_asks_for_a_replacemen
 ) -> None:
     """A policy that happens to use the word deletes nothing."""
     assert immutable_refusal(Refused(message, status=status)) is expected
+
+
+def test_a_secret_annotation_of_a_secret_is_masked_beside_its_data() -> None:
+    """What the kind hides and what the program marked secret add up."""
+    old = secret(data={"k": "b2xk"}) | {"metadata": {"annotations": {"note": "old"}}}
+    new = secret(data={"k": "bmV3"}) | {"metadata": {"annotations": {"note": "new"}}}
+    changes = field_changes(old, new, secret_paths=[("metadata", "annotations", "note")])
+    assert {change.path: change.new for change in changes} == {"metadata.annotations.note": MASK, "data.k": MASK}

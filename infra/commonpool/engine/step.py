@@ -345,8 +345,7 @@ class Step:
         return Outcome(identity, known, known=False)
 
     def _fields(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[FieldChange, ...]:
-        secret = self.body["kind"] == "Secret" or bool(self.registration.secrets)
-        return field_changes(before, after, secret=secret)
+        return field_changes(before, after, secret_paths=self.registration.secrets)
 
     def _report(
         self,
