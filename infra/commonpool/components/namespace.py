@@ -122,7 +122,7 @@ def _limits(pool: Pool, fence: Fence) -> Body:
     containers = fence.containers
     item: Body = {
         "type": "Container",
-        "default": {"cpu": str(containers.default_limit.cpu), "memory": str(containers.default_limit.memory)},
+        "default": {"memory": str(containers.default_memory_limit)},
         "defaultRequest": {"cpu": str(containers.default_request.cpu), "memory": str(containers.default_request.memory)},
     }
     if containers.maximum:

@@ -100,9 +100,7 @@ def placement(pool: Pool) -> list[Body]:
     if dedicated:
         item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
         tolerate = (
-            f"!(variables.flavor in {dedicated!r}) ? [] : has(object.spec.tolerations)"
-            f" ? [JSONPatch{{op: 'add', path: '/spec/tolerations/-', value: {item}}}]"
-            f" : [JSONPatch{{op: 'add', path: '/spec/tolerations', value: [{item}]}}]"
+            f"!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)}"
         )
         mutations.append({"patchType": "JSONPatch", "jsonPatch": {"expression": tolerate}})
     unset = f"!has(object.spec.nodeSelector) || !('{FLAVOR}' in object.spec.nodeSelector)"
@@ -121,6 +119,12 @@ def placement(pool: Pool) -> list[Body]:
     ]
 
 
+def _append(field: str, item: str) -> str:
+    # In two operations: the API server of 1.36 panics on a list literal that holds a map or an object.
+    empty = f"has(object.spec.{field}) ? [] : [JSONPatch{{op: 'add', path: '/spec/{field}', value: []}}]"
+    return f"({empty}) + [JSONPatch{{op: 'add', path: '/spec/{field}/-', value: {item}}}]"
+
+
 def node_taints(pool: Pool) -> list[Body]:
     """Machines of dedicated flavors carry their taint from registration on, and keep it whoever edits them."""
     dedicated = [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
@@ -128,12 +132,7 @@ def node_taints(pool: Pool) -> list[Body]:
         return []
     own = f"object.metadata.labels['{FLAVOR}']"
     carried = f"has(object.spec.taints) && object.spec.taints.exists(t, t.key == '{FLAVOR}')"
-    # A plain map: the API server of 1.36 panics on a typed object inside of a list literal.
-    item = f"{{'key': '{FLAVOR}', 'value': {own}, 'effect': 'NoSchedule'}}"
-    taint = (
-        f"has(object.spec.taints) ? [JSONPatch{{op: 'add', path: '/spec/taints/-', value: {item}}}]"
-        f" : [JSONPatch{{op: 'add', path: '/spec/taints', value: [{item}]}}]"
-    )
+    item = f"{{'key': '{FLAVOR}', 'value': string({own}), 'effect': 'NoSchedule'}}"
     constraints = _match([""], ["v1"], ["nodes"], ["CREATE", "UPDATE"])
     del constraints["namespaceSelector"]
     spec = {
@@ -144,7 +143,7 @@ def node_taints(pool: Pool) -> list[Body]:
             {"name": "dedicated", "expression": f"has(object.metadata.labels) && '{FLAVOR}' in object.metadata.labels && {own} in {dedicated!r}"},
             {"name": "not-tainted-yet", "expression": f"!({carried})"},
         ],
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": taint}}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": _append("taints", item)}}],
     }
     name = "commonpool-node-taints"
     return [

@@ -163,9 +163,8 @@ def _resources(estate: Estate, key: str, where: tuple[str | int, ...], namespace
         if storage.tier not in tiers:
             yield _at(estate, key, (*where, "storage", index, "tier"), f"there is no tier {storage.tier!r}", "tier-unknown", _near(storage.tier, tiers))
     containers = namespace.containers
-    for word in ("cpu", "memory"):
-        if getattr(containers.default_limit, word) < getattr(containers.default_request, word):
-            yield _at(estate, key, (*where, "containers"), f"the default limit of {word} is below the default request", "limit-below-request", "raise the limit or lower the request")
+    if containers.default_memory_limit < containers.default_request.memory:
+        yield _at(estate, key, (*where, "containers"), "the default memory limit is below the default request", "limit-below-request", "raise the limit or lower the request")
 
 
 def _openings(estate: Estate, key: str, where: tuple[str | int, ...], namespace: NamespaceSpec) -> Found:

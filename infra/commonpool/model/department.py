@@ -87,8 +87,8 @@ class ContainerLimits(Declared):
     default_request: Resources = Field(
         default=Resources(cpu=Quantity.parse("100m"), memory=Quantity.parse("128Mi")), description="Request of a silent container."
     )
-    default_limit: Resources = Field(
-        default=Resources(cpu=Quantity.parse("1"), memory=Quantity.parse("512Mi")), description="Limit of a silent container."
+    default_memory_limit: Amount = Field(
+        default=Quantity.parse("512Mi"), description="Memory limit of a silent container; CPU is not limited, it is shared by weight."
     )
     maximum: Resources | None = Field(default=None, description="Largest limit; as much as the namespace has where nothing is said.")
 
