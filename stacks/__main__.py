@@ -8,5 +8,7 @@ import pulumi
 program = pulumi.Config("commonpool").get("program") or pulumi.get_stack()
 place = Path(__file__).parent / f"{program}.py"
 if not place.exists():
-    raise pulumi.RunError(f"stack {pulumi.get_stack()!r} has no program; set commonpool:program to pool, services or departments")
+    raise pulumi.RunError(
+        f"stack {pulumi.get_stack()!r} has no program; set commonpool:program to pool, services or departments"
+    )
 runpy.run_path(str(place), run_name="__main__")

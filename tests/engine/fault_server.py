@@ -87,6 +87,6 @@ def ok(body: dict[str, Any] | bytes) -> Answer:
     return 200, body, {}
 
 
-def status(code: int, reason: str = "", message: str = "", **extra: Any) -> Answer:  # noqa: ANN401
+def status(code: int, reason: str = "", message: str = "", **extra: Any) -> Answer:
     """A Kubernetes Status."""
     return code, {"kind": "Status", "code": code, "reason": reason, "message": message, **extra}, {}

@@ -36,7 +36,7 @@ def embedded_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
 
 
 @asynccontextmanager
-async def connected(pool: EmbeddedPool, **options: Any) -> AsyncIterator[tuple[Cluster, str]]:  # noqa: ANN401
+async def connected(pool: EmbeddedPool, **options: Any) -> AsyncIterator[tuple[Cluster, str]]:
     """A client, and a namespace of the test's own."""
     async with await Cluster.connect(load(pool.kubeconfig), **options) as cluster:
         namespace = f"t-{uuid.uuid4().hex[:8]}"
@@ -55,7 +55,7 @@ def config_map(namespace: str, name: str = "a", **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
 
 
-def deployment(namespace: str, image: str = "web:1", **pod: Any) -> dict[str, Any]:  # noqa: ANN401
+def deployment(namespace: str, image: str = "web:1", **pod: Any) -> dict[str, Any]:
     """A Deployment of one pod."""
     labels = {"app": "web"}
     spec = {"containers": [{"name": "web", "image": image}], **pod}
@@ -180,7 +180,7 @@ def test_a_delete_spares_the_successor_of_the_same_name(embedded_pool: EmbeddedP
     run(scenario())
 
 
-def test_metadata_lists_carry_owned_fields_and_no_content(embedded_pool: EmbeddedPool, monkeypatch: Any) -> None:  # noqa: ANN401
+def test_metadata_lists_carry_owned_fields_and_no_content(embedded_pool: EmbeddedPool, monkeypatch: Any) -> None:
     """Drift is found from them; several pages are one list."""
     monkeypatch.setattr("commonpool.engine.cluster.PAGE", 3)
 

@@ -28,7 +28,7 @@ async def connected(
     patience: float = 10.0,
     parallel: int = 8,
     delay: float = 0.0,
-    **credentials: Any,  # noqa: ANN401
+    **credentials: Any,
 ) -> AsyncIterator[tuple[Cluster, FaultServer]]:
     """A cluster client in front of a scripted server."""
     async with faults(script, delay=delay) as server:

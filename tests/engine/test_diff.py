@@ -18,12 +18,12 @@ def pod_template(*containers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def config_map(data: dict[str, str], **metadata: Any) -> dict[str, Any]:  # noqa: ANN401
+def config_map(data: dict[str, str], **metadata: Any) -> dict[str, Any]:
     """A ConfigMap."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **metadata}, "data": data}
 
 
-def secret(**fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def secret(**fields: Any) -> dict[str, Any]:
     """A Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, **fields}
 

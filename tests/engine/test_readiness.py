@@ -21,7 +21,7 @@ def live(
     }
 
 
-def deployment(*, generation: int = 2, wanted: int = 3, **status: Any) -> dict[str, Any]:  # noqa: ANN401
+def deployment(*, generation: int = 2, wanted: int = 3, **status: Any) -> dict[str, Any]:
     """A Deployment whose controller has seen generation 2."""
     return live(
         "Deployment",

@@ -20,7 +20,7 @@ def run(arguments: list[str]) -> int:
         found = get_command(app).main(args=arguments, prog_name="commonpool", standalone_mode=False)
         return found if isinstance(found, int) else 0
     except KeyboardInterrupt:
-        print("\ninterrupted; what was applied is recorded, and running again goes on from here", file=sys.stderr)  # noqa: T201
+        print("\ninterrupted; what was applied is recorded, and running again goes on from here", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
@@ -43,21 +43,24 @@ def _fail(error: BaseException, arguments: list[str], failed: type[Exception]) -
         context = getattr(error, "ctx", None)
         usage = f"{context.command_path} --help" if context is not None else "commonpool --help"
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())  # noqa: T201
+            print(error.format_message())
             return FAILED
         error = CommandFailed(error.format_message(), code="usage", next_step=usage)
     failure = describe(error)
     if _wants_json(arguments):
-        print(json.dumps(document(failure), indent=2, ensure_ascii=False))  # noqa: T201
+        print(json.dumps(document(failure), indent=2, ensure_ascii=False))
         return FAILED
     for problem in failure.problems:
-        print("\n".join(problem.lines()), file=sys.stderr)  # noqa: T201
-    print(f"error: {failure} [{failure.code}]", file=sys.stderr)  # noqa: T201
+        print("\n".join(problem.lines()), file=sys.stderr)
+    print(f"error: {failure} [{failure.code}]", file=sys.stderr)
     if failure.next_step:
-        print(f"  next: {failure.next_step}", file=sys.stderr)  # noqa: T201
+        print(f"  next: {failure.next_step}", file=sys.stderr)
     return FAILED
 
 
 def _wants_json(arguments: list[str]) -> bool:
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(word in ("-o=json", "--output=json", "-ojson") or (word in ("-o", "--output") and value == "json") for word, value in pairs)
+    return any(
+        word in ("-o=json", "--output=json", "-ojson") or (word in ("-o", "--output") and value == "json")
+        for word, value in pairs
+    )

@@ -16,7 +16,9 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True,
 )  # fmt: skip
 department = typer.Typer(help="Departments: make, list, look at, explain.", no_args_is_help=True, rich_markup_mode=None)
-embedded = typer.Typer(help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None)
+embedded = typer.Typer(
+    help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(department, name="department")
 app.add_typer(embedded, name="embedded")
 
@@ -101,7 +103,13 @@ def destroy(
 ) -> None:  # fmt: skip
     """Delete everything that the stacks made, backwards; what is protected stays and is named."""
     chosen = {"targets": tuple(target or ()), "wait": wait, "timeout": timeout, "parallel": parallel}
-    _run("destroy", _target(estate, program, stack, config, kubeconfig, context, pool), Output(output, color), yes=yes, options=chosen)
+    _run(
+        "destroy",
+        _target(estate, program, stack, config, kubeconfig, context, pool),
+        Output(output, color),
+        yes=yes,
+        options=chosen,
+    )
 
 
 @app.command()
@@ -125,7 +133,9 @@ def status(
     """What stands, what drifted, what is about to expire."""
     from commonpool.cli.status import show
 
-    raise typer.Exit(show(Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool), Output(output, color)))
+    raise typer.Exit(
+        show(Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool), Output(output, color))
+    )
 
 
 @app.command()
@@ -137,9 +147,19 @@ def validate(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.C
     found = Target(estate=estate).load()
     number = 1 + len(found.departments) + len(found.services)
     if output is Format.JSON:
-        Output(output, color).json({"apiVersion": "commonpool.dev/v1", "kind": "Validation", "manifests": number, "machines": len(found.machines), "problems": []})
+        Output(output, color).json(
+            {
+                "apiVersion": "commonpool.dev/v1",
+                "kind": "Validation",
+                "manifests": number,
+                "machines": len(found.machines),
+                "problems": [],
+            }
+        )
     else:
-        Output(output, color).data(f"{number} manifests and {len(found.machines)} machines are valid ({time.monotonic() - started:.2f} s)")
+        Output(output, color).data(
+            f"{number} manifests and {len(found.machines)} machines are valid ({time.monotonic() - started:.2f} s)"
+        )
 
 
 @app.command()
@@ -151,7 +171,9 @@ def schema(kind: Annotated[str, typer.Argument(help="Pool, Department or SharedS
     if write is not None:
         write.mkdir(parents=True, exist_ok=True)
         for name in KINDS:
-            (write / f"{name.lower()}.json").write_text(json.dumps(json_schema(name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (write / f"{name.lower()}.json").write_text(
+                json.dumps(json_schema(name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
         return
     known = {name.lower(): name for name in KINDS}
     if kind.lower() not in known:
@@ -201,7 +223,9 @@ def department_list(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, col
 
 
 @department.command("show")
-def department_show(name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+def department_show(
+    name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO
+) -> None:
     """One department: who it is, its namespaces, its numbers."""
     from commonpool.cli import department as commands
 
@@ -209,7 +233,9 @@ def department_show(name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Form
 
 
 @department.command("explain")
-def department_explain(name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+def department_explain(
+    name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO
+) -> None:
     """Why it was admitted or refused, with the numbers, and what would fit."""
     from commonpool.cli import department as commands
 
@@ -243,7 +269,13 @@ def department_new(
         "display_name": display_name, "code": organisation_code, "filing": filing_number, "budget": budget_item,
         "email": email, "phone": phone, "business_class": business_class, "flavor": flavor,
     }  # fmt: skip
-    fixed = {"cpu": cpu, "memory": memory, "namespace": namespace, "environment": environment.value, "level_number": str(protection_level)}
+    fixed = {
+        "cpu": cpu,
+        "memory": memory,
+        "namespace": namespace,
+        "environment": environment.value,
+        "level_number": str(protection_level),
+    }
     target, out = Target(estate=estate), Output(output, color)
     raise typer.Exit(commands.new(target, name, answers(target, given, out) | fixed, out, dry_run=dry_run))
 

@@ -29,7 +29,9 @@ def reset(name: str, output: Output, *, yes: bool) -> None:
     pool = EmbeddedPool(name)
     if not yes:
         if not output.interactive:
-            raise CommandFailed(f"this deletes all data of the embedded pool {name}", code="confirmation_needed", next_step="add --yes")
+            raise CommandFailed(
+                f"this deletes all data of the embedded pool {name}", code="confirmation_needed", next_step="add --yes"
+            )
         try:
             typed = input(f"This deletes all data in {pool.layout.root}. Type the pool's name to go on: ")
         except EOFError:
@@ -44,7 +46,9 @@ def status(name: str | None, output: Output) -> None:
     """One pool, or all of this machine."""
     found = [EmbeddedPool(one).status() for one in ([name] if name else pool_names())]
     if output.format is Format.JSON:
-        output.json({"apiVersion": "commonpool.dev/v1", "kind": "EmbeddedPoolList", "items": [_document(one) for one in found]})
+        output.json(
+            {"apiVersion": "commonpool.dev/v1", "kind": "EmbeddedPoolList", "items": [_document(one) for one in found]}
+        )
     elif not found:
         output.data("no embedded pool on this machine; `commonpool embedded start` makes one")
     for one in found if output.format is Format.TEXT else ():
@@ -58,14 +62,25 @@ def kubeconfig(name: str, user: str, groups: tuple[str, ...], path: Path | None,
         output.data(str(pool.kubeconfig))
         return
     if path is None:
-        raise CommandFailed("a kubeconfig with a key is not printed", code="usage", next_step="name a file with --write FILE")
+        raise CommandFailed(
+            "a kubeconfig with a key is not printed", code="usage", next_step="name a file with --write FILE"
+        )
     pool.issue_kubeconfig(user, groups, path, days)
     output.say(f"wrote {path}: user {user}, groups {', '.join(groups) or 'none'}, valid for {days} days")
 
 
 def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
-    state = output.paint("ready", "green") if one.ready else output.paint("running, not ready", "yellow") if one.running else "stopped"
-    rows = [[part.name, part.state, str(part.pid or "-"), str(part.restarts), f"{part.rss_bytes / 1e6:.0f} MB"] for part in one.components]
+    state = (
+        output.paint("ready", "green")
+        if one.ready
+        else output.paint("running, not ready", "yellow")
+        if one.running
+        else "stopped"
+    )
+    rows = [
+        [part.name, part.state, str(part.pid or "-"), str(part.restarts), f"{part.rss_bytes / 1e6:.0f} MB"]
+        for part in one.components
+    ]
     total = sum(part.rss_bytes for part in one.components) / 1e6
     expires = one.certificates_expire.date().isoformat() if one.certificates_expire else "-"
     return [

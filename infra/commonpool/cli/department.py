@@ -55,13 +55,26 @@ def list_departments(target: Target, output: Output) -> int:
     estate = target.load()
     rows = {row.name: row for row in Ledger.of(estate).departments}
     if output.format is Format.JSON:
-        items = [{"name": one.name, "displayName": one.spec.display_name, "namespaces": [name for name, _ in one.namespaces()]} for one in estate.departments]
+        items = [
+            {
+                "name": one.name,
+                "displayName": one.spec.display_name,
+                "namespaces": [name for name, _ in one.namespaces()],
+            }
+            for one in estate.departments
+        ]
         output.json({"apiVersion": "commonpool.dev/v1", "kind": "DepartmentList", "items": items})
     elif not estate.departments:
         output.data("0 departments; make the first with `commonpool department new NAME`")
     else:
         lines = [
-            [one.name, one.spec.display_name, str(len(one.spec.namespaces)), str(rows[one.name].promised), one.spec.term.end]
+            [
+                one.name,
+                one.spec.display_name,
+                str(len(one.spec.namespaces)),
+                str(rows[one.name].promised),
+                one.spec.term.end,
+            ]
             for one in estate.departments
         ]
         output.data(table(["department", "", "namespaces", "promised", "until"], lines, left=2))
@@ -83,13 +96,24 @@ def show(target: Target, name: str, output: Output) -> int:
         ["filing", f"{spec.filing.number}, budget item {spec.filing.budget_item}"],
         ["term", f"{spec.term.start} to {spec.term.end}, review {spec.term.review}, then {spec.term.on_expiry}"],
         ["duty", f"{spec.contacts.duty.role} {spec.contacts.duty.phone}"],
-        ["groups", f"admin {', '.join(spec.groups.admin)}; developer {', '.join(spec.groups.developer) or '-'}; viewer {', '.join(spec.groups.viewer) or '-'}"],
+        [
+            "groups",
+            f"admin {', '.join(spec.groups.admin)}; developer {', '.join(spec.groups.developer) or '-'}; viewer {', '.join(spec.groups.viewer) or '-'}",
+        ],
     ]
     output.data(output.paint(f"{spec.display_name} ({one.name})", "bold"))
     output.data(table(["", ""], facts, left=2).lstrip("\n"))
     rows = {row.name: row for row in Ledger.of(estate).namespaces}
     lines = [
-        [full, item.environment, item.business_class, str(item.protection_level), rows[full].flavor, str(rows[full].promised), str(rows[full].ceiling)]
+        [
+            full,
+            item.environment,
+            item.business_class,
+            str(item.protection_level),
+            rows[full].flavor,
+            str(rows[full].promised),
+            str(rows[full].ceiling),
+        ]
         for full, item in one.namespaces()
     ]
     output.data("\n" + table(["namespace", "for", "class", "level", "flavors", "promised", "ceiling"], lines, left=3))
@@ -115,14 +139,18 @@ def explain(target: Target, name: str, output: Output) -> int:
     verdict = output.paint("admitted", "green") if decision.admitted else output.paint("refused", "red")
     file, line, _ = estate.locate(f"department/{name}", "spec", "namespaces")
     output.data(f"{one.name}: {verdict}  ({file}:{line})")
-    output.data("\nrule  guaranteed promises of a flavor never exceed its capacity times the over-commit [capacity-exceeded]")
+    output.data(
+        "\nrule  guaranteed promises of a flavor never exceed its capacity times the over-commit [capacity-exceeded]"
+    )
     for reason in decision.reasons:
         output.data(f"  {reason}")
     if decision.alternatives:
         output.data("\nwhat would fit")
         for text in decision.alternatives:
             output.data(f"  {text}")
-    output.data(f"\nit becomes {len(bodies)} objects: " + ", ".join(f"{number} {kind}" for kind, number in kinds.items()))
+    output.data(
+        f"\nit becomes {len(bodies)} objects: " + ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    )
     return 0 if decision.admitted else 1
 
 
@@ -150,7 +178,9 @@ def new(target: Target, name: str, answers: dict[str, str], output: Output, *, d
     root = target.estate_folder()
     path = root / "departments" / f"{name}.yaml"
     if path.exists():
-        raise CommandFailed(f"{path} exists already; it is not overwritten", code="exists", next_step="edit it, or choose another name")
+        raise CommandFailed(
+            f"{path} exists already; it is not overwritten", code="exists", next_step="edit it, or choose another name"
+        )
     schema = Path(__file__).resolve().parents[3] / "schemas" / "department.json"
     text = TEMPLATE.format(name=name, schema=_relative(schema, path.parent), **answers)
     path.parent.mkdir(exist_ok=True)

@@ -15,7 +15,9 @@ OK, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
 class CommandFailed(Exception):
     """A command cannot or must not go on; `code` is the word in JSON output, `next_step` what the person may do."""
 
-    def __init__(self, message: str, *, code: str = "refused", next_step: str = "", problems: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, code: str = "refused", next_step: str = "", problems: tuple[Any, ...] = ()
+    ) -> None:
         """`problems` are the model's, each with its place."""
         super().__init__(message)
         self.code, self.next_step, self.problems = code, next_step, problems
@@ -29,7 +31,9 @@ def describe(error: BaseException) -> CommandFailed:
     if type(error).__name__ == "EstateRefused":
         count = len(problems)
         message = f"the estate has {count} problem{'s' if count != 1 else ''}"
-        return CommandFailed(message, code="estate_refused", next_step="mend them and run `commonpool validate`", problems=problems)
+        return CommandFailed(
+            message, code="estate_refused", next_step="mend them and run `commonpool validate`", problems=problems
+        )
     code = getattr(error, "code", None)
     if isinstance(code, str):
         place = f"{error.file}:{error.line}: " if getattr(error, "file", "") else ""  # type: ignore[attr-defined]

@@ -28,11 +28,21 @@ def show(target: Target, output: Output, *, html: Path | None, live: bool | None
         output.json(to_json(ledger))
         return 0
     output.data(output.paint(title, "bold"))
-    for heading, rows in (("pool", (ledger.pool,)), ("flavors", ledger.flavors), ("departments", ledger.departments), ("namespaces", ledger.namespaces)):
-        lines = [[cell for index, cell in enumerate(cells(row)) if index != 1 or heading in ("pool", "flavors")] for row in rows]
+    for heading, rows in (
+        ("pool", (ledger.pool,)),
+        ("flavors", ledger.flavors),
+        ("departments", ledger.departments),
+        ("namespaces", ledger.namespaces),
+    ):
+        lines = [
+            [cell for index, cell in enumerate(cells(row)) if index != 1 or heading in ("pool", "flavors")]
+            for row in rows
+        ]
         names = [name for index, name in enumerate(HEADINGS) if index != 1 or heading in ("pool", "flavors")]
         output.data("\n" + (table([heading, *names[1:]], lines) if lines else f"{heading}: none yet"))
-    output.data(f"\ncores / memory; bars: promised of capacity, then requested of ceiling; {ledger.pool.price:,.0f} {ledger.currency} a month promised")
+    output.data(
+        f"\ncores / memory; bars: promised of capacity, then requested of ceiling; {ledger.pool.price:,.0f} {ledger.currency} a month promised"
+    )
     return 0
 
 

@@ -61,7 +61,7 @@ class Output:
     def data(self, text: str) -> None:
         """Print to standard output."""
         self.clear()
-        print(text)  # noqa: T201
+        print(text)
 
     def json(self, values: Any) -> None:  # noqa: ANN401
         """One JSON document to standard output."""
@@ -70,7 +70,7 @@ class Output:
     def say(self, text: str = "") -> None:
         """A message for people, to standard error."""
         self.clear()
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(text, file=sys.stderr, flush=True)
 
     def paint(self, text: str, color: str) -> str:
         """The text in an ANSI colour, where colour is on."""

@@ -140,7 +140,9 @@ def _observer(output: Output, stack: str) -> "Callable[[Event], None]":
         if event.kind == "note":
             output.say(f"    {stack}: {event.message}")
         elif event.kind == "resource" and event.change is not None:
-            output.progress(f"{stack:<12} {event.done:>5}  {report.SIGNS[event.change.operation]} {report.place(event.change)}")
+            output.progress(
+                f"{stack:<12} {event.done:>5}  {report.SIGNS[event.change.operation]} {report.place(event.change)}"
+            )
         elif event.kind == "wait":
             output.progress(f"{stack:<12} waiting: {event.message}")
 
@@ -163,9 +165,15 @@ def _ask(run: Run) -> None:
     while True:
         run.output.say("")
         try:
-            answer = input(f"{'Destroy' if run.verb == 'destroy' else 'Apply'} this? yes / no / details [no]: ").strip().lower()
+            answer = (
+                input(f"{'Destroy' if run.verb == 'destroy' else 'Apply'} this? yes / no / details [no]: ")
+                .strip()
+                .lower()
+            )
         except EOFError:
-            raise CommandFailed("the input ended before an answer", code="confirmation_needed", next_step="add --yes") from None
+            raise CommandFailed(
+                "the input ended before an answer", code="confirmation_needed", next_step="add --yes"
+            ) from None
         if answer in ("yes", "y"):
             return
         if answer in ("details", "d"):
@@ -191,7 +199,9 @@ def _end(run: Run) -> int:
         return FAILED
     changed = any(result.changed for result in run.results)
     if changed and run.wishes.expect_no_changes:
-        raise CommandFailed("there are changes, and none were expected (--expect-no-changes)", code="unexpected_changes")
+        raise CommandFailed(
+            "there are changes, and none were expected (--expect-no-changes)", code="unexpected_changes"
+        )
     return CHANGES if changed and run.wishes.detailed_exitcode else OK
 
 

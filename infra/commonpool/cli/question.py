@@ -36,8 +36,10 @@ def answers(target: Target, given: dict[str, str | None], output: Output) -> dic
             next_step="give them as options, or run it at a terminal",
         )  # fmt: skip
     found = {word: given[word] if word not in missing else _ask(word, output) for word in _WORDS}
-    today = date.today()  # noqa: DTZ011 (terms are days in local time)
-    quoted = {word: json.dumps(value, ensure_ascii=False) if word in _QUOTED else str(value) for word, value in found.items()}
+    today = date.today()
+    quoted = {
+        word: json.dumps(value, ensure_ascii=False) if word in _QUOTED else str(value) for word, value in found.items()
+    }
     return quoted | {
         "level": estate.pool.spec.level,
         "start": today.isoformat(),

@@ -8,7 +8,15 @@ from commonpool.cli.output import Output, count
 if TYPE_CHECKING:
     from commonpool.engine import Change, FieldChange, Result
 
-COLORS = {"create": "green", "update": "yellow", "replace": "yellow", "delete": "red", "adopt": "cyan", "read": "dim", "same": "dim"}
+COLORS = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "yellow",
+    "delete": "red",
+    "adopt": "cyan",
+    "read": "dim",
+    "same": "dim",
+}
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-", "adopt": "^", "read": ">", "same": "="}
 
 
@@ -71,7 +79,11 @@ def _by_unit(changes: "Sequence[Change]", output: Output) -> list[str]:
 def summary(result: "Result") -> str:
     """`+12 ~1 -0 =254`, in words."""
     counts = result.counts
-    parts = [f"{SIGNS[word]}{counts[word]} {word}" for word in ("create", "update", "replace", "adopt", "delete") if counts.get(word)]
+    parts = [
+        f"{SIGNS[word]}{counts[word]} {word}"
+        for word in ("create", "update", "replace", "adopt", "delete")
+        if counts.get(word)
+    ]
     failed = f", {count(len(result.problems), 'problem')}" if result.problems else ""
     return (", ".join(parts) or "no changes") + f" ({result.unchanged:,} unchanged)" + failed
 
@@ -133,5 +145,13 @@ def _details(result: "Result") -> list[str]:
         for change in changes:
             body.append(f"{SIGNS[change.operation]} {place(change)}  # {change.reason}")
             body += [f"    {field_line(field)}" for field in change.fields]
-        found += [f"<details><summary>{result.stack}: {summary(result)}</summary>", "", "```diff", *body, "```", "", "</details>"]
+        found += [
+            f"<details><summary>{result.stack}: {summary(result)}</summary>",
+            "",
+            "```diff",
+            *body,
+            "```",
+            "",
+            "</details>",
+        ]
     return found

@@ -20,7 +20,7 @@ def show(target: Target, output: Output) -> int:
     """Print it; exit code 0 also when something drifted: status is a question, not a check."""
     estate = target.load()
     live, results, runs = asyncio.run(_look(target, estate))
-    expiring = expiries(estate, date.today()) + _certificates(target)  # noqa: DTZ011 (terms are days in local time)
+    expiring = expiries(estate, date.today()) + _certificates(target)
     if output.format is Format.JSON:
         output.json(_document(estate, live, results, runs, expiring))
         return 0
@@ -28,14 +28,20 @@ def show(target: Target, output: Output) -> int:
     from commonpool.ledger import Ledger
 
     output.data("\n" + sites(estate, live) + "\n\n" + capacity(Ledger.of(estate, live)) + "\n")
-    output.data(table(["stack", "objects", "drifted", "last run"], [_stack_row(result, runs[result.stack]) for result in results]))
+    output.data(
+        table(
+            ["stack", "objects", "drifted", "last run"], [_stack_row(result, runs[result.stack]) for result in results]
+        )
+    )
     for result in results:
         for change in result.changes:
             place = f"{change.namespace}/{change.name}" if change.namespace else change.name
             output.data(f"  ~ {change.kind} {place}: {change.reason}")
     output.data("")
     if expiring:
-        output.data(table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring], left=1))
+        output.data(
+            table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring], left=1)
+        )
     else:
         output.data(f"nothing expires within {SOON_DAYS} days")
     return 0
@@ -60,7 +66,13 @@ def _certificates(target: Target) -> list[tuple[str, int, str]]:
     moment = EmbeddedPool(target.pool).status().certificates_expire
     if moment is None or (moment - datetime.now(UTC)).days > SOON_DAYS:
         return []
-    return [(moment.date().isoformat(), (moment - datetime.now(UTC)).days, "certificates of the embedded pool (renewed by its next start)")]
+    return [
+        (
+            moment.date().isoformat(),
+            (moment - datetime.now(UTC)).days,
+            "certificates of the embedded pool (renewed by its next start)",
+        )
+    ]
 
 
 async def _look(target: Target, estate: "Estate") -> "tuple[Live, list[Result], dict[str, str]]":
@@ -103,5 +115,3 @@ def _document(
         ],
         "expiring": [{"date": day, "days": left, "what": what} for day, left, what in expiring],
     }
-
-

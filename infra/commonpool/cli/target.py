@@ -62,7 +62,11 @@ class Target:
 
         pool = EmbeddedPool(self.pool)
         if not pool.ready():
-            raise CommandFailed(f"the embedded pool {self.pool} does not run", code="not_running", next_step="commonpool embedded start, or name a cluster with --kubeconfig")
+            raise CommandFailed(
+                f"the embedded pool {self.pool} does not run",
+                code="not_running",
+                next_step="commonpool embedded start, or name a cluster with --kubeconfig",
+            )
         return kubeconfig.load(pool.kubeconfig, None)
 
 
@@ -81,7 +85,10 @@ def program_of(stack: str) -> str:
     """Which of the programs a stack runs."""
     named = _settings(stack).get("commonpool:program", stack)
     if named not in ORDER:
-        raise CommandFailed(f"stack {stack!r} runs no program of ours; set commonpool:program in Pulumi.{stack}.yaml to one of {', '.join(ORDER)}", code="stack_unknown")
+        raise CommandFailed(
+            f"stack {stack!r} runs no program of ours; set commonpool:program in Pulumi.{stack}.yaml to one of {', '.join(ORDER)}",
+            code="stack_unknown",
+        )
     return str(named)
 
 
@@ -111,6 +118,11 @@ def programs(target: Target, estate: "Estate | None") -> "list[Program]":
     found = []
     for stack in target.stacks or tuple(stack_names()):
         program = program_of(stack)
-        config = {**_settings(stack), **target.config, "commonpool:estate": str(estate.root.resolve()), "commonpool:program": program}
+        config = {
+            **_settings(stack),
+            **target.config,
+            "commonpool:estate": str(estate.root.resolve()),
+            "commonpool:program": program,
+        }
         found.append(Program("commonpool", stack, project_folder(), config, units=units(estate, program, config)))
     return found

@@ -48,7 +48,11 @@ def node(pool: Pool, machine: Machine) -> Body:
     }
     if not machine.facts.joined:
         facts = machine.facts
-        found["metadata"]["labels"] |= {SIMULATED: "true", "kubernetes.io/hostname": machine.name, "kubernetes.io/os": "linux"}
+        found["metadata"]["labels"] |= {
+            SIMULATED: "true",
+            "kubernetes.io/hostname": machine.name,
+            "kubernetes.io/os": "linux",
+        }
         found["metadata"]["annotations"] = {
             "kwok.x-k8s.io/node": "fake",
             f"{PREFIX}/capacity-cpu": str(facts.cpu),

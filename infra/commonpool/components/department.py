@@ -19,7 +19,11 @@ def objects(estate: Estate, department: Department) -> list[Body]:
             if service is not None:
                 found.append(network.consumption(pool, full_name, service))
         for account in spec.service_accounts:
-            found.append(body("v1", "ServiceAccount", account.name, pool, namespace=full_name, automountServiceAccountToken=False))
+            found.append(
+                body(
+                    "v1", "ServiceAccount", account.name, pool, namespace=full_name, automountServiceAccountToken=False
+                )
+            )
             subject = {"kind": "ServiceAccount", "name": account.name, "namespace": full_name}
             role = security.ROLES[account.role]
             found.append(namespaces.binding(pool, full_name, f"account-{account.name}", role, [subject]))

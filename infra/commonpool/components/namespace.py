@@ -101,7 +101,11 @@ def quotas(pool: Pool, fence: Fence) -> list[Body]:
 
 def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
     hard = {name: str(getattr(fence.objects, word)) for word, name in _COUNTS.items()}
-    hard |= {"pods": "0" if fence.suspended else str(fence.objects.pods), "services.nodeports": "0", "services.loadbalancers": "0"}
+    hard |= {
+        "pods": "0" if fence.suspended else str(fence.objects.pods),
+        "services.nodeports": "0",
+        "services.loadbalancers": "0",
+    }
     granted = {item.tier: item for item in fence.storage}
     for tier in pool.spec.storage.tiers:
         own = granted.get(tier.name)
@@ -114,7 +118,9 @@ def _quota(pool: Pool, fence: Fence, name: str, hard: dict[str, str], scope: tup
     spec: Body = {"hard": hard}
     if scope:
         operator, values = scope
-        spec["scopeSelector"] = {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]}
+        spec["scopeSelector"] = {
+            "matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]
+        }
     return body("v1", "ResourceQuota", name, pool, namespace=fence.name, spec=spec)
 
 
@@ -123,7 +129,10 @@ def _limits(pool: Pool, fence: Fence) -> Body:
     item: Body = {
         "type": "Container",
         "default": {"memory": str(containers.default_memory_limit)},
-        "defaultRequest": {"cpu": str(containers.default_request.cpu), "memory": str(containers.default_request.memory)},
+        "defaultRequest": {
+            "cpu": str(containers.default_request.cpu),
+            "memory": str(containers.default_request.memory),
+        },
     }
     if containers.maximum:
         item["max"] = {"cpu": str(containers.maximum.cpu), "memory": str(containers.maximum.memory)}

@@ -12,7 +12,11 @@ _WRITE = ["create", "update", "patch", "delete", "deletecollection"]
 ROLES = {"admin": "commonpool-admin", "developer": "commonpool-developer", "viewer": "commonpool-viewer"}
 ADMISSION = "admissionregistration.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io/v1"
-_POLICIES = {"placement": "commonpool-placement", "registries": "commonpool-registries", "services": "commonpool-services"}
+_POLICIES = {
+    "placement": "commonpool-placement",
+    "registries": "commonpool-registries",
+    "services": "commonpool-services",
+}
 
 _WORKLOADS: list[Body] = [
     {"apiGroups": [""], "resources": ["pods", "services", "configmaps", "persistentvolumeclaims"]},
@@ -30,7 +34,11 @@ _LOOK: list[Body] = [
     {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"]},
     {"apiGroups": [RBAC.split("/")[0]], "resources": ["roles", "rolebindings"]},
 ]
-_ENTER: Body = {"apiGroups": [""], "resources": ["pods/exec", "pods/portforward", "pods/attach"], "verbs": ["create", "get"]}
+_ENTER: Body = {
+    "apiGroups": [""],
+    "resources": ["pods/exec", "pods/portforward", "pods/attach"],
+    "verbs": ["create", "get"],
+}
 _EPHEMERAL: Body = {"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["get", "patch", "update"]}
 _EVICT: Body = {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]}
 
@@ -51,7 +59,11 @@ def cluster_roles(pool: Pool) -> list[Body]:
         {"apiGroups": [""], "resources": ["nodes", "persistentvolumes"], "verbs": _READ},
         {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": _READ},
         {"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "verbs": _READ},
-        {"apiGroups": [ADMISSION.split("/")[0]], "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"], "verbs": _READ},
+        {
+            "apiGroups": [ADMISSION.split("/")[0]],
+            "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+            "verbs": _READ,
+        },
         {"apiGroups": [RBAC.split("/")[0]], "resources": ["clusterroles", "clusterrolebindings"], "verbs": _READ},
     ]
     rules = {
@@ -99,9 +111,7 @@ def placement(pool: Pool) -> list[Body]:
     dedicated = [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
     if dedicated:
         item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
-        tolerate = (
-            f"!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)}"
-        )
+        tolerate = f"!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)}"
         mutations.append({"patchType": "JSONPatch", "jsonPatch": {"expression": tolerate}})
     unset = f"!has(object.spec.nodeSelector) || !('{FLAVOR}' in object.spec.nodeSelector)"
     spec = {
@@ -140,7 +150,10 @@ def node_taints(pool: Pool) -> list[Body]:
         "reinvocationPolicy": "Never",
         "matchConstraints": constraints,
         "matchConditions": [
-            {"name": "dedicated", "expression": f"has(object.metadata.labels) && '{FLAVOR}' in object.metadata.labels && {own} in {dedicated!r}"},
+            {
+                "name": "dedicated",
+                "expression": f"has(object.metadata.labels) && '{FLAVOR}' in object.metadata.labels && {own} in {dedicated!r}",
+            },
             {"name": "not-tainted-yet", "expression": f"!({carried})"},
         ],
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": _append("taints", item)}}],
@@ -187,18 +200,32 @@ def validations(pool: Pool) -> list[Body]:
         ),
     ]  # fmt: skip
     bindings = [
-        body(ADMISSION, "ValidatingAdmissionPolicyBinding", _POLICIES[word], pool, spec={"policyName": _POLICIES[word], "validationActions": [_action(pool, word)]})
+        body(
+            ADMISSION,
+            "ValidatingAdmissionPolicyBinding",
+            _POLICIES[word],
+            pool,
+            spec={"policyName": _POLICIES[word], "validationActions": [_action(pool, word)]},
+        )
         for word in _POLICIES
     ]
     return [*policies, *bindings]
 
 
 def _action(pool: Pool, word: str) -> str:
-    return next((mode for name, mode in pool.spec.security.admission_policies.items() if name == word), "deny").capitalize()
+    return next(
+        (mode for name, mode in pool.spec.security.admission_policies.items() if name == word), "deny"
+    ).capitalize()
 
 
 def _match(groups: list[str], versions: list[str], resources: list[str], operations: list[str]) -> Body:
-    rule = {"apiGroups": groups, "apiVersions": versions, "resources": resources, "operations": operations, "scope": "*"}
+    rule = {
+        "apiGroups": groups,
+        "apiVersions": versions,
+        "resources": resources,
+        "operations": operations,
+        "scope": "*",
+    }
     ours = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}
     return {"resourceRules": [rule], "namespaceSelector": ours, "matchPolicy": "Equivalent"}
 

@@ -23,9 +23,14 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
         labels={
             SERVICE: service.name,
             DEPARTMENT: service.spec.offered_by,
-            **namespaces.protection_labels(service.spec.namespace.environment, service.spec.business_class, service.spec.protection_level),
+            **namespaces.protection_labels(
+                service.spec.namespace.environment, service.spec.business_class, service.spec.protection_level
+            ),
         },
-        annotations={f"{PREFIX}/duty": f"{service.spec.duty.role} {service.spec.duty.phone}", f"{PREFIX}/description": service.spec.description},
+        annotations={
+            f"{PREFIX}/duty": f"{service.spec.duty.role} {service.spec.duty.phone}",
+            f"{PREFIX}/description": service.spec.description,
+        },
     )
     callers = consumers(estate, service)
     return [*namespaces.objects(pool, fence), *network.admission(pool, service, callers), *_workload(estate, service)]
@@ -33,7 +38,12 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
 
 def consumers(estate: Estate, service: SharedService) -> list[str]:
     """The namespaces that declare that they use it."""
-    return [full for department in estate.departments for full, spec in department.namespaces() if service.name in spec.consumes]
+    return [
+        full
+        for department in estate.departments
+        for full, spec in department.namespaces()
+        if service.name in spec.consumes
+    ]
 
 
 def _workload(estate: Estate, service: SharedService) -> list[Body]:
@@ -46,7 +56,9 @@ def _workload(estate: Estate, service: SharedService) -> list[Body]:
     container: Body = {
         "name": service.name,
         "image": workload.image,
-        "ports": [{"name": port.name, "containerPort": port.port, "protocol": port.protocol} for port in workload.ports],
+        "ports": [
+            {"name": port.name, "containerPort": port.port, "protocol": port.protocol} for port in workload.ports
+        ],
         "resources": {"requests": amount, "limits": amount},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -60,9 +72,15 @@ def _workload(estate: Estate, service: SharedService) -> list[Body]:
         container["command"] = list(workload.command)
     if workload.environment:
         container["env"] = [{"name": key, "value": value} for key, value in sorted(workload.environment.items())]
-    template: Body = {"metadata": {"labels": selector}, "spec": {"containers": [container], "automountServiceAccountToken": False}}
+    template: Body = {
+        "metadata": {"labels": selector},
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }
     spec = {"replicas": workload.replicas, "selector": {"matchLabels": selector}, "template": template}
-    ports = [{"name": port.name, "port": port.port, "targetPort": port.name, "protocol": port.protocol} for port in workload.ports]
+    ports = [
+        {"name": port.name, "port": port.port, "targetPort": port.name, "protocol": port.protocol}
+        for port in workload.ports
+    ]
     return [
         body("apps/v1", "Deployment", service.name, pool, namespace=namespace, spec=spec),
         body("v1", "Service", service.name, pool, namespace=namespace, spec={"selector": selector, "ports": ports}),

@@ -30,7 +30,9 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
             for service in estate.services
         }
     if program == "departments":
-        return {department.name: _digest(base, *_department(estate, department)) for department in shard(estate, config)}
+        return {
+            department.name: _digest(base, *_department(estate, department)) for department in shard(estate, config)
+        }
     raise ValueError(f"no program {program!r}; there are {', '.join(PROGRAMS)}")
 
 

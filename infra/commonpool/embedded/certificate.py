@@ -78,7 +78,9 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         )
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            )
         signer = serialization.load_pem_private_key(self.pair.key.read_bytes(), None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)
         _write(pair, builder.sign(signer, hashes.SHA256()), key)
@@ -138,7 +140,5 @@ def _private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )

@@ -249,7 +249,12 @@ def _admission() -> dict[str, Any]:
                 "configuration": {
                     "apiVersion": "pod-security.admission.config.k8s.io/v1",
                     "kind": "PodSecurityConfiguration",
-                    "defaults": {"enforce": "baseline", "enforce-version": "latest", "warn": "restricted", "warn-version": "latest"},
+                    "defaults": {
+                        "enforce": "baseline",
+                        "enforce-version": "latest",
+                        "warn": "restricted",
+                        "warn-version": "latest",
+                    },
                     "exemptions": {"namespaces": ["kube-system"]},
                 },
             }
@@ -280,7 +285,11 @@ def _audit() -> dict[str, Any]:
             {"level": "None", "users": components, "resources": heartbeats},
             {"level": "None", "users": components, "verbs": ["get", "list", "watch"]},
             {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"], "verbs": ["get", "list", "watch"]},
-            {"level": "None", "users": [KWOK_USER], "resources": [{"group": "", "resources": ["nodes/status", "pods/status"]}]},
+            {
+                "level": "None",
+                "users": [KWOK_USER],
+                "resources": [{"group": "", "resources": ["nodes/status", "pods/status"]}],
+            },
             {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets", "serviceaccounts/token"]}]},
             {"level": "Metadata", "verbs": writes},
             {"level": "None"},
@@ -299,7 +308,9 @@ def kubeconfig(server: str, name: str, ca: bytes, certificate: bytes, key: bytes
         "kind": "Config",
         "current-context": name,
         "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": encode(ca)}}],
-        "users": [{"name": name, "user": {"client-certificate-data": encode(certificate), "client-key-data": encode(key)}}],
+        "users": [
+            {"name": name, "user": {"client-certificate-data": encode(certificate), "client-key-data": encode(key)}}
+        ],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
     }
     return json.dumps(values, indent=1) + "\n"
@@ -313,9 +324,18 @@ def bootstrap_objects() -> list[dict[str, Any]]:
         {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete", "patch", "update"]},
         {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": [*everything, "create", "patch", "update"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "verbs": [*everything, "create", "patch", "update"],
+        },
     ]
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "commonpool:kwok"}, "rules": rules}
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "commonpool:kwok"},
+        "rules": rules,
+    }
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",

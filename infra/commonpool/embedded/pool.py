@@ -91,7 +91,10 @@ class EmbeddedPool:
         return self.layout.audit_log
 
     def start(
-        self, observer: binaries.Observer = binaries.silent, settings: Settings | None = None, timeout: float = START_SECONDS
+        self,
+        observer: binaries.Observer = binaries.silent,
+        settings: Settings | None = None,
+        timeout: float = START_SECONDS,
     ) -> None:
         """Start it unless it runs; returns when the API server is ready. Raises `EmbeddedError`."""
         supervisor = self._supervisor()
@@ -106,7 +109,7 @@ class EmbeddedPool:
         prepare(self.layout, ports, chosen)
         observer(f"starting the embedded pool {self.name}", None)
         with (self.layout.logs / "supervisor.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 (our own arguments)
+            process = subprocess.Popen(
                 [sys.executable, "-m", SUPERVISOR, str(self.layout.root), str(built)],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
                 env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
@@ -172,7 +175,9 @@ class EmbeddedPool:
             data=self.layout.root,
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
-            components=tuple(_component_status(name, running.get("components", {}).get(name, {})) for name in COMPONENTS),
+            components=tuple(
+                _component_status(name, running.get("components", {}).get(name, {})) for name in COMPONENTS
+            ),
         )
 
     def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:
@@ -207,7 +212,9 @@ class EmbeddedPool:
         pair = authority.client(f"issued/{stem}", user, groups, days)
         ca = authority.pair.certificate.read_bytes()
         server = f"https://127.0.0.1:{ports.api}"
-        content = kubeconfig(server, f"commonpool-{self.name}", ca, pair.certificate.read_bytes(), pair.key.read_bytes())
+        content = kubeconfig(
+            server, f"commonpool-{self.name}", ca, pair.certificate.read_bytes(), pair.key.read_bytes()
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, content)
         return path
@@ -232,9 +239,9 @@ class EmbeddedPool:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
-                if process.uids().real == os.getuid() and any(root == word or f"{root}/" in word for word in words):
-                    if SUPERVISOR in words or Path(words[0]).name in ("kubernetes", *COMPONENTS):
-                        found.append(process)
+                own = process.uids().real == os.getuid() and any(root == word or f"{root}/" in word for word in words)
+                if own and (SUPERVISOR in words or Path(words[0]).name in ("kubernetes", *COMPONENTS)):
+                    found.append(process)
         return found
 
     def _end_leftovers(self) -> None:

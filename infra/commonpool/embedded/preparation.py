@@ -73,7 +73,9 @@ def prepare(layout: Layout, ports: Ports, settings: Settings) -> bool:
 
 def _kubeconfig(server: str, layout: Layout, pair: Pair) -> str:
     ca = (layout.pki / "ca.crt").read_bytes()
-    return kubeconfig(server, f"commonpool-{layout.root.name}", ca, pair.certificate.read_bytes(), pair.key.read_bytes())
+    return kubeconfig(
+        server, f"commonpool-{layout.root.name}", ca, pair.certificate.read_bytes(), pair.key.read_bytes()
+    )
 
 
 def write_private(path: Path, content: str) -> None:

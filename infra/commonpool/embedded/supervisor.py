@@ -5,15 +5,14 @@ with growing pauses, renews certificates, and stops everything on SIGTERM, in re
 components go with it (parent-death signal), and the data stays.
 """
 
-import contextlib
 import ctypes
+import http.client
 import json
 import os
 import signal
 import ssl
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +55,7 @@ class Component:
         if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: S603 (our own arguments)
+            self.process = subprocess.Popen(
                 self.command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env=os.environ | ENVIRONMENT.get(self.name, {}), preexec_fn=_die_with_parent,
             )  # fmt: skip
@@ -174,7 +173,8 @@ class Supervisor:
 def api_ready(layout: Layout, ports: Ports) -> bool:
     """Whether the API server says that it is ready; its certificate must be the pool's own."""
     context = ssl.create_default_context(cafile=str(layout.pki / "ca.crt"))
-    with contextlib.suppress(OSError, urllib.error.URLError):
-        with urllib.request.urlopen(f"https://127.0.0.1:{ports.api}/readyz", timeout=2, context=context) as answer:  # noqa: S310
+    try:
+        with urllib.request.urlopen(f"https://127.0.0.1:{ports.api}/readyz", timeout=2, context=context) as answer:
             return bool(answer.status == 200)
-    return False
+    except (OSError, http.client.HTTPException):
+        return False

@@ -24,7 +24,9 @@ class Operation(StrEnum):
     @property
     def sign(self) -> str:
         """One character, so that colour never carries the meaning alone."""
-        return {"create": "+", "update": "~", "replace": "±", "delete": "-", "same": "=", "read": ">", "adopt": "^"}[self]
+        return {"create": "+", "update": "~", "replace": "±", "delete": "-", "same": "=", "read": ">", "adopt": "^"}[
+            self
+        ]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,11 @@ async def read_live(cluster: Cluster) -> Live:
             namespace = pod["metadata"]["namespace"]
             requested[namespace] = requested[namespace] + requests_of(pod)
     return Live(
-        allocatable={node["metadata"]["name"]: _amount(node.get("status", {}).get("allocatable", {})) for node in nodes if is_ready(node)},
+        allocatable={
+            node["metadata"]["name"]: _amount(node.get("status", {}).get("allocatable", {}))
+            for node in nodes
+            if is_ready(node)
+        },
         requested=dict(requested),
         used=await _used(cluster),
         simulated=frozenset(

@@ -85,7 +85,7 @@ class Lock:
         except (Stale, Refused) as error:
             raise self._held_by(await self._reread()) from error
         self._renewing = asyncio.create_task(self._renew(), name=f"lease {self.name}")
-        return previous
+        return str(previous)
 
     async def release(self) -> None:
         """Stop renewing and empty the lease, so that the next run need not wait."""

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import yaml
-from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
 
 from commonpool.engine import stack_reference
@@ -39,11 +39,11 @@ class Monitor:
 
     # -- the resource monitor
 
-    def SupportsFeature(self, request: Any, context: Any = None) -> resource_pb2.SupportsFeatureResponse:  # noqa: N802, ANN401
+    def SupportsFeature(self, request: Any, context: Any = None) -> resource_pb2.SupportsFeatureResponse:  # noqa: ANN401
         """Secrets only; alias specs are left to the SDK, which then sends alias URNs."""
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in ("secrets", "deletedWith"))
 
-    def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """What newer SDKs ask instead of `SupportsFeature`."""
         features = [resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS, resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH]
         program = self.run.program
@@ -51,11 +51,11 @@ class Monitor:
             project=program.project, stack=program.stack, dryRun=self.run.preview, supportedFeatures=features
         )
 
-    def RegisterResource(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def RegisterResource(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Register a component, a provider or a Kubernetes object."""
         return self._wait(self.register(request))
 
-    def RegisterResourceOutputs(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+    def RegisterResourceOutputs(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """Outputs of components are of no use to anybody but the program; those of the stack are kept."""
         if self.run.unit_of.get(request.urn) is None or request.urn == self.root:
             outputs = decode(request.outputs)
@@ -63,11 +63,11 @@ class Monitor:
             self.run.secret_outputs = tuple(sorted({str(path[0]) for path in outputs.secrets if path}))
         return empty_pb2.Empty()
 
-    def ReadResource(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def ReadResource(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """`Kind.get(…)` and stack references."""
         return self._wait(self.read(request))
 
-    def Invoke(self, request: Any, context: Any = None) -> provider_pb2.InvokeResponse:  # noqa: N802, ANN401
+    def Invoke(self, request: Any, context: Any = None) -> provider_pb2.InvokeResponse:  # noqa: ANN401
         """The one function that needs no plugin: decoding YAML."""
         if request.tok != "kubernetes:yaml:decode":
             raise self._refuse(Unsupported(f"function {request.tok} needs a Pulumi plugin, which is not here"))
@@ -77,28 +77,28 @@ class Monitor:
         response.CopyFrom(provider_pb2.InvokeResponse(**{"return": encode({"result": documents})}))
         return response
 
-    def Call(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def Call(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Methods of remote components."""
         raise self._refuse(Unsupported(f"method {request.tok} needs a Pulumi plugin, which is not here"))
 
-    def RegisterStackTransform(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def RegisterStackTransform(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Not claimed as a feature; a program that asks all the same is told."""
         raise self._refuse(Unsupported("transforms, hooks and existence checks run in the Pulumi CLI's engine only"))
 
     RegisterStackInvokeTransform = RegisterResourceHook = RegisterErrorHook = RegisterStackTransform
     ExistsResource = RegisterStackTransform
 
-    def RegisterPackage(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def RegisterPackage(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Parameterized packages need their plugin."""
         raise self._refuse(Unsupported(f"package {request.name} needs a Pulumi plugin, which is not here"))
 
-    def SignalAndWaitForShutdown(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+    def SignalAndWaitForShutdown(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """Nothing runs in the program after its last resource."""
         return empty_pb2.Empty()
 
     # -- the engine
 
-    def Log(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+    def Log(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """A program's own `pulumi.info`, `warn`, `error`."""
         if request.severity == engine_pb2.ERROR:
             self.run.note(f"error: {request.message}")
@@ -106,20 +106,20 @@ class Monitor:
             self.run.note(request.message)
         return empty_pb2.Empty()
 
-    def GetRootResource(self, request: Any, context: Any = None) -> engine_pb2.GetRootResourceResponse:  # noqa: N802, ANN401
+    def GetRootResource(self, request: Any, context: Any = None) -> engine_pb2.GetRootResourceResponse:  # noqa: ANN401
         """The URN of the stack resource."""
         return engine_pb2.GetRootResourceResponse(urn=self.root)
 
-    def SetRootResource(self, request: Any, context: Any = None) -> engine_pb2.SetRootResourceResponse:  # noqa: N802, ANN401
+    def SetRootResource(self, request: Any, context: Any = None) -> engine_pb2.SetRootResourceResponse:  # noqa: ANN401
         """The SDK tells which resource is the stack."""
         self.root = request.urn
         return engine_pb2.SetRootResourceResponse()
 
-    def RequirePulumiVersion(self, request: Any, context: Any = None) -> Any:  # noqa: N802, ANN401
+    def RequirePulumiVersion(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """A program may ask for a version of the CLI, which this is not; the SDK's own version is pinned."""
         return engine_pb2.RequirePulumiVersionResponse()
 
-    def StartDebugging(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: N802, ANN401
+    def StartDebugging(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """No debugger is attached."""
         return empty_pb2.Empty()
 
@@ -191,7 +191,9 @@ class Monitor:
     async def _as_it_stands(self, registration: Registration, cluster: Any) -> Outcome:  # noqa: ANN401
         record = self.run.state.records.get(registration.urn)
         if record is None:
-            raise Refused(f"{registration.urn} is not among the targets and does not exist yet; name it as a target too")
+            raise Refused(
+                f"{registration.urn} is not among the targets and does not exist yet; name it as a target too"
+            )
         place = record.identity
         live = await cluster.read(record.api_version, place.kind, place.namespace, place.name)
         return Outcome(place, live or {}, known=live is not None)
@@ -255,5 +257,3 @@ def read_change(urn: str, type_token: str, live: dict[str, Any]) -> Change:
         metadata["name"],
         "it is only read",
     )
-
-

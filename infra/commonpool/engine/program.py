@@ -43,7 +43,7 @@ def describe(directory: Path) -> dict[str, Any]:
     return dict(project)
 
 
-def load(directory: Path, stack: str, config: Mapping[str, ConfigValue] = {}) -> Program:  # noqa: B006 (never changed)
+def load(directory: Path, stack: str, config: Mapping[str, ConfigValue] | None = None) -> Program:
     """A program of somebody else's, with the configuration of `Pulumi.<stack>.yaml` under the given one.
 
     Keys without a namespace belong to the project. Raises `Unsupported` for encrypted values, whose key is with the
@@ -62,7 +62,7 @@ def load(directory: Path, stack: str, config: Mapping[str, ConfigValue] = {}) ->
                     "variable of the program"
                 )
             merged[_qualify(key, name)] = value
-    merged |= {_qualify(key, name): value for key, value in config.items()}
+    merged |= {_qualify(key, name): value for key, value in (config or {}).items()}
     return Program(name, stack, directory, merged, isolated=True)
 
 
@@ -196,13 +196,13 @@ async def _run_process(run: Deployment, address: str, ending: Path) -> int:
 
 
 def _serve(monitor: "Monitor", threads: int) -> tuple[Any, str]:
-    import grpc
+    import grpc  # type: ignore[import-untyped]
     from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 
     options = [("grpc.max_receive_message_length", 400 << 20), ("grpc.max_send_message_length", 400 << 20)]
     server = grpc.server(ThreadPoolExecutor(max_workers=threads + 8), options=options)
-    resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, server)
-    engine_pb2_grpc.add_EngineServicer_to_server(monitor, server)
+    resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, server)  # type: ignore[arg-type]
+    engine_pb2_grpc.add_EngineServicer_to_server(monitor, server)  # type: ignore[arg-type]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, f"127.0.0.1:{port}"

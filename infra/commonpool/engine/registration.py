@@ -65,7 +65,9 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str) ->
         if getattr(request, option):
             raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
     if request.hooks.ByteSize():
-        raise Unsupported(f"{request.type} {request.name!r} uses resource hooks, which the embedded engine does not run")
+        raise Unsupported(
+            f"{request.type} {request.name!r} uses resource hooks, which the embedded engine does not run"
+        )
     inputs = decode(request.object)
     return Registration(
         urn=urn,
@@ -95,7 +97,9 @@ def _timeouts(request: resource_pb2.RegisterResourceRequest) -> dict[str, str]:
     return {verb: text for verb in ("create", "update", "delete") if (text := getattr(limits, verb))}
 
 
-def body_of(registration: Registration, *, namespaced: bool, namespace: str, previous: Identity | None) -> dict[str, Any]:
+def body_of(
+    registration: Registration, *, namespaced: bool, namespace: str, previous: Identity | None
+) -> dict[str, Any]:
     """The object to apply: inputs without ignored fields, with a name and a namespace.
 
     Without a name in the metadata the object gets `<logical name>-<8 hex digits>`, Pulumi's auto-naming; it keeps the
@@ -103,7 +107,7 @@ def body_of(registration: Registration, *, namespaced: bool, namespace: str, pre
     """
     if "apiVersion" not in registration.values or "kind" not in registration.values:
         raise Unsupported(f"{registration.urn}: type {registration.type} is not a Kubernetes object")
-    body = _copy(registration.values)
+    body: dict[str, Any] = _copy(registration.values)
     for expression in registration.ignore_changes:
         remove_path(body, expression)
     body.pop("status", None)
@@ -124,7 +128,7 @@ def body_of(registration: Registration, *, namespaced: bool, namespace: str, pre
 
 def autonamed(body: Mapping[str, Any]) -> bool:
     """Whether the engine chose the object's name, so that a replacement may stand beside the old one."""
-    return body["metadata"].get("annotations", {}).get(AUTONAMED) == "true"
+    return bool(body["metadata"].get("annotations", {}).get(AUTONAMED) == "true")
 
 
 def field_manager(registration: Registration) -> str:

@@ -40,12 +40,16 @@ class _Clock:
         self.started = moment
 
 
-async def preview(program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None) -> Result:
+async def preview(
+    program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None
+) -> Result:
     """What `up` would do, asked of the API server (dry run), without any write. Raises `EngineError`."""
     return await _evaluate(program, cluster, observer, options or Options(), preview=True)
 
 
-async def up(program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None) -> Result:
+async def up(
+    program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None
+) -> Result:
     """Make the pool as the program declares it. Raises `EngineError`; problems of single resources are in the result."""
     return await _evaluate(program, cluster, observer, options or Options(), preview=False)
 
@@ -98,7 +102,9 @@ async def refresh(
                 continue
             run.report(_drifted(record, drift, run.state.unit_of[record.urn]))
         for live in run.index.smuggled(run.state):
-            run.note(f"{live['kind']} {live['metadata']['name']} carries this stack's label but is not of it; left alone")
+            run.note(
+                f"{live['kind']} {live['metadata']['name']} carries this stack's label but is not of it; left alone"
+            )
         clock.lap("read")
         return _result(run, clock)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from google.protobuf import struct_pb2
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 
 from commonpool.engine import state as states
 from commonpool.engine.deployment import Deployment

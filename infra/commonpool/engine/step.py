@@ -21,6 +21,7 @@ from commonpool.engine.properties import UNKNOWN, drop_unknowns, show_path
 from commonpool.engine.record import Identity, Record, digest_body, mark, owned_fields, sealed
 from commonpool.engine.registration import Registration, autonamed, body_of, field_manager
 
+DATA_BEARING = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace"})
 RECREATE_SECONDS = 300.0  # how long a replaced object may take to go away
 
 
@@ -169,9 +170,7 @@ class Step:
             error.next_step = "give the new object another name, or take this one over with --adopt"
         raise error
 
-    async def _update(
-        self, identity: Identity, decision: Decision, live: dict[str, Any] | None = None
-    ) -> Outcome:
+    async def _update(self, identity: Identity, decision: Decision, live: dict[str, Any] | None = None) -> Outcome:
         if self.run.preview:
             live = live or await self._read(identity)
             if decision.force and live is not None and holds(live, self.body):
@@ -199,6 +198,10 @@ class Step:
         old = self.record
         if old is not None and old.protect:
             raise Protected(f"{old.identity} is protected and would have to be replaced; take `protect` off first")
+        if old is not None and old.identity == identity and identity.kind in DATA_BEARING:
+            error = Protected(f"{identity} would have to be deleted and made anew, and its data with it: {reason}")
+            error.next_step = "take the change back, or give the new one another name and move the data"
+            raise error
         if self.run.preview:
             self._report(Operation.REPLACE, reason, checked=False)
             return Outcome(identity, self.body, known=False)
@@ -293,9 +296,7 @@ class Step:
             self.run.state.drop(self.record.urn)
         self.run.state.put(flags, self.registration.unit)
 
-    async def _preview_apply(
-        self, identity: Identity, decision: Decision, live: dict[str, Any] | None
-    ) -> Outcome:
+    async def _preview_apply(self, identity: Identity, decision: Decision, live: dict[str, Any] | None) -> Outcome:
         """Ask the server what it would do; a namespace or kind of this same run cannot be asked about yet."""
         if not self.kind_known or await self._namespace_is_missing(identity):
             self._report(decision.operation, decision.reason, checked=False)
@@ -370,4 +371,3 @@ class Step:
                 self.registration.unit,
             )
         )
-

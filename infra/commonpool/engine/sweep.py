@@ -35,7 +35,9 @@ def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
     """Report every protected one among them; True when there is any, and then nothing is deleted at all."""
     victims = list(records)
     namespaces = {
-        (record.provider, record.identity.name) for record in victims if record.identity.kind == "Namespace" and not record.retain
+        (record.provider, record.identity.name)
+        for record in victims
+        if record.identity.kind == "Namespace" and not record.retain
     }
     protected = [
         record
@@ -43,9 +45,15 @@ def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
         if record.protect or (record.retain and (record.provider, record.identity.namespace) in namespaces)
     ]
     for record in protected:
-        words = "is protected and would be deleted" if record.protect else "is to be kept, but its namespace would be deleted"
+        words = (
+            "is protected and would be deleted"
+            if record.protect
+            else "is to be kept, but its namespace would be deleted"
+        )
         error = Protected(f"{record.identity} {words}")
-        error.next_step = "declare it again, or take `protect` off in its declaration and run `up` once before removing it"
+        error.next_step = (
+            "declare it again, or take `protect` off in its declaration and run `up` once before removing it"
+        )
         run.fail(record.urn, error)
     return bool(protected)
 
@@ -159,9 +167,7 @@ async def _sweep_leftovers(run: Deployment, leftovers: list[tuple[str, Mapping[s
         if not run.preview:
             await run.begin_writing()
             cluster = await run.clusters.connect(provider)
-            await cluster.delete(
-                live["apiVersion"], place.kind, place.namespace, place.name, uid=metadata["uid"]
-            )
+            await cluster.delete(live["apiVersion"], place.kind, place.namespace, place.name, uid=metadata["uid"])
         record = Record(urn, live["apiVersion"], place, metadata["uid"], "", "", 0, provider)
         run.report(_change(record, "", "an interrupted run had made it, and nothing declares it"))
 

@@ -42,7 +42,9 @@ class Decision:
 
 def admit(estate: Estate, department: Department) -> Decision:
     """Decide on a department as if it came last: what all others hold is taken first."""
-    checks = tuple(_check(estate, department, flavor) for flavor in estate.pool.spec.compute.flavors if _wants(department, flavor))
+    checks = tuple(
+        _check(estate, department, flavor) for flavor in estate.pool.spec.compute.flavors if _wants(department, flavor)
+    )
     failing = [check for check in checks if not check.fits]
     reasons = tuple(_reason(estate, check) for check in checks)
     alternatives = tuple(text for check in failing for text in _alternatives(estate, check, checks))
@@ -55,7 +57,9 @@ def problems(estate: Estate) -> list[Problem]:
     for flavor in estate.pool.spec.compute.flavors:
         capacity = capacity_of(estate, flavor)
         taken = Amount.total(
-            grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name and grant.namespace.startswith("service-")
+            grant.guaranteed
+            for grant in grants(estate)
+            if grant.flavor == flavor.name and grant.namespace.startswith("service-")
         )
         for department in sorted(estate.departments, key=lambda one: one.spec.filing.number):
             for index, position, amount in _asks(department, flavor):
@@ -63,10 +67,10 @@ def problems(estate: Estate) -> list[Problem]:
                 if amount.fits(room):
                     taken = taken + amount
                     continue
-                where = estate.locate(f"department/{department.name}", "spec", "namespaces", index, "resources", position, "guaranteed")
-                message = (
-                    f"{department.name} asks for {amount} of {flavor.name}, but only {room} of {capacity} are not promised yet"
+                where = estate.locate(
+                    f"department/{department.name}", "spec", "namespaces", index, "resources", position, "guaranteed"
                 )
+                message = f"{department.name} asks for {amount} of {flavor.name}, but only {room} of {capacity} are not promised yet"
                 found.append(Problem(*where, message, "capacity-exceeded", WHO, _fix(amount, room)))
     return found
 
@@ -86,7 +90,9 @@ def _wants(department: Department, flavor: Flavor) -> bool:
 
 def _check(estate: Estate, department: Department, flavor: Flavor) -> Check:
     own = {full_name for full_name, _ in department.namespaces()}
-    others = Amount.total(grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name and grant.namespace not in own)
+    others = Amount.total(
+        grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name and grant.namespace not in own
+    )
     wanted = Amount.total(amount for _, _, amount in _asks(department, flavor))
     return Check(flavor.name, capacity_of(estate, flavor), others, wanted)
 
@@ -105,7 +111,9 @@ def _reason(estate: Estate, check: Check) -> str:
 def _alternatives(estate: Estate, check: Check, checks: tuple[Check, ...]) -> list[str]:
     found = []
     if check.room.cpu and check.room.memory:
-        found.append(f"guaranteed {_smaller(check.wanted, check.room)} of {check.flavor}, the rest as burst (preemptible, not counted)")
+        found.append(
+            f"guaranteed {_smaller(check.wanted, check.room)} of {check.flavor}, the rest as burst (preemptible, not counted)"
+        )
     else:
         found.append(f"burst instead of guaranteed on {check.flavor} (preemptible, not counted)")
     for flavor in estate.pool.spec.compute.flavors:

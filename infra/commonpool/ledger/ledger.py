@@ -73,12 +73,27 @@ class Ledger:
         """Add up an estate, with live numbers where they are given."""
         entries = list(grants(estate))
         flavors = tuple(_flavor_row(estate, flavor, entries, live) for flavor in estate.pool.spec.compute.flavors)
-        namespaces = tuple(_group(estate, "namespace", name, items, live) for name, items in _by(entries, "namespace").items())
-        departments = tuple(_group(estate, "department", name, items, live) for name, items in _by(entries, "department").items())
+        namespaces = tuple(
+            _group(estate, "namespace", name, items, live) for name, items in _by(entries, "namespace").items()
+        )
+        departments = tuple(
+            _group(estate, "department", name, items, live) for name, items in _by(entries, "department").items()
+        )
         whole = _group(estate, "pool", estate.pool.name, entries, live)
         capacity = Amount.total(row.capacity for row in flavors if row.capacity)
         count = sum(row.machines for row in flavors)
-        pool = Row("pool", whole.name, "", capacity, whole.ceiling, whole.promised, whole.requested, whole.used, count, whole.price)
+        pool = Row(
+            "pool",
+            whole.name,
+            "",
+            capacity,
+            whole.ceiling,
+            whole.promised,
+            whole.requested,
+            whole.used,
+            count,
+            whole.price,
+        )
         sites = tuple(_site_row(estate, site.name, live) for site in estate.pool.spec.compute.sites)
         return cls(pool, sites, flavors, departments, namespaces, estate.pool.spec.currency, live is not None)
 
@@ -153,7 +168,9 @@ def _site_row(estate: Estate, site: str, live: Live | None) -> Row:
     capacity = Amount.zero()
     for flavor in estate.pool.spec.compute.flavors:
         factor = estate.pool.over_commit(flavor)
-        physical = Amount.total(machine_capacity(estate, machine, live) for machine in machines_of(estate, flavor.name, site))
+        physical = Amount.total(
+            machine_capacity(estate, machine, live) for machine in machines_of(estate, flavor.name, site)
+        )
         capacity = capacity + physical.times(factor.cpu, factor.memory)
     return Row("site", site, "", capacity, Amount.zero(), Amount.zero(), machines=len(machines_of(estate, site=site)))
 
@@ -163,7 +180,9 @@ def _group(estate: Estate, scope: str, name: str, entries: list[Grant], live: Li
     ceiling = promised + Amount.total(grant.burst for grant in entries)
     namespaces = {grant.namespace for grant in entries}
     flavors = {flavor.name: flavor for flavor in estate.pool.spec.compute.flavors}
-    price = sum((price_of(flavors[grant.flavor], grant.guaranteed) for grant in entries if grant.flavor in flavors), Decimal(0))
+    price = sum(
+        (price_of(flavors[grant.flavor], grant.guaranteed) for grant in entries if grant.flavor in flavors), Decimal(0)
+    )
     requested = used = None
     if live:
         requested = Amount.total(live.requested.get(namespace, Amount.zero()) for namespace in namespaces)
@@ -171,5 +190,3 @@ def _group(estate: Estate, scope: str, name: str, entries: list[Grant], live: Li
             used = Amount.total(live.used.get(namespace, Amount.zero()) for namespace in namespaces)
     names = ",".join(dict.fromkeys(grant.flavor for grant in entries)) if scope == "namespace" else ""
     return Row(scope, name, names, None, ceiling, promised, requested, used, price=price)
-
-

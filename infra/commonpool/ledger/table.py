@@ -74,7 +74,9 @@ def to_html(ledger: Ledger, title: str) -> str:
     """A page without scripts and without anything fetched; prints, and reads well by screen reader."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("commonpool.ledger", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("commonpool.ledger", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["pair"] = lambda amount: _pair(amount) if amount is not None else "–"
     environment.globals["fullness"] = fullness
     groups = [

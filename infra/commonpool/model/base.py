@@ -30,7 +30,7 @@ class Declared(BaseModel):
 
 def refusal(rule: str, message: str, fix: str = "") -> PydanticCustomError:
     """A validation error that carries our rule and the edit that passes."""
-    return PydanticCustomError(rule, "{message}", {"message": message, "fix": fix})  # type: ignore[arg-type]
+    return PydanticCustomError(rule, "{message}", {"message": message, "fix": fix})
 
 
 def _name(limit: int, reserved: bool) -> Callable[[str], str]:
@@ -39,7 +39,7 @@ def _name(limit: int, reserved: bool) -> Callable[[str], str]:
             fix = suggestion(value, limit)
             raise refusal(
                 "name-invalid",
-                f"{ascii(value[:80])} is not a name: 1 to {limit} of a-z, 0-9 and '-', starting and ending with a letter or digit"
+                f"{value[:80]!a} is not a name: 1 to {limit} of a-z, 0-9 and '-', starting and ending with a letter or digit"
                 " (RFC 1123)",
                 f"write {fix}" if fix else "",
             )
@@ -70,7 +70,7 @@ def _text(value: str) -> str:
 def _pattern(expression: re.Pattern[str], rule: str, words: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if not expression.fullmatch(value):
-            raise refusal(rule, f"{ascii(value[:80])} is not {words}")
+            raise refusal(rule, f"{value[:80]!a} is not {words}")
         return value
 
     return check
@@ -78,7 +78,11 @@ def _pattern(expression: re.Pattern[str], rule: str, words: str) -> Callable[[st
 
 def _group(value: str) -> str:
     if value.startswith("system:"):
-        raise refusal("group-reserved", f"{ascii(value[:80])} is a group of Kubernetes itself", "name a group of your identity provider")
+        raise refusal(
+            "group-reserved",
+            f"{value[:80]!a} is a group of Kubernetes itself",
+            "name a group of your identity provider",
+        )
     return _pattern(_GROUP, "group-invalid", "a group name (letters, digits, . _ / : @ -)")(value)
 
 
@@ -88,13 +92,13 @@ def _date(value: str) -> str:
             raise ValueError
         date.fromisoformat(value)
     except ValueError:
-        raise refusal("date-invalid", f"{ascii(value[:40])} is not a date", 'write it as "2026-12-31"') from None
+        raise refusal("date-invalid", f"{value[:40]!a} is not a date", 'write it as "2026-12-31"') from None
     return value
 
 
 def _decimal(value: Any) -> str:  # noqa: ANN401
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", value, re.ASCII):
-        raise refusal("decimal-invalid", f"{ascii(str(value)[:40])} is not a decimal number in quotes", 'write it as "1.5"')
+        raise refusal("decimal-invalid", f"{str(value)[:40]!a} is not a decimal number in quotes", 'write it as "1.5"')
     return value
 
 
@@ -104,14 +108,22 @@ def _positive(value: Quantity) -> Quantity:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name(63, False)), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$", "maxLength": 63})]
-OwnName = Annotated[str, AfterValidator(_name(40, True)), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$", "maxLength": 40})]
+Name = Annotated[
+    str, AfterValidator(_name(63, False)), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$", "maxLength": 63})
+]
+OwnName = Annotated[
+    str, AfterValidator(_name(40, True)), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$", "maxLength": 40})
+]
 DomainName = Annotated[str, AfterValidator(_pattern(_DOMAIN, "domain-invalid", "a DNS name in lower case"))]
 GroupName = Annotated[str, AfterValidator(_group), Field(max_length=200)]
-Registry = Annotated[str, AfterValidator(_pattern(_REGISTRY, "registry-invalid", "host[:port][/path], without scheme or tag"))]
+Registry = Annotated[
+    str, AfterValidator(_pattern(_REGISTRY, "registry-invalid", "host[:port][/path], without scheme or tag"))
+]
 Text = Annotated[str, AfterValidator(_text), Field(max_length=500)]
 Date = Annotated[str, AfterValidator(_date), Field(json_schema_extra={"format": "date"})]
-Decimal = Annotated[str, AfterValidator(_decimal), Field(json_schema_extra={"pattern": r"^[0-9]{1,12}(\.[0-9]{1,6})?$"})]
+Decimal = Annotated[
+    str, AfterValidator(_decimal), Field(json_schema_extra={"pattern": r"^[0-9]{1,12}(\.[0-9]{1,6})?$"})
+]
 Amount = Annotated[Quantity, AfterValidator(_positive)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Level = Literal["nation", "province", "city"]
@@ -133,7 +145,9 @@ class Metadata(Declared):
 
     name: OwnName = Field(description="Its name: unique in the estate, and the file's name without its ending.")
     labels: dict[str, str] = Field(default={}, description="Labels, for instance to split departments over stacks.")
-    annotations: dict[str, str] = Field(default={}, description="Notes for people and tools; nothing here acts on them.")
+    annotations: dict[str, str] = Field(
+        default={}, description="Notes for people and tools; nothing here acts on them."
+    )
 
 
 class Contact(Declared):

@@ -28,8 +28,12 @@ from commonpool.model.quantity import Quantity
 class Groups(Declared):
     """Groups of the identity provider, without the pool's prefix."""
 
-    admin: list[GroupName] = Field(min_length=1, max_length=20, description="Manage everything in the namespaces but what the pool owns.")
-    developer: list[GroupName] = Field(default=[], max_length=20, description="Deploy and read logs; no roles, no Secrets' values.")
+    admin: list[GroupName] = Field(
+        min_length=1, max_length=20, description="Manage everything in the namespaces but what the pool owns."
+    )
+    developer: list[GroupName] = Field(
+        default=[], max_length=20, description="Deploy and read logs; no roles, no Secrets' values."
+    )
     viewer: list[GroupName] = Field(default=[], max_length=20, description="Read, but no Secrets.")
 
 
@@ -47,7 +51,8 @@ class Term(Declared):
     review: Date = Field(description="Day by which the need is looked at again.")
     end: Date = Field(description="Last day.")
     on_expiry: Literal["notify", "freeze", "reclaim"] = Field(
-        default="notify", description="After the last day: only say so, stop new pods, or take guaranteed resources back."
+        default="notify",
+        description="After the last day: only say so, stop new pods, or take guaranteed resources back.",
     )
 
 
@@ -85,12 +90,16 @@ class ContainerLimits(Declared):
     """What a container gets that says nothing, and the most that one may ask for."""
 
     default_request: Resources = Field(
-        default=Resources(cpu=Quantity.parse("100m"), memory=Quantity.parse("128Mi")), description="Request of a silent container."
+        default=Resources(cpu=Quantity.parse("100m"), memory=Quantity.parse("128Mi")),
+        description="Request of a silent container.",
     )
     default_memory_limit: Amount = Field(
-        default=Quantity.parse("512Mi"), description="Memory limit of a silent container; CPU is not limited, it is shared by weight."
+        default=Quantity.parse("512Mi"),
+        description="Memory limit of a silent container; CPU is not limited, it is shared by weight.",
     )
-    maximum: Resources | None = Field(default=None, description="Largest limit; as much as the namespace has where nothing is said.")
+    maximum: Resources | None = Field(
+        default=None, description="Largest limit; as much as the namespace has where nothing is said."
+    )
 
 
 class ServiceAccountRequest(Declared):
@@ -110,16 +119,24 @@ class NamespaceSpec(Declared):
     protection_level: ProtectionLevel = Field(description="Level of protection, 1 to 5 (等级保护, GB/T 22240-2020).")
     source: Text | None = Field(default=None, description="Where its code lives, for those who look after it later.")
     resources: list[FlavorResources] = Field(min_length=1, max_length=10, description="Compute by hardware class.")
-    storage: list[TierStorage] = Field(default=[], max_length=20, description="Storage by tier; tiers not listed are closed.")
+    storage: list[TierStorage] = Field(
+        default=[], max_length=20, description="Storage by tier; tiers not listed are closed."
+    )
     objects: ObjectLimits = Field(default=ObjectLimits(), description="Limits on the number of objects.")
-    containers: ContainerLimits = Field(default=ContainerLimits(), description="Defaults and bounds of single containers.")
+    containers: ContainerLimits = Field(
+        default=ContainerLimits(), description="Defaults and bounds of single containers."
+    )
     consumes: list[Name] = Field(default=[], max_length=100, description="SharedServices that its pods may reach.")
-    egress: list[Egress] = Field(default=[], max_length=100, description="Openings to the outside, inside the pool's allow-list.")
+    egress: list[Egress] = Field(
+        default=[], max_length=100, description="Openings to the outside, inside the pool's allow-list."
+    )
     registries: list[Registry] = Field(
         default=[], max_length=20, description="Narrower than the pool's registries; all of them where nothing is said."
     )
     service_accounts: list[ServiceAccountRequest] = Field(default=[], max_length=20, description="Pipeline accounts.")
-    suspended: bool = Field(default=False, description="Whether new pods are stopped (quota of zero pods); running ones stay.")
+    suspended: bool = Field(
+        default=False, description="Whether new pods are stopped (quota of zero pods); running ones stay."
+    )
 
 
 class DepartmentSpec(Declared):
@@ -132,7 +149,9 @@ class DepartmentSpec(Declared):
     groups: Groups = Field(description="Who may do what.")
     filing: Filing = Field(description="The public record.")
     term: Term = Field(description="From when to when.")
-    protected: bool = Field(default=False, description="Whether its namespaces cannot be deleted before this is taken back.")
+    protected: bool = Field(
+        default=False, description="Whether its namespaces cannot be deleted before this is taken back."
+    )
     namespaces: list[NamespaceSpec] = Field(min_length=1, max_length=50, description="Its namespaces.")
 
 

@@ -98,7 +98,9 @@ def _text(path: Path, name: str) -> tuple[str, Problem | None]:
         line = content.count(b"\n", 0, error.start) + 1
         return refuse(f"byte {error.start} is not UTF-8", "file-encoding", "save it as UTF-8", line)
     if "\0" in text:
-        return refuse("the file holds a NUL byte", "file-encoding", "take it out", text[: text.index("\0")].count("\n") + 1)
+        return refuse(
+            "the file holds a NUL byte", "file-encoding", "take it out", text[: text.index("\0")].count("\n") + 1
+        )
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if "\r" in text:
         return refuse("the file ends lines by CR alone", "file-encoding", "save it with LF line ends")
@@ -130,7 +132,9 @@ class _Builder:
             raise _Refused(node, "anchors and aliases are not allowed", "yaml-alias", "write the values out")
         self.seen.add(id(node))
         if depth > DEEPEST:
-            raise _Refused(node, f"the nesting is deeper than {DEEPEST} levels", "yaml-depth", "no field of the model is that deep")
+            raise _Refused(
+                node, f"the nesting is deeper than {DEEPEST} levels", "yaml-depth", "no field of the model is that deep"
+            )
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
         if node.tag not in (_MAP, _SEQ):
@@ -171,7 +175,7 @@ class _Builder:
                 return text
             self.refuse(node, f"the tag {shown(tag)} is not allowed", "yaml-tag", "write the plain value")
             return None
-        if quoted or tag == _STR and not _INTEGER.fullmatch(text) and not _exponent(text):
+        if quoted or (tag == _STR and not _INTEGER.fullmatch(text) and not _exponent(text)):
             return text
         if text in _NULL:
             return None
@@ -194,8 +198,11 @@ def _exponent(text: str) -> bool:
 
 
 def locate(path: Path, where: Location) -> tuple[int, int]:
-    """Line and column of a value, from 1; of the deepest part of `where` that the file holds. Reads the file again:
-    positions are wanted only when something is wrong, and ten thousand trees of nodes would not fit in memory."""
+    """Line and column of a value, from 1; of the deepest part of `where` that the file holds.
+
+    Reads the file again: positions are wanted only when something is wrong, and ten thousand trees of nodes would not
+    fit in memory.
+    """
     try:
         node = _compose(path.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n"))
     except (OSError, ValueError, yaml.YAMLError):

@@ -86,7 +86,15 @@ def _read(root: Path) -> tuple[Estate | None, list[Problem]]:
     digests: dict[str, str] = {}
     if not (root / POOL_FILE).is_file():
         place = show_path(root / POOL_FILE, root)
-        problem = Problem(place, 1, 1, "there is no pool.yaml, so this folder is no estate", "estate-missing", WHO["Pool"], "name the estate's folder with --estate")
+        problem = Problem(
+            place,
+            1,
+            1,
+            "there is no pool.yaml, so this folder is no estate",
+            "estate-missing",
+            WHO["Pool"],
+            "name the estate's folder with --estate",
+        )
         return None, [problem]
     pool = _manifest(root / POOL_FILE, root, Pool, "pool", sources, digests, problems)
     departments = [
@@ -95,16 +103,26 @@ def _read(root: Path) -> tuple[Estate | None, list[Problem]]:
         if (found := _manifest(path, root, Department, "department", sources, digests, problems))
     ]
     services = [
-        found
+        service
         for path in _files(root / SERVICES, root, problems)
-        if (found := _manifest(path, root, SharedService, "service", sources, digests, problems))
+        if (service := _manifest(path, root, SharedService, "service", sources, digests, problems))
     ]
     if pool is None:
         return None, problems
     machines = _machines(root, pool, problems)
-    machine_text = repr([(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines])
+    machine_text = repr(
+        [(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines]
+    )
     digests["machines"] = hashlib.sha256(machine_text.encode()).hexdigest()
-    estate = Estate(root, pool, tuple(machines), tuple(sorted(departments, key=lambda d: d.name)), tuple(sorted(services, key=lambda s: s.name)), digests, sources)
+    estate = Estate(
+        root,
+        pool,
+        tuple(machines),
+        tuple(sorted(departments, key=lambda d: d.name)),
+        tuple(sorted(services, key=lambda s: s.name)),
+        digests,
+        sources,
+    )
     return estate, problems
 
 
@@ -115,18 +133,42 @@ def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
     found = []
     for path in sorted(folder.iterdir()):
         if path.suffix == ".yml":
-            problems.append(Problem(show_path(path, root), 1, 1, "manifests end in .yaml", "file-name", fix=f"rename it to {path.stem}.yaml"))
+            problems.append(
+                Problem(
+                    show_path(path, root),
+                    1,
+                    1,
+                    "manifests end in .yaml",
+                    "file-name",
+                    fix=f"rename it to {path.stem}.yaml",
+                )
+            )
         if path.suffix != ".yaml":
             continue
         if not path.resolve().is_relative_to(inside):
-            problems.append(Problem(show_path(path, root), 1, 1, "the file is a link that leaves the estate", "file-link", fix="put the manifest itself here"))
+            problems.append(
+                Problem(
+                    show_path(path, root),
+                    1,
+                    1,
+                    "the file is a link that leaves the estate",
+                    "file-link",
+                    fix="put the manifest itself here",
+                )
+            )
             continue
         found.append(path)
     return found
 
 
 def _manifest(
-    path: Path, root: Path, model: type[M], word: str, sources: dict[str, Path], digests: dict[str, str], problems: list[Problem]
+    path: Path,
+    root: Path,
+    model: type[M],
+    word: str,
+    sources: dict[str, Path],
+    digests: dict[str, str],
+    problems: list[Problem],
 ) -> M | None:
     name = show_path(path, root)
     document = read(path, name)
@@ -142,11 +184,30 @@ def _manifest(
     if word != "pool" and path.stem != manifest.metadata.name:
         line, column = locate(path, ("metadata", "name"))
         fix = f"rename the file to {manifest.metadata.name}.yaml, or the manifest to {suggestion(path.stem, 40)}"
-        problems.append(Problem(name, line, column, f"the name {manifest.metadata.name!r} differs from the file's", "file-name", WHO[model.__name__], fix))
+        problems.append(
+            Problem(
+                name,
+                line,
+                column,
+                f"the name {manifest.metadata.name!r} differs from the file's",
+                "file-name",
+                WHO[model.__name__],
+                fix,
+            )
+        )
     if key in sources:
         other = show_path(sources[key], root)
         line, column = locate(path, ("metadata", "name"))
-        problems.append(Problem(name, line, column, f"{manifest.metadata.name!r} is declared in {other} too", "name-duplicate", fix="choose another name"))
+        problems.append(
+            Problem(
+                name,
+                line,
+                column,
+                f"{manifest.metadata.name!r} is declared in {other} too",
+                "name-duplicate",
+                fix="choose another name",
+            )
+        )
     sources[key] = path
     canonical = pydantic_core.to_json(document.values)
     digests[key] = hashlib.sha256(canonical).hexdigest()
@@ -160,20 +221,38 @@ def _machines(root: Path, pool: Pool, problems: list[Problem]) -> list[Machine]:
         path = root / site.inventory
         if not path.is_file():
             line, column = locate(root / POOL_FILE, ("spec", "compute", "sites", index, "inventory"))
-            problems.append(Problem(show_path(root / POOL_FILE, root), line, column, f"there is no inventory {shown(site.inventory)}", "inventory-missing", WHO["Pool"], "correct the path; it is relative to pool.yaml"))
+            problems.append(
+                Problem(
+                    show_path(root / POOL_FILE, root),
+                    line,
+                    column,
+                    f"there is no inventory {shown(site.inventory)}",
+                    "inventory-missing",
+                    WHO["Pool"],
+                    "correct the path; it is relative to pool.yaml",
+                )
+            )
             continue
         found, wrong = read_inventory(path, show_path(path, root), site.name)
         problems += wrong
         for machine in found:
             if machine.name in seen:
-                problems.append(Problem(*machine.source, f"machine {machine.name} stands in {seen[machine.name]} too", "machine-duplicate", WHO["Pool"], "give one of the two another name"))
+                problems.append(
+                    Problem(
+                        *machine.source,
+                        f"machine {machine.name} stands in {seen[machine.name]} too",
+                        "machine-duplicate",
+                        WHO["Pool"],
+                        "give one of the two another name",
+                    )
+                )
             seen[machine.name] = machine.source[0]
         machines += found
     return sorted(machines, key=lambda machine: machine.name)
 
 
 def problems_of(error: ValidationError, path: Path, name: str, model: type[BaseModel]) -> list[Problem]:
-    """pydantic's errors with file, line, column, our rule and the edit that passes."""
+    """Errors of pydantic with file, line, column, our rule and the edit that passes."""
     return [_problem(dict(item), path, name, model) for item in error.errors(include_url=False)]
 
 
@@ -193,7 +272,15 @@ def _problem(item: dict[str, Any], path: Path, name: str, model: type[BaseModel]
     if "fix" in context:
         return Problem(name, line, column, f"{shown(place)}: {context['message']}", kind, who, context["fix"])
     if kind == "value_error":
-        return Problem(name, line, column, f"{shown(place)}: {context.get('error', item['msg'])}", "quantity-invalid", who, "write for instance 500m, 4 or 64Gi")
+        return Problem(
+            name,
+            line,
+            column,
+            f"{shown(place)}: {context.get('error', item['msg'])}",
+            "quantity-invalid",
+            who,
+            "write for instance 500m, 4 or 64Gi",
+        )
     rule, fix = _rule(kind, item)
     return Problem(name, line, column, f"{shown(place)}: {shown(item['msg'])}", rule, who, fix)
 
@@ -202,7 +289,10 @@ def _rule(kind: str, item: dict[str, Any]) -> tuple[str, str]:
     if kind.endswith("_type"):
         value = item.get("input")
         quoted = isinstance(value, (int, float, bool)) and "string" in kind
-        return "type-wrong", f'put it in quotes: "{shown(value)}"' if quoted else f"write a {kind.removesuffix('_type')}"
+        return (
+            "type-wrong",
+            f'put it in quotes: "{shown(value)}"' if quoted else f"write a {kind.removesuffix('_type')}",
+        )
     if kind == "literal_error":
         expected = str((item.get("ctx") or {}).get("expected", ""))
         words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]

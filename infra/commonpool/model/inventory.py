@@ -56,7 +56,14 @@ def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine
         return [], list(document.problems)
     values = document.values
     if not isinstance(values, dict) or not isinstance(values.get("all"), dict):
-        problem = Problem(shown_path, 1, 1, "the inventory does not start with `all:`", "inventory-shape", fix="write `all:` with `children:` or `hosts:`")
+        problem = Problem(
+            shown_path,
+            1,
+            1,
+            "the inventory does not start with `all:`",
+            "inventory-shape",
+            fix="write `all:` with `children:` or `hosts:`",
+        )
         return [], [problem]
     machines: dict[str, Machine] = {}
     problems: list[Problem] = []
@@ -103,7 +110,21 @@ def _facts(variables: Mapping[str, Any]) -> MachineFacts:
 def _problem(file: str, line: int, column: int, host: str, error: dict[str, Any]) -> Problem:
     field = "commonpool_" + ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
-        return Problem(file, line, column, f"machine {host} has no {field}", "machine-fact-missing", fix=f"add {field} to the host or its group")
+        return Problem(
+            file,
+            line,
+            column,
+            f"machine {host} has no {field}",
+            "machine-fact-missing",
+            fix=f"add {field} to the host or its group",
+        )
     if error["type"] == "extra_forbidden":
-        return Problem(file, line, column, f"machine {host}: {field} is not a variable of the pool", "machine-fact-unknown", fix="take it out, or spell it right")
+        return Problem(
+            file,
+            line,
+            column,
+            f"machine {host}: {field} is not a variable of the pool",
+            "machine-fact-unknown",
+            fix="take it out, or spell it right",
+        )
     return Problem(file, line, column, f"machine {host}: {field}: {error['msg']}", "machine-fact-invalid")

@@ -60,7 +60,9 @@ class Site(Declared):
     name: Name = Field(description="Short name; becomes the topology zone of its machines.")
     display_name: Text = Field(description="Name for people.")
     zone: Name = Field(description="Network zone it stands in.")
-    inventory: str = Field(description="Path of its Ansible inventory, relative to this file; the only list of its machines.")
+    inventory: str = Field(
+        description="Path of its Ansible inventory, relative to this file; the only list of its machines."
+    )
 
 
 class Price(Declared):
@@ -74,7 +76,9 @@ class OverCommit(Declared):
     """How much may be promised of what is there; 1.0 promises every core once."""
 
     cpu: Decimal = Field(description="Factor for CPU.")
-    memory: Decimal = Field(description="Factor for memory; above 1.0 pods can be killed when all use what they were promised.")
+    memory: Decimal = Field(
+        description="Factor for memory; above 1.0 pods can be killed when all use what they were promised."
+    )
 
 
 class Flavor(Declared):
@@ -108,12 +112,16 @@ class Tier(Declared):
     provisioner: str = Field(
         default="kubernetes.io/no-provisioner", description="CSI driver, or no-provisioner for declared volumes."
     )
-    reclaim_policy: Literal["Retain", "Delete"] = Field(default="Retain", description="What happens to released volumes.")
+    reclaim_policy: Literal["Retain", "Delete"] = Field(
+        default="Retain", description="What happens to released volumes."
+    )
     binding_mode: Literal["WaitForFirstConsumer", "Immediate"] = Field(
         default="WaitForFirstConsumer", description="When a claim is bound."
     )
     expandable: bool = Field(default=False, description="Whether claims may grow.")
-    default: bool = Field(default=False, description="Whether claims that name no class get this one; at most one tier.")
+    default: bool = Field(
+        default=False, description="Whether claims that name no class get this one; at most one tier."
+    )
     price: Decimal = Field(default="0", description="One GiB for a month, in the pool's currency.")
 
 
@@ -182,10 +190,13 @@ class Network(Declared):
     domain: DomainName = Field(description="DNS domain under which services get their names.")
     ranges: list[Range] = Field(min_length=1, description="Address blocks; they must not overlap.")
     zones: list[Zone] = Field(min_length=1, description="Network zones.")
-    default_policy: Literal["closed"] = Field(default="closed", description="Nothing passes that is not declared; no other value.")
+    default_policy: Literal["closed"] = Field(
+        default="closed", description="Nothing passes that is not declared; no other value."
+    )
     dns: Dns = Field(default=Dns(), description="Name resolution.")
     egress_allow_list: list[Egress] = Field(
-        default=[], description="What departments may open towards the outside; each of their openings must lie inside one."
+        default=[],
+        description="What departments may open towards the outside; each of their openings must lie inside one.",
     )
 
 
@@ -202,9 +213,12 @@ class Identity(Declared):
 
     issuer: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(description="Issuer URL.")
     client_id: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="Audience of the tokens.")
-    username_prefix: Annotated[str, Field(pattern=r"^[a-z0-9-]+:$")] = Field(default="oidc:", description="Put before user names.")
+    username_prefix: Annotated[str, Field(pattern=r"^[a-z0-9-]+:$")] = Field(
+        default="oidc:", description="Put before user names."
+    )
     groups_prefix: Annotated[str, Field(pattern=r"^[a-z0-9-]+:$")] = Field(
-        default="oidc:", description="Put before group names, so that no provider can name a group of Kubernetes itself."
+        default="oidc:",
+        description="Put before group names, so that no provider can name a group of Kubernetes itself.",
     )
     groups: PlatformGroups = Field(description="Platform groups.")
 
@@ -221,7 +235,8 @@ class Security(Declared):
         default={}, description="Action per admission policy; deny where nothing is said."
     )
     audit_level: Literal["Metadata", "Request", "RequestResponse"] = Field(
-        default="Metadata", description="What the API server's audit log keeps of writes; of Secrets never more than metadata."
+        default="Metadata",
+        description="What the API server's audit log keeps of writes; of Secrets never more than metadata.",
     )
 
 
@@ -233,7 +248,9 @@ class PoolSpec(Declared):
     parent: Parent | None = Field(default=None, description="The pool one level up, if any.")
     organisation: Organisation = Field(description="Who runs the pool.")
     contacts: Contacts = Field(description="Roles that answer for it.")
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(default="CNY", description="Currency of all prices (ISO 4217).")
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(
+        default="CNY", description="Currency of all prices (ISO 4217)."
+    )
     compute: Compute = Field(description="Machines.")
     storage: Storage = Field(description="Disks and shares.")
     network: Network = Field(description="Addresses and policies.")

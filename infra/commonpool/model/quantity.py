@@ -174,4 +174,6 @@ def _why(text: str) -> str:
         return f"{shown} holds characters beyond ASCII; write plain digits and a suffix, for instance 10Gi"
     if any(mark.isspace() for mark in text):
         return f"{shown} holds white space; write number and suffix together, for instance 10Gi"
-    return f"{shown} is not a quantity; write for instance 500m, 4 or 64Gi (suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei)"
+    return (
+        f"{shown} is not a quantity; write for instance 500m, 4 or 64Gi (suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei)"
+    )

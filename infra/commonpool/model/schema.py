@@ -33,7 +33,9 @@ def explain_field(path: str) -> str:
     for index, part in enumerate(parts):
         fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
         if part not in fields:
-            raise KeyError(f"{'.'.join([head, *parts[:index]])} has no field {part!r}; it has {', '.join(fields) or 'none'}")
+            raise KeyError(
+                f"{'.'.join([head, *parts[:index]])} has no field {part!r}; it has {', '.join(fields) or 'none'}"
+            )
         info = fields[part]
         model = _inner_model(info.annotation)
     return _describe(path, info, model)

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from commonpool.model.base import BusinessClass, Contact, Declared, Environment, Metadata, Name, ProtectionLevel, Resources, Text
+from commonpool.model.base import (
+    BusinessClass,
+    Contact,
+    Declared,
+    Environment,
+    Metadata,
+    Name,
+    ProtectionLevel,
+    Resources,
+    Text,
+)
 from commonpool.model.department import FlavorResources, ObjectLimits, TierStorage
 
 
@@ -56,9 +66,13 @@ class SharedServiceSpec(Declared):
     owner: Contact = Field(description="Answers for it.")
     duty: Contact = Field(description="Is reached at night; a telephone is required.")
     namespace: ServiceNamespace = Field(description="Its namespace.")
-    workload: Workload | None = Field(default=None, description="What runs there; nothing when its backends stand elsewhere.")
+    workload: Workload | None = Field(
+        default=None, description="What runs there; nothing when its backends stand elsewhere."
+    )
     consumers: Consumers = Field(description="Who may call it.")
-    evidence: Literal["none", "metadata", "digest", "body"] = Field(default="metadata", description="What is kept of each call.")
+    evidence: Literal["none", "metadata", "digest", "body"] = Field(
+        default="metadata", description="What is kept of each call."
+    )
 
 
 class SharedService(Declared):
