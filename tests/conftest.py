@@ -1,0 +1,80 @@
+"""One real control plane for each test process, and the folders that tests share.
+
+The pool's folder has a fixed place, so that a run that was killed is cleaned up by the next one.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from commonpool.embedded import EmbeddedPool
+from commonpool.engine import Cluster, kubeconfig
+
+ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="session")
+def worker() -> str:
+    """The name of this test process."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+@pytest.fixture(scope="session")
+def embedded_pool(worker: str) -> Iterator[EmbeddedPool]:
+    """A running embedded pool that the tests of this process share; tests use namespaces of their own."""
+    pool = EmbeddedPool(f"tests-{worker}", Path(tempfile.gettempdir()) / f"commonpool-tests-{os.getuid()}")
+    pool.reset()
+    pool.start()
+    yield pool
+    pool.reset()
+
+
+@pytest.fixture
+def fresh(embedded_pool: EmbeddedPool) -> str:
+    """A name that no other test uses."""
+    return f"t{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def on_cluster(embedded_pool: EmbeddedPool) -> Callable[[Callable[[Cluster], Coroutine[Any, Any, T]]], T]:
+    """Run a coroutine function with a client of the administrator."""
+
+    def run(work: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
+        async def connected() -> T:
+            async with await Cluster.connect(kubeconfig.load(embedded_pool.kubeconfig)) as cluster:
+                return await work(cluster)
+
+        return asyncio.run(connected())
+
+    return run
+
+
+@pytest.fixture
+def writes(embedded_pool: EmbeddedPool) -> Callable[[], list[dict[str, Any]]]:
+    """The write requests of our own client since the last call, from the API server's audit log."""
+    seen = embedded_pool.audit_log.stat().st_size
+
+    def since() -> list[dict[str, Any]]:
+        nonlocal seen
+        with embedded_pool.audit_log.open("rb") as file:
+            file.seek(seen)
+            content = file.read()
+        seen += len(content)
+        events = [json.loads(line) for line in content.splitlines()]
+        verbs = {"create", "update", "patch", "delete", "deletecollection"}
+        return [
+            event
+            for event in events
+            if event["verb"] in verbs
+            and event.get("userAgent", "").startswith("commonpool")
+            and "dryRun" not in event["requestURI"]
+        ]
+
+    return since
