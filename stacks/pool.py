@@ -3,12 +3,12 @@
 import pulumi
 from commonpool.components import pool
 from commonpool.components.resource import Group
-from commonpool.components.stack import estate, unchanged
+from commonpool.components.stack import read_estate, unchanged
 
-config = pulumi.Config("commonpool")
-simulate = config.get_bool("simulatedMachines") is not False
+estate = read_estate()
+simulate = pulumi.Config("commonpool").get_bool("simulatedMachines") is not False
 
-if estate.pool.name not in unchanged:
+if estate.pool.name not in unchanged():
     Group("Pool", estate.pool.name, pool.objects(estate, simulate=simulate))
 
 pulumi.export("pool", estate.pool.name)

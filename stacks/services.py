@@ -3,10 +3,12 @@
 import pulumi
 from commonpool.components import service
 from commonpool.components.resource import Group
-from commonpool.components.stack import estate, unchanged
+from commonpool.components.stack import read_estate, unchanged
+
+estate, known = read_estate(), unchanged()
 
 for shared in estate.services:
-    if shared.name not in unchanged:
+    if shared.name not in known:
         Group("SharedService", shared.name, service.objects(estate, shared))
 
 pulumi.export("services", {shared.name: shared.namespace_name for shared in estate.services})

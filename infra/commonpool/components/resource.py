@@ -4,6 +4,7 @@ The resources carry pulumi-kubernetes' own type tokens and its version, so the p
 generated classes; registering plain dictionaries costs a third of what building their typed arguments does.
 """
 
+import asyncio
 from collections.abc import Iterable
 from importlib.metadata import version
 
@@ -41,6 +42,7 @@ class Group(pulumi.ComponentResource):
         super().__init__(f"commonpool:index:{kind}", name)
         self.namespaces: list[str] = []
         holders: dict[str, KubernetesObject] = {}
+        children: list[KubernetesObject] = []
         for body in bodies:
             metadata = body["metadata"]
             namespace = metadata.get("namespace", "")
@@ -53,7 +55,27 @@ class Group(pulumi.ComponentResource):
             )
             logical = f"{namespace}.{metadata['name']}" if namespace else metadata["name"]
             found = KubernetesObject(logical, body, opts)
+            children.append(found)
             if body["kind"] == "Namespace":
                 holders[metadata["name"]] = found
                 self.namespaces.append(metadata["name"])
+        self.children = list(children)
         self.register_outputs({"namespaces": self.namespaces})
+
+    async def registered(self) -> None:
+        """Return when every child is registered, whether it succeeded or not."""
+        await asyncio.gather(*(child.urn.future() for child in self.children))
+
+
+async def paced(groups: Iterable[Group], at_a_time: int = 24) -> None:
+    """Make components one after the other with a bounded number in flight.
+
+    The SDK looks at every pending output again and again, so thousands at once cost the square of their number.
+    """
+    pending: set[asyncio.Task[None]] = set()
+    for group in groups:
+        pending.add(asyncio.ensure_future(group.registered()))
+        if len(pending) >= at_a_time:
+            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    if pending:
+        await asyncio.gather(*pending)

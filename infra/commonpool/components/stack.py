@@ -1,7 +1,8 @@
 """What every program of ours starts from: the estate, and the part of it that this stack is about.
 
 `commonpool:estate` is the estate's folder, relative to the project. The embedded engine passes the names of what did not
-change as `commonpool:unchanged`; under the Pulumi CLI nobody does, and everything is evaluated.
+change as `commonpool:unchanged`; under the Pulumi CLI nobody does, and everything is evaluated. Everything is read anew
+at each call: one process may run several stacks.
 """
 
 from pathlib import Path
@@ -9,21 +10,28 @@ from pathlib import Path
 import pulumi
 
 from commonpool.components.unit import shard
-from commonpool.model import EstateRefused, load_estate
+from commonpool.model import Department, Estate, EstateRefused, load_estate
 
-_config = pulumi.Config("commonpool")
-_folder = Path(pulumi.get_root_directory()) / (_config.get("estate") or "examples/estate")
 
-try:
-    estate = load_estate(_folder)
-except EstateRefused as refused:
-    raise pulumi.RunError("\n".join(line for problem in refused.problems for line in problem.lines())) from None
+def read_estate() -> Estate:
+    """The estate of this stack; raises `RunError` with every problem and its place."""
+    folder = Path(pulumi.get_root_directory()) / (pulumi.Config("commonpool").get("estate") or "examples/estate")
+    try:
+        return load_estate(folder)
+    except EstateRefused as refused:
+        raise pulumi.RunError("\n".join(line for problem in refused.problems for line in problem.lines())) from None
 
-departments = shard(
-    estate,
-    {
-        "commonpool:departments": _config.get_object("departments"),
-        "commonpool:departmentLabels": _config.get_object("departmentLabels"),
-    },
-)
-unchanged = frozenset(_config.get_object("unchanged") or ())
+
+def departments_of(estate: Estate) -> list[Department]:
+    """The departments that this stack's configuration names or selects by label; all where it says nothing."""
+    config = pulumi.Config("commonpool")
+    wanted = {
+        "commonpool:departments": config.get_object("departments"),
+        "commonpool:departmentLabels": config.get_object("departmentLabels"),
+    }
+    return shard(estate, wanted)
+
+
+def unchanged() -> frozenset[str]:
+    """Names that need not be evaluated."""
+    return frozenset(pulumi.Config("commonpool").get_object("unchanged") or ())

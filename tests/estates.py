@@ -1,0 +1,55 @@
+"""Estates for tests: the sample's pool with any number of departments, small enough to fit it."""
+
+from pathlib import Path
+
+from commonpool.model.checks import _CODE_DIGITS, _WEIGHTS
+
+SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "estate"
+INVENTORIES = Path(__file__).resolve().parents[1] / "inventories"
+DEPARTMENT = """\
+apiVersion: commonpool.dev/v1
+kind: Department
+metadata:
+  name: {name}
+spec:
+  displayName: Department {number}
+  organisation: {{code: "{code}", name: Department {number}, level: city}}
+  contacts:
+    owner: {{role: Office}}
+    deputy: {{role: Office}}
+    duty: {{role: Duty desk, phone: "+86 555 0100"}}
+    dataSteward: {{role: Office}}
+  groups: {{admin: [{name}-admins], developer: [{name}-developers], viewer: [{name}-viewers]}}
+  filing: {{number: T-{number}, budgetItem: "201"}}
+  term: {{start: "2026-01-01", review: "2027-01-01", end: "2028-01-01"}}
+  namespaces:
+    - name: main
+      environment: {environment}
+      businessClass: finance
+      protectionLevel: 2
+      resources: [{{flavor: performance, guaranteed: {{cpu: {cpu}, memory: 64Mi}}}}]
+"""
+
+
+def code(number: int) -> str:
+    """A valid unified social credit code."""
+    base = f"11330000MB{number:07d}"
+    total = sum(_CODE_DIGITS.index(mark) * weight for mark, weight in zip(base, _WEIGHTS, strict=True))
+    return base + _CODE_DIGITS[(31 - total % 31) % 31]
+
+
+def department(name: str, number: int, *, environment: str = "test", cpu: str = "100m") -> str:
+    """A manifest."""
+    return DEPARTMENT.format(name=name, number=number, code=code(number), environment=environment, cpu=cpu)
+
+
+def write(root: Path, count: int, *, prefix: str = "d", pool: str = "jiangnan") -> Path:
+    """An estate of `count` departments called `<prefix><number>`; no shared services."""
+    (root / "departments").mkdir(parents=True, exist_ok=True)
+    text = (SAMPLE / "pool.yaml").read_text(encoding="utf-8")
+    text = text.replace("../../inventories", str(INVENTORIES)).replace("name: jiangnan", f"name: {pool}", 1)
+    (root / "pool.yaml").write_text(text, encoding="utf-8")
+    for number in range(count):
+        name = f"{prefix}{number}"
+        (root / "departments" / f"{name}.yaml").write_text(department(name, number), encoding="utf-8")
+    return root
