@@ -12,7 +12,9 @@ departments = departments_of(estate)
 async def main() -> dict[str, object]:
     """Register what changed; export every namespace."""
     changed = (one for one in departments if one.name not in known)
-    await paced(Group("Department", one.name, department.objects(estate, one), protected=one.spec.protected) for one in changed)
+    await paced(
+        Group("Department", one.name, department.objects(estate, one), protected=one.spec.protected) for one in changed
+    )
     return {"namespaces": {one.name: [full_name for full_name, _ in one.namespaces()] for one in departments}}
 
 

@@ -100,7 +100,9 @@ def test_what_is_no_longer_declared_is_deleted_and_destroy_leaves_nothing(
 ) -> None:
     two = 'for n in ("one", "two"):\n    k8s.core.v1.ConfigMap(n, metadata={**inside, "name": n})'
     on_cluster(lambda cluster: up(program(two), cluster))
-    one = on_cluster(lambda cluster: up(program('k8s.core.v1.ConfigMap("one", metadata={**inside, "name": "one"})'), cluster))
+    one = on_cluster(
+        lambda cluster: up(program('k8s.core.v1.ConfigMap("one", metadata={**inside, "name": "one"})'), cluster)
+    )
     assert one.counts == {"delete": 1}
     gone = on_cluster(lambda cluster: destroy(program(""), cluster))
     assert gone.counts == {"delete": 2}
@@ -185,7 +187,9 @@ def test_a_label_smuggled_onto_a_foreign_object_does_not_get_it_deleted(
     assert on_cluster(stands)
 
 
-def test_protected_resources_stop_the_deletion_of_everything(program: Callable[..., Program], on_cluster: OnCluster) -> None:
+def test_protected_resources_stop_the_deletion_of_everything(
+    program: Callable[..., Program], on_cluster: OnCluster
+) -> None:
     kept = 'k8s.core.v1.ConfigMap("k", metadata={**inside, "name": "k"}, opts=pulumi.ResourceOptions(protect=True))'
     on_cluster(lambda cluster: up(program(kept), cluster))
     result = on_cluster(lambda cluster: up(program(""), cluster))
@@ -242,13 +246,17 @@ def test_a_deployment_is_waited_for_and_one_that_cannot_run_is_reported_but_stay
     assert (again.counts, again.problems) == ({}, ())
 
 
-def test_another_stack_reads_outputs_by_reference(program: Callable[..., Program], on_cluster: OnCluster, fresh: str) -> None:
+def test_another_stack_reads_outputs_by_reference(
+    program: Callable[..., Program], on_cluster: OnCluster, fresh: str
+) -> None:
     on_cluster(lambda cluster: up(program('pulumi.export("zone", "north")'), cluster))
     other = program(f"""
         reference = pulumi.StackReference("organization/{fresh}/dev")
         pulumi.export("seen", reference.get_output("zone"))
     """)
-    renamed = Program(other.project, "second", other.directory, {**other.config, f"{fresh}:name": f"{fresh}-b"}, isolated=True)
+    renamed = Program(
+        other.project, "second", other.directory, {**other.config, f"{fresh}:name": f"{fresh}-b"}, isolated=True
+    )
     result = on_cluster(lambda cluster: up(renamed, cluster))
     assert result.problems == ()
     assert result.outputs["seen"] == "north"
@@ -266,7 +274,9 @@ def test_what_is_not_supported_fails_by_name(program: Callable[..., Program], on
     assert "'random'" in messages(result)
 
 
-def test_an_error_in_a_program_names_its_own_file_and_line(program: Callable[..., Program], on_cluster: OnCluster) -> None:
+def test_an_error_in_a_program_names_its_own_file_and_line(
+    program: Callable[..., Program], on_cluster: OnCluster
+) -> None:
     found = program("raise ValueError('broken')")
     result = on_cluster(lambda cluster: up(found, cluster))
     assert [problem.urn for problem in result.problems] == [f"{found.directory / '__main__.py'}:8"]
@@ -280,7 +290,9 @@ def test_an_encrypted_value_of_the_cli_is_refused_with_the_way_out(tmp_path: Pat
         load(tmp_path, "dev")
 
 
-def test_a_living_holder_keeps_the_lock_and_is_named(program: Callable[..., Program], on_cluster: OnCluster, fresh: str) -> None:
+def test_a_living_holder_keeps_the_lock_and_is_named(
+    program: Callable[..., Program], on_cluster: OnCluster, fresh: str
+) -> None:
     async def both(cluster: Cluster) -> str:
         await states.ensure_namespace(cluster)
         lock = Lock(cluster, states.State(fresh, "dev").name, "commonpool up")
