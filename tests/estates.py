@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from commonpool.model.checks import _CODE_DIGITS, _WEIGHTS
+from commonpool.model.organisation_code import check_character
 
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "estate"
 INVENTORIES = Path(__file__).resolve().parents[1] / "inventories"
@@ -34,8 +34,7 @@ spec:
 def code(number: int) -> str:
     """A valid unified social credit code."""
     base = f"11330000MB{number:07d}"
-    total = sum(_CODE_DIGITS.index(mark) * weight for mark, weight in zip(base, _WEIGHTS, strict=True))
-    return base + _CODE_DIGITS[(31 - total % 31) % 31]
+    return base + check_character(base)
 
 
 def department(name: str, number: int, *, environment: str = "test", cpu: str = "100m") -> str:

@@ -73,8 +73,10 @@ def deployment(namespace: str, image: str = "web:1", **pod: Any) -> dict[str, An
 
 def simulated_node() -> dict[str, Any]:
     """A node on which pods run in name only."""
-    room = {f"commonpool.dev/capacity-{name}": size for name, size in
-            (("cpu", "8"), ("memory", "32Gi"), ("pods", "110"), ("ephemeral-storage", "100Gi"))}  # fmt: skip
+    room = {
+        f"commonpool.dev/capacity-{name}": size
+        for name, size in (("cpu", "8"), ("memory", "32Gi"), ("pods", "110"), ("ephemeral-storage", "100Gi"))
+    }
     metadata = {"name": "old-1", "annotations": {"kwok.x-k8s.io/node": "fake", **room}}
     metadata["labels"] = {"commonpool.dev/simulated": "true", "kubernetes.io/hostname": "old-1"}
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
@@ -285,11 +287,16 @@ def test_a_deployment_and_its_service_become_ready_on_simulated_nodes(embedded_p
             live = [await cluster.apply(body) for body in bodies]
             ready = await asyncio.gather(
                 *(
-                    wait_ready(cluster, (body["apiVersion"], body["kind"], namespace, "web"), found, timeout=60,
-                               observer=lambda _: None)
+                    wait_ready(
+                        cluster,
+                        (body["apiVersion"], body["kind"], namespace, "web"),
+                        found,
+                        timeout=60,
+                        observer=lambda _: None,
+                    )
                     for body, found in zip(bodies, live, strict=True)
                 )
-            )  # fmt: skip
+            )
             assert ready[1]["status"]["availableReplicas"] == 1
 
     run(scenario())
@@ -304,8 +311,9 @@ def test_what_never_becomes_ready_tells_why_and_stays_applied(embedded_pool: Emb
             body = deployment(namespace, nodeSelector={"no": "such-node"})
             live = await cluster.apply(body)
             with pytest.raises(NotReady) as caught:
-                await wait_ready(cluster, ("apps/v1", "Deployment", namespace, "web"), live, timeout=4,
-                                 observer=events.append)  # fmt: skip
+                await wait_ready(
+                    cluster, ("apps/v1", "Deployment", namespace, "web"), live, timeout=4, observer=events.append
+                )
             words = str(caught.value)
             assert "Unschedulable" in words
             assert f"kubectl describe deployment.apps web -n {namespace}" in words

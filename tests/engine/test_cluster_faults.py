@@ -23,12 +23,7 @@ Script = Callable[[Asked], Answer | str]
 
 @asynccontextmanager
 async def connected(
-    script: Script,
-    *,
-    patience: float = 10.0,
-    parallel: int = 8,
-    delay: float = 0.0,
-    **credentials: Any,
+    script: Script, *, patience: float = 10.0, parallel: int = 8, delay: float = 0.0, **credentials: Any
 ) -> AsyncIterator[tuple[Cluster, FaultServer]]:
     """A cluster client in front of a scripted server."""
     async with faults(script, delay=delay) as server:
@@ -50,9 +45,15 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [HANG_UP, status(500, "InternalError"), status(503, "ServiceUnavailable"), status(504, "Timeout"),
-     status(429, "TooManyRequests"), (502, b"<html>", {})],
-)  # fmt: skip
+    [
+        HANG_UP,
+        status(500, "InternalError"),
+        status(503, "ServiceUnavailable"),
+        status(504, "Timeout"),
+        status(429, "TooManyRequests"),
+        (502, b"<html>", {}),
+    ],
+)
 def test_an_apply_is_repeated_until_it_is_answered(trouble: Answer | str) -> None:
     """Whatever passes by itself; the same body every time."""
 

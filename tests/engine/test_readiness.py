@@ -46,12 +46,23 @@ def on(name: str, status: str = "True", **words: str) -> dict[str, Any]:
     [
         deployment(**FULL),
         deployment(wanted=0),
-        live("DaemonSet", "apps/v1",
-             status={"desiredNumberScheduled": 1, "numberAvailable": 1, "updatedNumberScheduled": 1}),
-        live("StatefulSet", "apps/v1", spec={"replicas": 2},
-             status={"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}),
-        live("StatefulSet", "apps/v1", spec={"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 2}}},
-             status={"replicas": 2, "readyReplicas": 2}),
+        live(
+            "DaemonSet",
+            "apps/v1",
+            status={"desiredNumberScheduled": 1, "numberAvailable": 1, "updatedNumberScheduled": 1},
+        ),
+        live(
+            "StatefulSet",
+            "apps/v1",
+            spec={"replicas": 2},
+            status={"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2},
+        ),
+        live(
+            "StatefulSet",
+            "apps/v1",
+            spec={"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 2}}},
+            status={"replicas": 2, "readyReplicas": 2},
+        ),
         live("Pod", status=on("Ready")),
         live("Pod", status={"phase": "Succeeded"}),
         live("Job", "batch/v1", status=on("Complete")),
@@ -69,7 +80,7 @@ def on(name: str, status: str = "True", **words: str) -> dict[str, Any]:
         live("Deployment", "apps/v1", generation=1, annotations={"pulumi.com/skipAwait": "true"}),
     ],
     ids=lambda body: body["kind"],
-)  # fmt: skip
+)
 def test_it_is_ready(body: dict[str, Any]) -> None:
     """What pulumi-kubernetes would not wait for any longer."""
     assert condition(body).ready
@@ -85,8 +96,12 @@ def test_it_is_ready(body: dict[str, Any]) -> None:
         (live("StatefulSet", "apps/v1", spec={"replicas": 2}, status={"replicas": 2, "readyReplicas": 2}), "updated"),
         (live("DaemonSet", "apps/v1", status={"desiredNumberScheduled": 2, "numberAvailable": 1}), "1 of 2"),
         (live("Pod", status=on("PodScheduled", "False", reason="Unschedulable", message="0/3 nodes")), "0/3 nodes"),
-        (live("Pod", status={"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull"}}}]}),
-         "container c: ErrImagePull"),
+        (
+            live(
+                "Pod", status={"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull"}}}]}
+            ),
+            "container c: ErrImagePull",
+        ),
         (live("Job", "batch/v1"), "0 of 1"),
         (live("Service", spec={"selector": {"a": "b"}}), "endpoints"),
         (live("Service", spec={"type": "LoadBalancer"}), "address"),
@@ -98,7 +113,7 @@ def test_it_is_ready(body: dict[str, Any]) -> None:
         (live("Widget", "example.org/v1", status={"observedGeneration": 1, **on("Ready")}, generation=2), "not seen"),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
-)  # fmt: skip
+)
 def test_it_is_waited_for_with_a_reason(body: dict[str, Any], words: str) -> None:
     """The reason is what a person sees while waiting."""
     now = condition(body)

@@ -169,10 +169,12 @@ def test_a_label_smuggled_onto_a_foreign_object_does_not_get_it_deleted(
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
-                "name": "foreign", "namespace": fresh, "labels": {PART_OF: metadata["labels"][PART_OF]},
+                "name": "foreign",
+                "namespace": fresh,
+                "labels": {PART_OF: metadata["labels"][PART_OF]},
                 "annotations": metadata["annotations"],
             },
-        }  # fmt: skip
+        }
         await cluster.create(body)
 
     on_cluster(smuggle)

@@ -12,9 +12,13 @@ from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
 app = typer.Typer(
-    name="commonpool", help="One governed Kubernetes pool out of scattered server rooms, declared in files.",
-    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True,
-)  # fmt: skip
+    name="commonpool",
+    help="One governed Kubernetes pool out of scattered server rooms, declared in files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
 department = typer.Typer(help="Departments: make, list, look at, explain.", no_args_is_help=True, rich_markup_mode=None)
 embedded = typer.Typer(
     help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None
@@ -33,9 +37,14 @@ NAME = Annotated[str, typer.Argument(help="Name of the department.", autocomplet
 
 
 def _target(
-    estate: Path | None, program: Path | None, stacks: list[str] | None, config: list[str] | None,
-    kubeconfig: Path | None, context: str | None, pool: str,
-) -> Target:  # fmt: skip
+    estate: Path | None,
+    program: Path | None,
+    stacks: list[str] | None,
+    config: list[str] | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    pool: str,
+) -> Target:
     pairs = {}
     for item in config or ():
         key, separator, value = item.partition("=")
@@ -57,50 +66,109 @@ def _run(verb: str, target: Target, output: Output, **wishes: Any) -> None:  # n
 
 @app.command()
 def up(
-    estate: o.ESTATE = None, program: o.PROGRAM = None, stack: o.STACK = None, config: o.CONFIG = None,
-    kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default", target: o.TARGET = None,
-    yes: o.YES = False, skip_preview: o.SKIP_PREVIEW = False, diff: o.DIFF = False, detailed_exitcode: o.DETAILED = False,
-    expect_no_changes: o.EXPECT = False, parallel: o.PARALLEL = 48, wait: o.WAIT = True, timeout: o.TIMEOUT = "10m",
-    refresh: o.REFRESH = False, continue_on_error: o.CONTINUE = False, adopt: o.ADOPT = False, force_conflicts: o.FORCE = False,
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    program: o.PROGRAM = None,
+    stack: o.STACK = None,
+    config: o.CONFIG = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    target: o.TARGET = None,
+    yes: o.YES = False,
+    skip_preview: o.SKIP_PREVIEW = False,
+    diff: o.DIFF = False,
+    detailed_exitcode: o.DETAILED = False,
+    expect_no_changes: o.EXPECT = False,
+    parallel: o.PARALLEL = 48,
+    wait: o.WAIT = True,
+    timeout: o.TIMEOUT = "10m",
+    refresh: o.REFRESH = False,
+    continue_on_error: o.CONTINUE = False,
+    adopt: o.ADOPT = False,
+    force_conflicts: o.FORCE = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Make the pool as the estate (or a program) declares it: preview, ask, apply."""
     chosen = {
-        "targets": tuple(target or ()), "parallel": parallel, "wait": wait, "timeout": timeout, "refresh": refresh,
-        "continue_on_error": continue_on_error, "adopt": adopt, "force_conflicts": force_conflicts,
-    }  # fmt: skip
+        "targets": tuple(target or ()),
+        "parallel": parallel,
+        "wait": wait,
+        "timeout": timeout,
+        "refresh": refresh,
+        "continue_on_error": continue_on_error,
+        "adopt": adopt,
+        "force_conflicts": force_conflicts,
+    }
     _run(
-        "up", _target(estate, program, stack, config, kubeconfig, context, pool), Output(output, color), yes=yes, diff=diff,
-        skip_preview=skip_preview, detailed_exitcode=detailed_exitcode, expect_no_changes=expect_no_changes, options=chosen,
-    )  # fmt: skip
+        "up",
+        _target(estate, program, stack, config, kubeconfig, context, pool),
+        Output(output, color),
+        yes=yes,
+        diff=diff,
+        skip_preview=skip_preview,
+        detailed_exitcode=detailed_exitcode,
+        expect_no_changes=expect_no_changes,
+        options=chosen,
+    )
 
 
 @app.command()
 def preview(
-    estate: o.ESTATE = None, program: o.PROGRAM = None, stack: o.STACK = None, config: o.CONFIG = None,
-    kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default", target: o.TARGET = None,
-    diff: o.DIFF = True, detailed_exitcode: o.DETAILED = False, expect_no_changes: o.EXPECT = False,
-    parallel: o.PARALLEL = 48, refresh: o.REFRESH = False, adopt: o.ADOPT = False, force_conflicts: o.FORCE = False,
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    program: o.PROGRAM = None,
+    stack: o.STACK = None,
+    config: o.CONFIG = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    target: o.TARGET = None,
+    diff: o.DIFF = True,
+    detailed_exitcode: o.DETAILED = False,
+    expect_no_changes: o.EXPECT = False,
+    parallel: o.PARALLEL = 48,
+    refresh: o.REFRESH = False,
+    adopt: o.ADOPT = False,
+    force_conflicts: o.FORCE = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Show what `up` would do, asked of the API server; writes nothing."""
     chosen = {
-        "targets": tuple(target or ()), "parallel": parallel, "refresh": refresh, "adopt": adopt,
+        "targets": tuple(target or ()),
+        "parallel": parallel,
+        "refresh": refresh,
+        "adopt": adopt,
         "force_conflicts": force_conflicts,
-    }  # fmt: skip
+    }
     _run(
-        "preview", _target(estate, program, stack, config, kubeconfig, context, pool), Output(output, color), diff=diff,
-        detailed_exitcode=detailed_exitcode, expect_no_changes=expect_no_changes, options=chosen,
-    )  # fmt: skip
+        "preview",
+        _target(estate, program, stack, config, kubeconfig, context, pool),
+        Output(output, color),
+        diff=diff,
+        detailed_exitcode=detailed_exitcode,
+        expect_no_changes=expect_no_changes,
+        options=chosen,
+    )
 
 
 @app.command()
 def destroy(
-    estate: o.ESTATE = None, program: o.PROGRAM = None, stack: o.STACK = None, config: o.CONFIG = None,
-    kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default", target: o.TARGET = None,
-    yes: o.YES = False, wait: o.WAIT = True, timeout: o.TIMEOUT = "10m", parallel: o.PARALLEL = 48,
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    program: o.PROGRAM = None,
+    stack: o.STACK = None,
+    config: o.CONFIG = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    target: o.TARGET = None,
+    yes: o.YES = False,
+    wait: o.WAIT = True,
+    timeout: o.TIMEOUT = "10m",
+    parallel: o.PARALLEL = 48,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Delete everything that the stacks made, backwards; what is protected stays and is named."""
     chosen = {"targets": tuple(target or ()), "wait": wait, "timeout": timeout, "parallel": parallel}
     _run(
@@ -114,22 +182,35 @@ def destroy(
 
 @app.command()
 def refresh(
-    estate: o.ESTATE = None, program: o.PROGRAM = None, stack: o.STACK = None, config: o.CONFIG = None,
-    kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default",
-    detailed_exitcode: o.DETAILED = False, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    program: o.PROGRAM = None,
+    stack: o.STACK = None,
+    config: o.CONFIG = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    detailed_exitcode: o.DETAILED = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Report how the pool differs from what was last applied; the next `up` mends it."""
     _run(
-        "refresh", _target(estate, program, stack, config, kubeconfig, context, pool), Output(output, color),
+        "refresh",
+        _target(estate, program, stack, config, kubeconfig, context, pool),
+        Output(output, color),
         detailed_exitcode=detailed_exitcode,
-    )  # fmt: skip
+    )
 
 
 @app.command()
 def status(
-    estate: o.ESTATE = None, kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """What stands, what drifted, what is about to expire."""
     from commonpool.cli.status import show
 
@@ -163,8 +244,14 @@ def validate(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.C
 
 
 @app.command()
-def schema(kind: Annotated[str, typer.Argument(help="Pool, Department or SharedService; all into a folder with --write.")] = "Department",
-           write: Annotated[Path | None, typer.Option("--write", help="Folder to write all schemas to.", show_default=False)] = None) -> None:  # fmt: skip
+def schema(
+    kind: Annotated[
+        str, typer.Argument(help="Pool, Department or SharedService; all into a folder with --write.")
+    ] = "Department",
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Folder to write all schemas to.", show_default=False)
+    ] = None,
+) -> None:
     """Print the JSON Schema of a kind, for editors and other tools."""
     from commonpool.model import KINDS, json_schema
 
@@ -194,11 +281,20 @@ def explain(field: Annotated[str, typer.Argument(help="For instance department.s
 
 @app.command()
 def ledger(
-    estate: o.ESTATE = None, kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default",
-    html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)] = None,
-    live: Annotated[bool | None, typer.Option("--live/--declared", help="Ask the cluster too; default: when it runs.", show_default=False)] = None,
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)
+    ] = None,
+    live: Annotated[
+        bool | None,
+        typer.Option("--live/--declared", help="Ask the cluster too; default: when it runs.", show_default=False),
+    ] = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Capacity and promises: the four numbers of pool, flavors, departments and namespaces."""
     from commonpool.cli.numbers import show
 
@@ -246,29 +342,43 @@ def department_explain(
 def department_new(
     name: Annotated[str, typer.Argument(help="Name of the new department.")],
     display_name: Annotated[str | None, typer.Option(help="Name for people.", show_default=False)] = None,
-    organisation_code: Annotated[str | None, typer.Option(help="Unified social credit code, 18 characters.", show_default=False)] = None,
+    organisation_code: Annotated[
+        str | None, typer.Option(help="Unified social credit code, 18 characters.", show_default=False)
+    ] = None,
     filing_number: Annotated[str | None, typer.Option(help="Filing number.", show_default=False)] = None,
     budget_item: Annotated[str | None, typer.Option(help="Budget item.", show_default=False)] = None,
     email: Annotated[str | None, typer.Option(help="Mailbox of the owner's office.", show_default=False)] = None,
     phone: Annotated[str | None, typer.Option(help="Telephone of the duty desk.", show_default=False)] = None,
-    business_class: Annotated[str | None, typer.Option(help="One of the seven business classes.", show_default=False)] = None,
+    business_class: Annotated[
+        str | None, typer.Option(help="One of the seven business classes.", show_default=False)
+    ] = None,
     flavor: Annotated[str | None, typer.Option(help="Hardware class.", show_default=False)] = None,
     cpu: Annotated[str, typer.Option(help="Guaranteed cores.")] = "4",
     memory: Annotated[str, typer.Option(help="Guaranteed memory.")] = "16Gi",
     namespace: Annotated[str, typer.Option(help="Its first namespace.")] = "main",
-    environment: Annotated[o.Environment, typer.Option(help="What the namespace is used for.")] = o.Environment.PRODUCTION,
+    environment: Annotated[
+        o.Environment, typer.Option(help="What the namespace is used for.")
+    ] = o.Environment.PRODUCTION,
     protection_level: Annotated[int, typer.Option(min=1, max=5, help="Protection level.")] = 2,
-    estate: o.ESTATE = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the manifest, write nothing.")] = False,
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    estate: o.ESTATE = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the manifest, write nothing.")] = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Write a department's manifest: asks for what no option says, checks it in the estate, shows the admission."""
     from commonpool.cli import department as commands
     from commonpool.cli.question import answers
 
     given = {
-        "display_name": display_name, "code": organisation_code, "filing": filing_number, "budget": budget_item,
-        "email": email, "phone": phone, "business_class": business_class, "flavor": flavor,
-    }  # fmt: skip
+        "display_name": display_name,
+        "code": organisation_code,
+        "filing": filing_number,
+        "budget": budget_item,
+        "email": email,
+        "phone": phone,
+        "business_class": business_class,
+        "flavor": flavor,
+    }
     fixed = {
         "cpu": cpu,
         "memory": memory,
@@ -302,8 +412,9 @@ def embedded_stop(name: POOL_NAME = "default") -> None:
 @embedded.command("status")
 def embedded_status(
     name: Annotated[str | None, typer.Argument(help="One pool; default: all.", show_default=False)] = None,
-    output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO,
-) -> None:  # fmt: skip
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Processes, memory, readiness, certificates."""
     from commonpool.cli import control_plane
 
@@ -312,11 +423,14 @@ def embedded_status(
 
 @embedded.command("logs")
 def embedded_logs(
-    component: Annotated[str, typer.Argument(help="etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok, supervisor, audit.")],
+    component: Annotated[
+        str,
+        typer.Argument(help="etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok, supervisor, audit."),
+    ],
     name: Annotated[str, typer.Option("--pool", help="Name of the embedded pool.")] = "default",
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines from the end.")] = 100,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """The log of one component."""
     from commonpool.embedded import EmbeddedPool
 
@@ -335,11 +449,17 @@ def embedded_reset(name: POOL_NAME = "default", yes: o.YES = False) -> None:
 @embedded.command("kubeconfig")
 def embedded_kubeconfig(
     user: Annotated[str, typer.Option("--user", help="User name in the certificate.")] = "",
-    group: Annotated[list[str] | None, typer.Option("--group", help="Group, with the pool's prefix (oidc:…); may be repeated.", show_default=False)] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="Group, with the pool's prefix (oidc:…); may be repeated.", show_default=False),
+    ] = None,
     name: Annotated[str, typer.Option("--pool", help="Name of the embedded pool.")] = "default",
-    path: Annotated[Path | None, typer.Option("--write", help="File to write; default: print where the administrator's is.", show_default=False)] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--write", help="File to write; default: print where the administrator's is.", show_default=False),
+    ] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=365, help="Validity of the certificate.")] = 30,
-) -> None:  # fmt: skip
+) -> None:
     """A kubeconfig for a member of a group, or the place of the administrator's."""
     from commonpool.cli import control_plane
 

@@ -94,11 +94,22 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
 
 def _document(one: EmbeddedStatus) -> dict[str, object]:
     return {
-        "name": one.name, "running": one.running, "ready": one.ready, "url": one.url, "version": one.version,
-        "data": str(one.data), "kubeconfig": str(one.kubeconfig),
+        "name": one.name,
+        "running": one.running,
+        "ready": one.ready,
+        "url": one.url,
+        "version": one.version,
+        "data": str(one.data),
+        "kubeconfig": str(one.kubeconfig),
         "certificatesExpire": one.certificates_expire.isoformat() if one.certificates_expire else None,
         "components": [
-            {"name": part.name, "state": part.state, "pid": part.pid, "restarts": part.restarts, "rssBytes": part.rss_bytes}
+            {
+                "name": part.name,
+                "state": part.state,
+                "pid": part.pid,
+                "restarts": part.restarts,
+                "rssBytes": part.rss_bytes,
+            }
             for part in one.components
         ],
-    }  # fmt: skip
+    }

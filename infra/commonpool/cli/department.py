@@ -162,15 +162,19 @@ def _explained(decision: Any, kinds: dict[str, int]) -> dict[str, Any]:  # noqa:
         "admitted": decision.admitted,
         "checks": [
             {
-                "flavor": check.flavor, "fits": check.fits, "capacity": check.capacity.to_json(), "others": check.others.to_json(),
-                "wanted": check.wanted.to_json(), "room": check.room.to_json(),
+                "flavor": check.flavor,
+                "fits": check.fits,
+                "capacity": check.capacity.to_json(),
+                "others": check.others.to_json(),
+                "wanted": check.wanted.to_json(),
+                "room": check.room.to_json(),
             }
             for check in decision.checks
         ],
         "reasons": list(decision.reasons),
         "alternatives": list(decision.alternatives),
         "objects": kinds,
-    }  # fmt: skip
+    }
 
 
 def new(target: Target, name: str, answers: dict[str, str], output: Output, *, dry_run: bool) -> int:

@@ -32,9 +32,10 @@ def answers(target: Target, given: dict[str, str | None], output: Output) -> dic
     missing = [word for word in _WORDS if given.get(word) is None]
     if missing and not output.interactive:
         raise CommandFailed(
-            "some answers are missing and nobody can be asked: " + ", ".join(_WORDS[word][0] for word in missing), code="usage",
+            "some answers are missing and nobody can be asked: " + ", ".join(_WORDS[word][0] for word in missing),
+            code="usage",
             next_step="give them as options, or run it at a terminal",
-        )  # fmt: skip
+        )
     found = {word: given[word] if word not in missing else _ask(word, output) for word in _WORDS}
     today = date.today()
     quoted = {

@@ -104,9 +104,15 @@ def to_json(results: "Iterable[Result]", kind: str) -> dict[str, Any]:
                 "unchanged": result.unchanged,
                 "changes": [
                     {
-                        "operation": str(change.operation), "apiVersion": change.api_version, "kind": change.kind,
-                        "namespace": change.namespace, "name": change.name, "unit": change.unit, "reason": change.reason,
-                        "checked": change.checked, "urn": change.urn,
+                        "operation": str(change.operation),
+                        "apiVersion": change.api_version,
+                        "kind": change.kind,
+                        "namespace": change.namespace,
+                        "name": change.name,
+                        "unit": change.unit,
+                        "reason": change.reason,
+                        "checked": change.checked,
+                        "urn": change.urn,
                         "fields": [
                             {"path": field.path, "operation": field.operation, "old": field.old, "new": field.new}
                             for field in change.fields
@@ -123,7 +129,7 @@ def to_json(results: "Iterable[Result]", kind: str) -> dict[str, Any]:
             }
             for result in results
         ],
-    }  # fmt: skip
+    }
 
 
 def to_markdown(results: "Iterable[Result]", title: str) -> str:

@@ -88,9 +88,15 @@ def quotas(pool: Pool, fence: Fence) -> list[Body]:
         }
         scope = ("NotIn", [name for name in every if name != own]) if index == 0 else ("In", [own])
         found.append(_quota(pool, fence, f"guaranteed-{item.flavor}", amount, scope))
-        extra = {"pods": "0"} if item.burst is None else {
-            "requests.cpu": str(item.burst.cpu), "requests.memory": str(item.burst.memory), "limits.memory": str(item.burst.memory),
-        }  # fmt: skip
+        extra = (
+            {"pods": "0"}
+            if item.burst is None
+            else {
+                "requests.cpu": str(item.burst.cpu),
+                "requests.memory": str(item.burst.memory),
+                "limits.memory": str(item.burst.memory),
+            }
+        )
         found.append(_quota(pool, fence, f"burst-{item.flavor}", extra, ("In", [burst])))
     others = all_classes([flavor for flavor in pool.spec.compute.flavors if flavor.name not in granted])
     if others:

@@ -173,32 +173,61 @@ def validations(pool: Pool) -> list[Body]:
     silent = f"!has({name}) || {name} == ''"
     policies = [
         _policy(
-            pool, "placement", _match([""], ["v1"], ["pods"], ["CREATE", "UPDATE"]), [
-                _rule(f"{silent} || ({name}.startsWith('flavor-') && variables.flavor in {granted})",
-                      "priorityClassName must name a flavor that this namespace is granted (flavor-<name> or flavor-<name>-burst); the department's manifest grants flavors under spec.namespaces.resources"),
-                _rule(f"has(object.spec.nodeSelector) && object.spec.nodeSelector[?'{FLAVOR}'].orValue('') == variables.flavor",
-                      f"nodeSelector {FLAVOR} must be the flavor of the pod's priority class; leave it out and it is set"),
-                _rule("request.operation != 'CREATE' || !has(object.spec.nodeName) || object.spec.nodeName == ''",
-                      "nodeName is chosen by the scheduler; leave it out"),
-            ], _VARIABLES,
+            pool,
+            "placement",
+            _match([""], ["v1"], ["pods"], ["CREATE", "UPDATE"]),
+            [
+                _rule(
+                    f"{silent} || ({name}.startsWith('flavor-') && variables.flavor in {granted})",
+                    "priorityClassName must name a flavor that this namespace is granted (flavor-<name> or flavor-<name>-burst); the department's manifest grants flavors under spec.namespaces.resources",
+                ),
+                _rule(
+                    f"has(object.spec.nodeSelector) && object.spec.nodeSelector[?'{FLAVOR}'].orValue('') == variables.flavor",
+                    f"nodeSelector {FLAVOR} must be the flavor of the pod's priority class; leave it out and it is set",
+                ),
+                _rule(
+                    "request.operation != 'CREATE' || !has(object.spec.nodeName) || object.spec.nodeName == ''",
+                    "nodeName is chosen by the scheduler; leave it out",
+                ),
+            ],
+            _VARIABLES,
         ),
         _policy(
-            pool, "registries", _match([""], ["v1"], ["pods", "pods/ephemeralcontainers"], ["CREATE", "UPDATE"]), [
-                _rule(f"variables.images.all(image, {registries}.exists(registry, image.startsWith(registry + '/')))",
-                      "every image must come from a registry that this namespace is granted; the pool lists them under spec.security.registries"),
-            ], [{"name": "images", "expression": "object.spec.containers.map(c, c.image)"
-                 " + (has(object.spec.initContainers) ? object.spec.initContainers.map(c, c.image) : [])"
-                 " + (has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers.map(c, c.image) : [])"}],
+            pool,
+            "registries",
+            _match([""], ["v1"], ["pods", "pods/ephemeralcontainers"], ["CREATE", "UPDATE"]),
+            [
+                _rule(
+                    f"variables.images.all(image, {registries}.exists(registry, image.startsWith(registry + '/')))",
+                    "every image must come from a registry that this namespace is granted; the pool lists them under spec.security.registries",
+                )
+            ],
+            [
+                {
+                    "name": "images",
+                    "expression": "object.spec.containers.map(c, c.image)"
+                    " + (has(object.spec.initContainers) ? object.spec.initContainers.map(c, c.image) : [])"
+                    " + (has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers.map(c, c.image) : [])",
+                }
+            ],
         ),
         _policy(
-            pool, "services", _match([""], ["v1"], ["services"], ["CREATE", "UPDATE"]), [
-                _rule("!has(object.spec.type) || object.spec.type == 'ClusterIP'",
-                      "only Services of type ClusterIP; what others should reach is declared as a SharedService"),
-                _rule("!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0",
-                      "externalIPs take over other people's addresses (CVE-2020-8554)"),
-            ], [],
+            pool,
+            "services",
+            _match([""], ["v1"], ["services"], ["CREATE", "UPDATE"]),
+            [
+                _rule(
+                    "!has(object.spec.type) || object.spec.type == 'ClusterIP'",
+                    "only Services of type ClusterIP; what others should reach is declared as a SharedService",
+                ),
+                _rule(
+                    "!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0",
+                    "externalIPs take over other people's addresses (CVE-2020-8554)",
+                ),
+            ],
+            [],
         ),
-    ]  # fmt: skip
+    ]
     bindings = [
         body(
             ADMISSION,

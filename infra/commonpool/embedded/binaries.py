@@ -94,8 +94,12 @@ def _build(folder: Path, target: Path, observer: Observer) -> None:
         output.mkdir()
         process = subprocess.Popen(
             [go, "build", *FLAGS, "-o", f"{output}/", "./..."],
-            cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+            cwd=folder,
+            env=environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
         assert process.stderr is not None
         tail: list[str] = []
         compiled = 0

@@ -111,9 +111,13 @@ class EmbeddedPool:
         with (self.layout.logs / "supervisor.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", SUPERVISOR, str(self.layout.root), str(built)],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
                 env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-            )  # fmt: skip
+            )
         self._await_ready(process, ports, timeout)
         asyncio.run(self._bootstrap())
         marker.touch()

@@ -56,9 +56,13 @@ class Component:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env=os.environ | ENVIRONMENT.get(self.name, {}), preexec_fn=_die_with_parent,
-            )  # fmt: skip
+                self.command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | ENVIRONMENT.get(self.name, {}),
+                preexec_fn=_die_with_parent,
+            )
         self.started = time.monotonic()
 
     def died(self) -> bool:
@@ -155,10 +159,7 @@ class Supervisor:
     def _report(self) -> None:
         """Who runs, for `status`; written whole or not at all."""
         running = {
-            component.name: {
-                "pid": component.process.pid if component.process else 0,
-                "restarts": component.restarts,
-            }
+            component.name: {"pid": component.process.pid if component.process else 0, "restarts": component.restarts}
             for component in self.components
         }
         content = json.dumps({"supervisor": os.getpid(), "components": running})

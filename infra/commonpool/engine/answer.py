@@ -64,10 +64,11 @@ def holds(found: Any, sent: Any) -> bool:  # noqa: ANN401
     """
     if isinstance(sent, Mapping):
         return isinstance(found, Mapping) and all(
-            key in ("resourceVersion", "managedFields") or (value in (None, {}, []) and not found.get(key))
+            key in ("resourceVersion", "managedFields")
+            or (value in (None, {}, []) and not found.get(key))
             or holds(found.get(key), value)
             for key, value in sent.items()
-        )  # fmt: skip
+        )
     if isinstance(sent, list):
         return (
             isinstance(found, list)

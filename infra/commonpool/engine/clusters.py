@@ -12,10 +12,21 @@ from commonpool.engine.error import Unsupported
 
 # What a provider may say without changing what is applied; the rest is refused by name.
 _HARMLESS = {
-    "kubeconfig", "context", "cluster", "namespace", "enableServerSideApply", "suppressDeprecationWarnings",
-    "deleteUnreachable", "skipUpdateUnreachable", "suppressHelmHookWarnings", "enableConfigMapMutable",
-    "enableSecretMutable", "clusterIdentifier", "version", "pluginDownloadURL",
-}  # fmt: skip
+    "kubeconfig",
+    "context",
+    "cluster",
+    "namespace",
+    "enableServerSideApply",
+    "suppressDeprecationWarnings",
+    "deleteUnreachable",
+    "skipUpdateUnreachable",
+    "suppressHelmHookWarnings",
+    "enableConfigMapMutable",
+    "enableSecretMutable",
+    "clusterIdentifier",
+    "version",
+    "pluginDownloadURL",
+}
 
 
 class Clusters:

@@ -17,12 +17,33 @@ from commonpool.engine.error import Unsupported
 SKIP, SECONDS, WAIT_FOR = "pulumi.com/skipAwait", "pulumi.com/timeoutSeconds", "pulumi.com/waitFor"
 WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
 _BUILT_IN = frozenset(
-    {"", "apps", "batch", "autoscaling", "policy", "extensions", "admissionregistration.k8s.io", "apiextensions.k8s.io",
-     "apiregistration.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io",
-     "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "flowcontrol.apiserver.k8s.io", "networking.k8s.io",
-     "node.k8s.io", "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
-     "storagemigration.k8s.io", "internal.apiserver.k8s.io"}
-)  # fmt: skip
+    {
+        "",
+        "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        "extensions",
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "certificates.k8s.io",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "networking.k8s.io",
+        "node.k8s.io",
+        "rbac.authorization.k8s.io",
+        "resource.k8s.io",
+        "scheduling.k8s.io",
+        "storage.k8s.io",
+        "storagemigration.k8s.io",
+        "internal.apiserver.k8s.io",
+    }
+)
 _JSONPATH = re.compile(r"jsonpath=\{(?P<path>.*)\}(=(?P<value>.*))?", re.DOTALL)
 _CONDITION = re.compile(r"condition=(?P<type>[^=]+)(=(?P<status>.*))?")
 

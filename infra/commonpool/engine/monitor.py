@@ -165,6 +165,9 @@ class Monitor:
         else:
             async with self.limit:
                 outcome = await Step(self.run, registration, cluster).perform()
+        if self.run.program.units is not None:
+            # Programs in units read no outputs of their objects; the SDK answers from the inputs what it is not told.
+            return resource_pb2.RegisterResourceResponse(urn=urn, id=_identifier(outcome))
         return self._response(registration, outcome)
 
     def _provider(self, request: Any, urn: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
@@ -202,12 +205,8 @@ class Monitor:
         secrets = registration.secret_outputs | {str(path[0]) for path in registration.secrets if path}
         if registration.values.get("kind") == "Secret":
             secrets |= {"data", "stringData"}
-        place = outcome.identity
-        identifier = f"{place.namespace}/{place.name}" if place.namespace else place.name
         return resource_pb2.RegisterResourceResponse(
-            urn=registration.urn,
-            id=identifier if outcome.known else "",
-            object=encode(outcome.live, frozenset(secrets)),
+            urn=registration.urn, id=_identifier(outcome), object=encode(outcome.live, frozenset(secrets))
         )
 
     async def read(self, request: Any) -> resource_pb2.ReadResourceResponse:  # noqa: ANN401
@@ -238,6 +237,12 @@ class Monitor:
             raise Refused(f"{kind} {request.id} does not exist in {cluster.url}", status=404, reason="NotFound")
         self.run.report(read_change(urn, request.type, live))
         return encode(live, frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
+
+
+def _identifier(outcome: Outcome) -> str:
+    place = outcome.identity
+    name = f"{place.namespace}/{place.name}" if place.namespace else place.name
+    return name if outcome.known else ""
 
 
 def _result(urn: str, result: Any) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401

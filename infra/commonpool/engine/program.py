@@ -175,9 +175,13 @@ async def _run_process(run: Deployment, address: str, ending: Path) -> int:
     }
     script = Path(__file__).with_name("program_process.py")
     process = await asyncio.create_subprocess_exec(
-        interpreter_of(program), str(script), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        interpreter_of(program),
+        str(script),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(orders).encode())

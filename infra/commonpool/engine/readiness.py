@@ -29,12 +29,7 @@ _WITH_PODS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", 
 
 
 async def wait_ready(
-    cluster: Cluster,
-    key: tuple[str, str, str, str],
-    live: dict[str, Any],
-    *,
-    timeout: float,
-    observer: Observer,
+    cluster: Cluster, key: tuple[str, str, str, str], live: dict[str, Any], *, timeout: float, observer: Observer
 ) -> dict[str, Any]:
     """The object once it is ready. Raises `NotReady`; `live` is what the apply answered, `timeout` is in seconds."""
     place = Key(*key)

@@ -238,9 +238,16 @@ def _drifted(record: Record, drift: Drift, unit: str) -> Change:
     place = record.identity
     gone = drift is not Drift.CHANGED
     return Change(
-        Operation.DELETE if gone else Operation.UPDATE, record.urn, record.type, record.api_version, place.kind,
-        place.namespace, place.name, drift.value, unit=unit,
-    )  # fmt: skip
+        Operation.DELETE if gone else Operation.UPDATE,
+        record.urn,
+        record.type,
+        record.api_version,
+        place.kind,
+        place.namespace,
+        place.name,
+        drift.value,
+        unit=unit,
+    )
 
 
 def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = None) -> Result:

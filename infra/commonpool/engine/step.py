@@ -349,11 +349,7 @@ class Step:
         return field_changes(before, after, secret_paths=self.registration.secrets)
 
     def _report(
-        self,
-        operation: Operation,
-        reason: str = "",
-        fields: tuple[FieldChange, ...] = (),
-        checked: bool = True,
+        self, operation: Operation, reason: str = "", fields: tuple[FieldChange, ...] = (), checked: bool = True
     ) -> None:
         metadata = self.body["metadata"]
         self.run.report(

@@ -175,6 +175,13 @@ async def _sweep_leftovers(run: Deployment, leftovers: list[tuple[str, Mapping[s
 def _change(record: Record, unit: str, reason: str) -> Change:
     place = record.identity
     return Change(
-        Operation.DELETE, record.urn, record.type, record.api_version, place.kind, place.namespace, place.name, reason,
+        Operation.DELETE,
+        record.urn,
+        record.type,
+        record.api_version,
+        place.kind,
+        place.namespace,
+        place.name,
+        reason,
         unit=unit,
-    )  # fmt: skip
+    )

@@ -89,9 +89,12 @@ class Wire:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STREAM_SILENCE_SECONDS)
         try:
             async with self._session.get(
-                self._url(path), headers=self._headers({}), timeout=timeout, server_hostname=self._server_name,
+                self._url(path),
+                headers=self._headers({}),
+                timeout=timeout,
+                server_hostname=self._server_name,
                 allow_redirects=False,
-            ) as response:  # fmt: skip
+            ) as response:
                 if response.status != 200:
                     content, header = await response.read(), response.headers.get("Retry-After", "")
                     raise self._judgement("GET", response.status, content, header)
@@ -112,9 +115,14 @@ class Wire:
         timeout = self._timeout if seconds is None else _timeout(seconds)
         try:
             async with self._session.request(
-                method, self._url(path), data=data, headers=self._headers(headers), allow_redirects=False,
-                server_hostname=self._server_name, timeout=timeout,
-            ) as response:  # fmt: skip
+                method,
+                self._url(path),
+                data=data,
+                headers=self._headers(headers),
+                allow_redirects=False,
+                server_hostname=self._server_name,
+                timeout=timeout,
+            ) as response:
                 return response.status, await response.read(), response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._lost(error) from error

@@ -159,9 +159,15 @@ def _flavor_row(estate: Estate, flavor: Flavor, entries: list[Grant], live: Live
     ceiling = promised + Amount.total(grant.burst for grant in own)
     count = len(machines_of(estate, flavor.name))
     return Row(
-        "flavor", flavor.name, flavor.name, capacity_of(estate, flavor, live), ceiling, promised,
-        machines=count, price=price_of(flavor, promised),
-    )  # fmt: skip
+        "flavor",
+        flavor.name,
+        flavor.name,
+        capacity_of(estate, flavor, live),
+        ceiling,
+        promised,
+        machines=count,
+        price=price_of(flavor, promised),
+    )
 
 
 def _site_row(estate: Estate, site: str, live: Live | None) -> Row:

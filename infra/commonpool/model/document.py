@@ -186,9 +186,11 @@ class _Builder:
         if _DECIMAL.fullmatch(text):
             return float(text)
         self.refuse(
-            node, f"{shown(text)} means different things to different YAML readers", "scalar-ambiguous",
+            node,
+            f"{shown(text)} means different things to different YAML readers",
+            "scalar-ambiguous",
             f'put it in quotes: "{shown(text)}"',
-        )  # fmt: skip
+        )
         return text
 
 

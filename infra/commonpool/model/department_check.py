@@ -1,0 +1,177 @@
+"""What must hold of one department in its estate: references, terms, trust, openings. Pure but for positions."""
+
+import ipaddress
+from datetime import date
+
+from commonpool.model.base import Egress, Port
+from commonpool.model.department import Department, NamespaceSpec
+from commonpool.model.document import Location
+from commonpool.model.estate import Estate
+from commonpool.model.organisation_code import is_valid
+from commonpool.model.problem import shown
+from commonpool.model.subject import Found, Subject, nearest
+
+_LONGEST_NAMESPACE = 63  # characters of a label (RFC 1123)
+
+
+def check_department(estate: Estate, department: Department) -> Found:
+    """Every problem of one manifest."""
+    subject = Subject(estate, f"department/{department.name}")
+    yield from _facts(subject, department)
+    yield from _namespaces(subject, department)
+
+
+def _facts(subject: Subject, department: Department) -> Found:
+    spec = department.spec
+    if not is_valid(spec.organisation.code):
+        yield subject.problem(
+            ("spec", "organisation", "code"),
+            "the check character of the organisation code is wrong",
+            "organisation-code",
+            "copy the code from the register again",
+        )
+    if spec.contacts.duty.phone is None:
+        yield subject.problem(
+            ("spec", "contacts", "duty"), "the duty contact has no phone", "contact-phone", "add phone:"
+        )
+    start, review, end = (date.fromisoformat(day) for day in (spec.term.start, spec.term.review, spec.term.end))
+    if not start <= review <= end:
+        yield subject.problem(
+            ("spec", "term"),
+            f"the term is out of order: start {start}, review {review}, end {end}",
+            "term-order",
+            "put start, review and end in this order",
+        )
+
+
+def _namespaces(subject: Subject, department: Department) -> Found:
+    seen: set[str] = set()
+    for index, (full_name, namespace) in enumerate(department.namespaces()):
+        where = ("spec", "namespaces", index)
+        if namespace.name in seen:
+            yield subject.problem(
+                (*where, "name"),
+                f"namespace {namespace.name!r} is declared twice",
+                "name-duplicate",
+                "choose another name",
+            )
+        seen.add(namespace.name)
+        if len(full_name) > _LONGEST_NAMESPACE:
+            yield subject.problem(
+                (*where, "name"),
+                f"{full_name!r} has {len(full_name)} characters; Kubernetes allows {_LONGEST_NAMESPACE}",
+                "name-long",
+                "shorten it",
+            )
+        yield from _resources(subject, where, namespace)
+        yield from _openings(subject, where, namespace)
+        yield from _consumed(subject, department, where, namespace)
+
+
+def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
+    flavors = {flavor.name: flavor for flavor in subject.estate.pool.spec.compute.flavors}
+    tiers = [tier.name for tier in subject.estate.pool.spec.storage.tiers]
+    seen: set[str] = set()
+    for index, item in enumerate(namespace.resources):
+        place = (*where, "resources", index, "flavor")
+        flavor = flavors.get(item.flavor)
+        if flavor is None:
+            yield subject.problem(
+                place, f"there is no flavor {item.flavor!r}", "flavor-unknown", nearest(item.flavor, list(flavors))
+            )
+        elif flavor.trust < namespace.protection_level:
+            trusted = [name for name, other in flavors.items() if other.trust >= namespace.protection_level]
+            yield subject.problem(
+                place,
+                f"flavor {item.flavor!r} is trusted up to level {flavor.trust}; the namespace has level {namespace.protection_level}",
+                "flavor-trust",
+                nearest(item.flavor, trusted),
+            )
+        if item.flavor in seen:
+            yield subject.problem(place, f"flavor {item.flavor!r} is listed twice", "name-duplicate", "add the two up")
+        seen.add(item.flavor)
+    for index, storage in enumerate(namespace.storage):
+        if storage.tier not in tiers:
+            yield subject.problem(
+                (*where, "storage", index, "tier"),
+                f"there is no tier {storage.tier!r}",
+                "tier-unknown",
+                nearest(storage.tier, tiers),
+            )
+    containers = namespace.containers
+    if containers.default_memory_limit < containers.default_request.memory:
+        yield subject.problem(
+            (*where, "containers"),
+            "the default memory limit is below the default request",
+            "limit-below-request",
+            "raise the limit or lower the request",
+        )
+
+
+def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
+    allowed = subject.estate.pool.spec.network.egress_allow_list
+    for index, egress in enumerate(namespace.egress):
+        place = (*where, "egress", index)
+        problem = _egress_problem(egress, allowed)
+        if problem:
+            message, rule, fix = problem
+            yield subject.problem(place, message, rule, fix)
+        if egress.name in [other.name for other in namespace.egress[:index]]:
+            yield subject.problem(
+                (*place, "name"), f"egress {egress.name!r} is declared twice", "name-duplicate", "choose another name"
+            )
+    bases = subject.estate.pool.spec.security.registries
+    for index, registry in enumerate(namespace.registries):
+        if not any(registry == base or registry.startswith(f"{base}/") for base in bases):
+            yield subject.problem(
+                (*where, "registries", index),
+                f"{registry} is not inside the pool's registries",
+                "registry-foreign",
+                f"write one inside {', '.join(bases)}",
+            )
+
+
+def _egress_problem(egress: Egress, allowed: list[Egress]) -> tuple[str, str, str] | None:
+    try:
+        network = ipaddress.ip_network(egress.cidr)
+    except ValueError as error:
+        return (
+            f"{shown(egress.cidr)} is not an address block: {error}",
+            "cidr-invalid",
+            "write for instance 192.0.2.0/24",
+        )
+    for base in allowed:
+        block = ipaddress.ip_network(base.cidr, strict=False)
+        inside = network.version == block.version and network.subnet_of(block)  # type: ignore[arg-type]
+        if inside and all(any(_covers(wide, port) for wide in base.ports) for port in egress.ports):
+            return None
+    names = ", ".join(f"{base.name} ({base.cidr})" for base in allowed) or "empty"
+    return (
+        f"egress to {egress.cidr} lies outside of the pool's allow-list: {names}",
+        "egress-not-allowed",
+        "narrow it to an entry of spec.network.egressAllowList, or ask the pool's operators to add one",
+    )
+
+
+def _covers(wide: Port, narrow: Port) -> bool:
+    last_wide, last_narrow = wide.end_port or wide.port, narrow.end_port or narrow.port
+    return wide.protocol == narrow.protocol and wide.port <= narrow.port and last_narrow <= last_wide
+
+
+def _consumed(subject: Subject, department: Department, where: Location, namespace: NamespaceSpec) -> Found:
+    estate = subject.estate
+    names = [service.name for service in estate.services]
+    for index, name in enumerate(namespace.consumes):
+        service = estate.service(name)
+        place = (*where, "consumes", index)
+        if service is None:
+            yield subject.problem(
+                place, f"there is no shared service {name!r}", "service-unknown", nearest(name, names)
+            )
+        elif not service.serves(department.name):
+            yield subject.problem(
+                place,
+                f"service {name!r} does not list {department.name} among its consumers",
+                "service-not-offered",
+                f"ask {service.spec.offered_by} to add it to consumers.departments",
+            )

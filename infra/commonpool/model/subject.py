@@ -1,0 +1,34 @@
+"""The manifest that a rule looks at: makes problems with its positions and with who may change it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from commonpool.model.document import Location
+from commonpool.model.estate import WHO, Estate
+from commonpool.model.problem import Problem
+
+Found = Iterator[Problem]
+_KINDS = {"pool": "Pool", "department": "Department", "service": "SharedService"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One manifest of an estate; `key` is "pool", "department/<name>" or "service/<name>"."""
+
+    estate: Estate
+    key: str
+
+    def problem(self, where: Location, message: str, rule: str, fix: str = "") -> Problem:
+        """A problem at one of its values."""
+        who = WHO[_KINDS[self.key.split("/")[0]]]
+        return Problem(*self.estate.locate(self.key, *where), message, rule, who, fix)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The edit that names something which exists."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"write {near[0]}"
+    return f"write one of {', '.join(names[:10])}" if names else "declare it first"
