@@ -220,12 +220,22 @@ def status(
 
 
 @app.command()
-def validate(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+def validate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Departments' manifests outside of the estate, checked as if they were in it.", show_default=False
+        ),
+    ] = None,
+    estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
     """Check every manifest of an estate; all problems at once, with file, line and the edit that passes."""
     import time
 
     started = time.monotonic()
-    found = Target(estate=estate).load()
+    found = Target(estate=estate).load(files or ())
     number = 1 + len(found.departments) + len(found.services)
     if output is Format.JSON:
         Output(output, color).json(
@@ -367,7 +377,6 @@ def department_new(
 ) -> None:
     """Write a department's manifest: asks for what no option says, checks it in the estate, shows the admission."""
     from commonpool.cli import department as commands
-    from commonpool.cli.question import answers
 
     given = {
         "display_name": display_name,
@@ -387,7 +396,7 @@ def department_new(
         "level_number": str(protection_level),
     }
     target, out = Target(estate=estate), Output(output, color)
-    raise typer.Exit(commands.new(target, name, answers(target, given, out) | fixed, out, dry_run=dry_run))
+    raise typer.Exit(commands.new(target, name, given, fixed, out, dry_run=dry_run))
 
 
 POOL_NAME = Annotated[str, typer.Argument(help="Name of the embedded pool.")]

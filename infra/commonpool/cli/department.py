@@ -1,5 +1,6 @@
 """`commonpool department new|list|show|explain`."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,16 @@ def _explained(decision: Any, kinds: dict[str, int]) -> dict[str, Any]:  # noqa:
     }
 
 
-def new(target: Target, name: str, answers: dict[str, str], output: Output, *, dry_run: bool) -> int:
+def new(
+    target: Target, name: str, given: dict[str, str | None], fixed: dict[str, str], output: Output, *, dry_run: bool
+) -> int:
     """Write a manifest that is valid in the estate, or nothing."""
+    from commonpool.cli.question import answers
+    from commonpool.model.base import suggestion
+
+    if suggestion(name, 40) != name:
+        hint = f"write {suggestion(name, 40)}" if suggestion(name, 40) else "use a-z, 0-9 and '-'"
+        raise CommandFailed(f"{shown(name)!r} is not a name", code="name_invalid", next_step=hint)
     root = target.estate_folder()
     path = root / "departments" / f"{name}.yaml"
     if path.exists():
@@ -186,18 +195,17 @@ def new(target: Target, name: str, answers: dict[str, str], output: Output, *, d
             f"{path} exists already; it is not overwritten", code="exists", next_step="edit it, or choose another name"
         )
     schema = Path(__file__).resolve().parents[3] / "schemas" / "department.json"
-    text = TEMPLATE.format(name=name, schema=_relative(schema, path.parent), **answers)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    try:
-        target.load()
-    except BaseException:
-        path.unlink()
-        raise
+    text = TEMPLATE.format(name=name, schema=_relative(schema, path.parent), **answers(target, given, output), **fixed)
+    with tempfile.TemporaryDirectory(prefix="commonpool-") as folder:
+        draft = Path(folder) / path.name
+        draft.write_text(text, encoding="utf-8")
+        target.load([draft])
     if dry_run:
-        path.unlink()
         output.data(text.rstrip())
         return 0
+    path.parent.mkdir(exist_ok=True)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
     output.say(f"wrote {path}")
     return explain(target, name, output)
 

@@ -77,6 +77,7 @@ PHASES: tuple[Phase, ...] = (("estate", read_estate), ("pool", stand_pool))
 
 def execute(run: Run) -> int:
     """Run all phases; returns the exit code."""
+    _need_somebody(run)
     for title, work in PHASES:
         words = work(run)
         if words:
@@ -149,16 +150,20 @@ def _observer(output: Output, stack: str) -> "Callable[[Event], None]":
     return observe
 
 
+def _need_somebody(run: Run) -> None:
+    """Refuse at once what would end in a question that nobody can answer."""
+    if run.verb in ("up", "destroy") and not run.wishes.yes and not run.output.interactive:
+        raise CommandFailed(
+            f"`commonpool {run.verb}` asks before it changes anything, and this is no terminal",
+            code="confirmation_needed",
+            next_step="add --yes to go on without a question, or run `commonpool preview`",
+        )
+
+
 def _ask(run: Run) -> None:
-    """Show the preview and ask; no terminal and no --yes is a refusal, and so is the end of input."""
+    """Show the preview and ask; the end of input is a refusal."""
     if run.wishes.yes:
         return
-    if not run.output.interactive:
-        raise CommandFailed(
-            "there are changes, and nobody can be asked: this is no terminal",
-            code="confirmation_needed",
-            next_step="add --yes to apply without a question, or run `commonpool preview`",
-        )
     for result in run.results:
         for line in report.lines(result, run.output, diff=run.wishes.diff):
             run.output.say(line)

@@ -1,6 +1,6 @@
 """What a command works on: the estate, the stacks' programs, and the cluster that it speaks to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +41,12 @@ class Target:
         here = Path.cwd()
         return here if (here / "pool.yaml").exists() else project_folder() / "examples" / "estate"
 
-    def load(self) -> "Estate":
-        """The estate with its promises checked. Raises `EstateRefused`."""
+    def load(self, proposed: Sequence[Path] = ()) -> "Estate":
+        """The estate with its promises checked, and with `proposed` departments. Raises `EstateRefused`."""
         from commonpool.ledger import problems
         from commonpool.model import EstateRefused, load_estate
 
-        estate = load_estate(self.estate_folder())
+        estate = load_estate(self.estate_folder(), proposed)
         found = problems(estate)
         if found:
             raise EstateRefused(found)

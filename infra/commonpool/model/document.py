@@ -187,7 +187,7 @@ class _Builder:
             return float(text)
         self.refuse(
             node,
-            f"{shown(text)} means different things to different YAML readers",
+            f"{shown(text)!r} means different things to different YAML readers",
             "scalar-ambiguous",
             f'put it in quotes: "{shown(text)}"',
         )

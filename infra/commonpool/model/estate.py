@@ -2,7 +2,7 @@
 
 import gc
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,14 +54,17 @@ class Estate:
         return (show_path(path, self.root), *locate(path, where))
 
 
-def load_estate(root: Path) -> Estate:
-    """Read an estate. Raises `EstateRefused` with all problems of all files; nothing is half read."""
+def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
+    """Read an estate. Raises `EstateRefused` with all problems of all files; nothing is half read.
+
+    `proposed` are departments' manifests that lie elsewhere and are read as though they were in the estate.
+    """
     from commonpool.model.checks import check
 
     collecting = gc.isenabled()
     gc.disable()  # millions of small values that all stay: collection only costs
     try:
-        estate, problems = _read(root)
+        estate, problems = _read(root, proposed)
         if estate is not None and not problems:
             problems = check(estate)
         if estate is None or problems:
@@ -80,7 +83,7 @@ def show_path(path: Path, root: Path) -> str:
         return str(path)
 
 
-def _read(root: Path) -> tuple[Estate | None, list[Problem]]:
+def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Problem]]:
     problems: list[Problem] = []
     sources: dict[str, Path] = {}
     digests: dict[str, str] = {}
@@ -99,7 +102,7 @@ def _read(root: Path) -> tuple[Estate | None, list[Problem]]:
     pool = _manifest(root / POOL_FILE, root, Pool, "pool", sources, digests, problems)
     departments = [
         found
-        for path in _files(root / DEPARTMENTS, root, problems)
+        for path in (*_files(root / DEPARTMENTS, root, problems), *proposed)
         if (found := _manifest(path, root, Department, "department", sources, digests, problems))
     ]
     services = [
@@ -298,7 +301,12 @@ def _rule(kind: str, item: dict[str, Any]) -> tuple[str, str]:
         words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
         near = get_close_matches(str(item.get("input")), words, n=1)
         return "value-unknown", f"write {near[0]}" if near else f"write one of {expected}"
-    return "value-out-of-range", ""
+    context = item.get("ctx") or {}
+    bounds = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    words = [f"{word} {context[key]}" for key, word in bounds.items() if key in context]
+    if "min_length" in context or "max_length" in context:
+        words = [f"{context['min_length']} or more" if "min_length" in context else f"at most {context['max_length']}"]
+    return "value-out-of-range", f"write {' and '.join(words)}" if words else ""
 
 
 def _fields_at(model: type[BaseModel], where: Location) -> list[str]:

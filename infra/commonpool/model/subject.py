@@ -31,4 +31,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=1)
     if near:
         return f"write {near[0]}"
+    if len(names) == 1:
+        return f"write {names[0]}"
     return f"write one of {', '.join(names[:10])}" if names else "declare it first"
