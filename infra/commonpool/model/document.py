@@ -16,9 +16,11 @@ from commonpool.model.problem import Problem, shown
 
 LARGEST_FILE = 1 << 20  # bytes; the largest manifest seen in practice is some 30 kB
 DEEPEST = 32  # levels; the deepest field of the model is at 8
+SUSPICIOUS = 5_000  # levels that a text may have room for before its nesting is counted first
 _MAP, _SEQ, _STR = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+_NUMBER_BY_1_2 = re.compile(r"[0-9]+(\.[0-9]*)?[eE][0-9]+|0o[0-7]+", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+", re.ASCII)
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEAN = {"true": True, "false": False}
@@ -108,11 +110,39 @@ def _text(path: Path, name: str) -> tuple[str, Problem | None]:
 
 
 def _compose(text: str) -> Any:  # noqa: ANN401
+    if _may_be_deep(text):
+        _refuse_deep(text)
     loader = _Loader(text)
     try:
         return loader.get_single_node()
     finally:
         loader.dispose()
+
+
+def _may_be_deep(text: str) -> bool:
+    """Whether the text has room for nesting that would overrun the stack of libyaml's recursive composer.
+
+    It dies somewhere beyond 20,000 levels. A flow level costs a bracket, a block level costs at least half a column.
+    """
+    brackets = text.count("[") + text.count("{")
+    return brackets + 2 * max(map(len, text.split("\n")), default=0) > SUSPICIOUS
+
+
+def _refuse_deep(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+        if depth > DEEPEST + 1:
+            raise _too_deep(event)
+
+
+def _too_deep(node: Any) -> _Refused:  # noqa: ANN401
+    return _Refused(
+        node, f"the nesting is deeper than {DEEPEST} levels", "yaml-depth", "no field of the model is that deep"
+    )
 
 
 class _Builder:
@@ -132,9 +162,7 @@ class _Builder:
             raise _Refused(node, "anchors and aliases are not allowed", "yaml-alias", "write the values out")
         self.seen.add(id(node))
         if depth > DEEPEST:
-            raise _Refused(
-                node, f"the nesting is deeper than {DEEPEST} levels", "yaml-depth", "no field of the model is that deep"
-            )
+            raise _too_deep(node)
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
         if node.tag not in (_MAP, _SEQ):
@@ -175,7 +203,7 @@ class _Builder:
                 return text
             self.refuse(node, f"the tag {shown(tag)} is not allowed", "yaml-tag", "write the plain value")
             return None
-        if quoted or (tag == _STR and not _INTEGER.fullmatch(text) and not _exponent(text)):
+        if quoted or (tag == _STR and not _INTEGER.fullmatch(text) and not _number_by_1_2(text)):
             return text
         if text in _NULL:
             return None
@@ -194,9 +222,9 @@ class _Builder:
         return text
 
 
-def _exponent(text: str) -> bool:
-    # YAML 1.2 reads 1e3 as a number, YAML 1.1 as text.
-    return text[:1].isdigit() and bool(re.fullmatch(r"[0-9]+(\.[0-9]*)?[eE][0-9]+", text, re.ASCII)) and len(text) < 8
+def _number_by_1_2(text: str) -> bool:
+    # YAML 1.2 reads 1e3 and 0o17 as numbers, YAML 1.1 as text.
+    return bool(_NUMBER_BY_1_2.fullmatch(text)) and len(text) < 8
 
 
 def locate(path: Path, where: Location) -> tuple[int, int]:
@@ -205,10 +233,7 @@ def locate(path: Path, where: Location) -> tuple[int, int]:
     Reads the file again: positions are wanted only when something is wrong, and ten thousand trees of nodes would not
     fit in memory.
     """
-    try:
-        node = _compose(path.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return 1, 1
+    node = _read_again(path)
     mark = node.start_mark if node is not None else None
     for part in where:
         if isinstance(node, yaml.MappingNode):
@@ -225,12 +250,16 @@ def locate(path: Path, where: Location) -> tuple[int, int]:
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
+def _read_again(path: Path) -> Any:  # noqa: ANN401
+    try:
+        return _compose(path.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n"))
+    except (OSError, ValueError, yaml.YAMLError, _Refused):
+        return None
+
+
 def locate_key(path: Path, where: Location) -> tuple[int, int]:
     """Line and column of the key itself, for a key that should not be there."""
-    try:
-        node = _compose(path.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return 1, 1
+    node = _read_again(path)
     for part in where[:-1]:
         if isinstance(node, yaml.MappingNode):
             node = next((value for key, value in node.value if key.value == part), None)
