@@ -19,6 +19,7 @@ from commonpool.components.rendering import (
     priority_class,
 )
 from commonpool.model import FlavorResources, Pool
+from commonpool.model.base import Resources
 from commonpool.model.department import ContainerLimits, Groups, ObjectLimits, TierStorage
 
 _COUNTS = {
@@ -75,34 +76,27 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
 
 
 def quotas(pool: Pool, fence: Fence) -> list[Body]:
-    """Guaranteed and burst for each flavor, none for all others, and the counts."""
+    """Guaranteed and burst for each flavor, none for every class that is not granted, and the counts."""
     every = all_classes(pool.spec.compute.flavors)
-    granted = {item.flavor for item in fence.resources}
-    found = []
+    found, granted = [], []
     for index, item in enumerate(fence.resources):
         own, burst = priority_class(item.flavor), priority_class(item.flavor, burst=True)
-        amount = {
-            "requests.cpu": str(item.guaranteed.cpu),
-            "requests.memory": str(item.guaranteed.memory),
-            "limits.memory": str(item.guaranteed.memory),
-        }
         scope = ("NotIn", [name for name in every if name != own]) if index == 0 else ("In", [own])
-        found.append(_quota(pool, fence, f"guaranteed-{item.flavor}", amount, scope))
-        extra = (
-            {"pods": "0"}
-            if item.burst is None
-            else {
-                "requests.cpu": str(item.burst.cpu),
-                "requests.memory": str(item.burst.memory),
-                "limits.memory": str(item.burst.memory),
-            }
-        )
-        found.append(_quota(pool, fence, f"burst-{item.flavor}", extra, ("In", [burst])))
-    others = all_classes([flavor for flavor in pool.spec.compute.flavors if flavor.name not in granted])
+        found.append(_quota(pool, fence, f"guaranteed-{item.flavor}", _hard(item.guaranteed), scope))
+        granted.append(own)
+        if item.burst:
+            found.append(_quota(pool, fence, f"burst-{item.flavor}", _hard(item.burst), ("In", [burst])))
+            granted.append(burst)
+    others = [name for name in every if name not in granted]
     if others:
-        found.append(_quota(pool, fence, "other-flavors", {"pods": "0"}, ("In", others)))
+        found.append(_quota(pool, fence, "not-granted", {"pods": "0"}, ("In", others)))
     found.append(_quota(pool, fence, "objects", _counts(pool, fence), None))
     return found
+
+
+def _hard(amount: Resources) -> dict[str, str]:
+    cpu, memory = str(amount.cpu), str(amount.memory)
+    return {"requests.cpu": cpu, "requests.memory": memory, "limits.memory": memory}
 
 
 def _counts(pool: Pool, fence: Fence) -> dict[str, str]:

@@ -44,19 +44,18 @@ class Group(pulumi.ComponentResource):
         holders: dict[str, KubernetesObject] = {}
         children: list[KubernetesObject] = []
         for body in bodies:
-            metadata = body["metadata"]
+            metadata, kind = body["metadata"], body["kind"]
             namespace = metadata.get("namespace", "")
-            holder = holders.get(namespace)
+            # A child is registered after its parent stands and deleted before it, which is all that `depends_on` does.
             opts = pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[holder] if holder is not None else None,
-                protect=(protected and body["kind"] == "Namespace") or body["kind"] in _PROTECTED or None,
-                retain_on_delete=body["kind"] in _RETAINED or None,
+                parent=holders.get(namespace, self),
+                protect=(protected and kind == "Namespace") or kind in _PROTECTED,
+                retain_on_delete=kind in _RETAINED or None,
             )
             logical = f"{namespace}.{metadata['name']}" if namespace else metadata["name"]
             found = KubernetesObject(logical, body, opts)
             children.append(found)
-            if body["kind"] == "Namespace":
+            if kind == "Namespace":
                 holders[metadata["name"]] = found
                 self.namespaces.append(metadata["name"])
         self.children = list(children)

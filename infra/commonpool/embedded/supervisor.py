@@ -29,7 +29,7 @@ RENEWAL_CHECK_SECONDS = 6 * 3600.0
 # Smaller heaps for some CPU: an idle pool must leave room for the work of the person who started it.
 ENVIRONMENT = {
     "etcd": {"GOGC": "50"},
-    "kube-apiserver": {"GOGC": "75"},
+    "kube-apiserver": {"GOGC": "120"},
     "kube-controller-manager": {"GOGC": "40"},
     "kube-scheduler": {"GOGC": "40"},
     "kwok": {"GOGC": "40"},

@@ -71,8 +71,10 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the state."""
-        values = {key: value for key, value in vars(self).items() if value not in ("", (), False)}
-        values["identity"] = list(self.identity)
+        values = vars(self) | {"identity": list(self.identity)}
+        for name in _OFTEN_BLANK:
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -85,6 +87,9 @@ class Record:
                 "dependencies": tuple(values.get("dependencies", ())),
             }
         )
+
+
+_OFTEN_BLANK = ("fields", "provider", "dependencies", "protect", "retain", "patch", "deleted_with")
 
 
 def digest_body(key: bytes, body: Mapping[str, Any]) -> str:

@@ -193,7 +193,7 @@ async def _store(run: Deployment, *, finished: bool) -> None:
         state.pending = tuple(sorted(broken))
     if not finished and not run.writing:
         return  # nothing was applied, so there is nothing to remember
-    if any(state.written.get(name) != content for name, content in states.contents(state).items()):
+    if states.changed(state):
         await run.begin_writing()
         if finished:
             state.pending = tuple(sorted({run.unit_of.get(urn, "") for urn in run.failed}))

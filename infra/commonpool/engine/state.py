@@ -13,6 +13,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -46,6 +47,8 @@ class State:
     unit_of: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
+    buckets: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    touched: set[int] = field(default_factory=set)  # buckets whose records changed since they were last packed
 
     @property
     def name(self) -> str:
@@ -68,19 +71,25 @@ class State:
 
     def put(self, record: Record, unit: str) -> None:
         """Remember a resource."""
+        self.drop(record.urn)
         self.records[record.urn] = record
         self.unit_of[record.urn] = unit
+        self.buckets[bucket_of(unit)].add(record.urn)
+        self.touched.add(bucket_of(unit))
 
     def drop(self, urn: str) -> None:
         """Forget a resource."""
-        self.records.pop(urn, None)
-        self.unit_of.pop(urn, None)
+        if self.records.pop(urn, None) is not None:
+            number = bucket_of(self.unit_of.pop(urn))
+            self.buckets[number].discard(urn)
+            self.touched.add(number)
 
     def kinds(self) -> set[tuple[str, str, str]]:
         """(provider, apiVersion, kind) of everything recorded: what a membership list must ask for."""
         return {(record.provider, record.api_version, record.identity.kind) for record in self.records.values()}
 
 
+@lru_cache(maxsize=1 << 16)
 def bucket_of(unit: str) -> int:
     """Which of the record Secrets a unit's records go to."""
     return hashlib.sha256(unit.encode()).digest()[0] % BUCKETS
@@ -103,6 +112,7 @@ async def load(cluster: Cluster, project: str, stack: str) -> State:
             for unit, records in values.items():
                 for record in records:
                     state.put(Record.from_json(record), unit)
+    state.touched.clear()
     if not state.key:
         if state.versions:
             raise StateDamaged(
@@ -138,12 +148,14 @@ def _content(item: Mapping[str, Any]) -> bytes:
     return content
 
 
-def contents(state: State) -> dict[str, bytes]:
-    """What each Secret should hold now, compressed, by Secret name; deterministic, so that no change is no write."""
-    buckets: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for urn in sorted(state.records):
-        unit = state.unit_of[urn]
-        buckets[bucket_of(unit)][unit].append(state.records[urn].to_json())
+def changed(state: State) -> dict[str, bytes | None]:
+    """What differs from what was last read or written: compressed content by Secret name, None for one to delete.
+
+    Deterministic, so that no change is no write; the parent comes last.
+    """
+    found: dict[str, bytes | None] = {}
+    for number in sorted(state.touched):
+        found[f"{state.name}.{number:02}"] = _bucket(state, number) if state.buckets[number] else None
     parent = {
         "key": base64.b64encode(state.key).decode(),
         "outputs": state.outputs,
@@ -153,10 +165,15 @@ def contents(state: State) -> dict[str, bytes]:
         "pending": sorted(state.pending),
         "lastRun": state.last_run,
     }
-    result = {state.name: _pack(parent)}
-    for number, units in buckets.items():
-        result[f"{state.name}.{number:02}"] = _pack(units)
-    return result
+    found[state.name] = _pack(parent)
+    return {name: content for name, content in found.items() if state.written.get(name) != content}
+
+
+def _bucket(state: State, number: int) -> bytes:
+    units: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for urn in sorted(state.buckets[number]):
+        units[state.unit_of[urn]].append(state.records[urn].to_json())
+    return _pack(units)
 
 
 def _pack(values: Mapping[str, Any]) -> bytes:
@@ -169,19 +186,20 @@ async def save(cluster: Cluster, state: State) -> int:
 
     Raises `LockLost` when somebody else wrote since.
     """
-    wanted = contents(state)
-    order = sorted(wanted, key=lambda name: (name == state.name, name))
-    count = 0
-    for name in order:
-        if state.written.get(name) != wanted[name]:
-            await _write(cluster, state, name, wanted[name])
-            count += 1
-    for name in [name for name in state.versions if name not in wanted]:
-        await cluster.delete("v1", "Secret", NAMESPACE, name)
-        state.versions.pop(name)
-        state.written.pop(name, None)
-        count += 1
-    return count
+    wanted, touched = changed(state), state.touched
+    state.touched = set()  # what is put while the writes are under way is for the next time
+    try:
+        for name, content in wanted.items():
+            if content is not None:
+                await _write(cluster, state, name, content)
+            else:
+                await cluster.delete("v1", "Secret", NAMESPACE, name)
+                state.versions.pop(name)
+                state.written.pop(name)
+    except BaseException:
+        state.touched |= touched
+        raise
+    return len(wanted)
 
 
 async def _write(cluster: Cluster, state: State, name: str, content: bytes) -> None:
