@@ -66,7 +66,7 @@ class Group(pulumi.ComponentResource):
         await asyncio.gather(*(child.urn.future() for child in self.children))
 
 
-async def paced(groups: Iterable[Group], at_a_time: int = 24) -> None:
+async def paced(groups: Iterable[Group], at_a_time: int = 12) -> None:
     """Make components one after the other with a bounded number in flight.
 
     The SDK looks at every pending output again and again, so thousands at once cost the square of their number.

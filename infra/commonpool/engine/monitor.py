@@ -136,7 +136,7 @@ class Monitor:
         unit = self._unit(request)
         if urn in run.registered:
             run.fail(urn, Unsupported(f"{urn} is declared twice; give one of the two another name"))
-            return _result(urn, resource_pb2.Result.FAIL)
+            return _failed(urn)
         run.registered.add(urn)
         run.unit_of[urn] = unit
         if not request.custom and not request.remote:
@@ -145,12 +145,12 @@ class Monitor:
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
             run.failed.add(urn)
-            return _result(urn, resource_pb2.Result.SKIP)
+            return _failed(urn)
         try:
             return await self._custom(request, urn, unit)
         except EngineError as error:
             run.fail(urn, error)
-            return _result(urn, resource_pb2.Result.FAIL)
+            return _failed(urn)
 
     async def _custom(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         if request.type == PROVIDER_TYPE:
@@ -245,8 +245,8 @@ def _identifier(outcome: Outcome) -> str:
     return name if outcome.known else ""
 
 
-def _result(urn: str, result: Any) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
-    return resource_pb2.RegisterResourceResponse(urn=urn, result=result)
+def _failed(urn: str) -> resource_pb2.RegisterResourceResponse:
+    return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
 
 
 def read_change(urn: str, type_token: str, live: dict[str, Any]) -> Change:

@@ -58,6 +58,14 @@ def decide(record: Record | None, drift: Drift, identity: Identity, digest: str)
     return Decision(Operation.SAME)
 
 
+def _made_by_kubernetes(identity: Identity, found: Mapping[str, Any]) -> bool:
+    """Whether it is the account that every namespace gets by itself, still as it came."""
+    account = (identity.group, identity.kind, identity.name) == ("", "ServiceAccount", "default")
+    return account and not any(
+        entry.get("operation") == "Apply" for entry in found["metadata"].get("managedFields", ())
+    )
+
+
 class Step:
     """The way of one registration through a run."""
 
@@ -158,6 +166,8 @@ class Step:
     def _claim(self, identity: Identity, found: Mapping[str, Any], decision: Decision) -> Decision:
         if sealed(self.run.state.key, found):
             return Decision(Operation.UPDATE, "an interrupted run had applied it already", force=True)
+        if _made_by_kubernetes(identity, found):
+            return Decision(Operation.CREATE, decision.reason)
         if self.registration.import_id or self.run.options.adopt:
             return Decision(Operation.ADOPT, f"it exists and is adopted ({decision.reason})")
         managers = sorted({entry.get("manager", "?") for entry in found["metadata"].get("managedFields", ())})
