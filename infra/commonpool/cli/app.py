@@ -234,8 +234,13 @@ def validate(
     """Check every manifest of an estate; all problems at once, with file, line and the edit that passes."""
     import time
 
+    from commonpool.model import warnings
+
     started = time.monotonic()
     found = Target(estate=estate).load(files or ())
+    beyond = warnings(found)
+    for words in beyond:
+        Output(output, color).say(f"warning: {words}")
     number = 1 + len(found.departments) + len(found.services)
     if output is Format.JSON:
         Output(output, color).json(
@@ -245,6 +250,7 @@ def validate(
                 "manifests": number,
                 "machines": len(found.machines),
                 "problems": [],
+                "warnings": beyond,
             }
         )
     else:

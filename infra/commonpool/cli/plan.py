@@ -47,12 +47,16 @@ class Run:
 
 def read_estate(run: Run) -> str:
     """Read the estate and check its promises."""
+    from commonpool.model import warnings
+
     if run.target.program is not None:
         run.programs = programs(run.target, None)
         return f"program {run.target.program}"
     run.estate = run.target.load()
     run.programs = programs(run.target, run.estate)
     estate = run.estate
+    for words in warnings(estate):
+        run.output.say(f"  warning: {words}")
     return (
         f"{estate.pool.name}: {count(len(estate.machines), 'machine')}, {count(len(estate.departments), 'department')}, "
         f"{count(len(estate.services), 'shared service')}"

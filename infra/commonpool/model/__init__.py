@@ -11,6 +11,7 @@ from commonpool.model.problem import EstateRefused, ModelError, Problem, shown
 from commonpool.model.quantity import Quantity, QuantityError
 from commonpool.model.schema import KINDS, explain_field, json_schema
 from commonpool.model.service import SharedService
+from commonpool.model.threshold import warnings
 
 __all__ = [
     "KINDS",
@@ -32,4 +33,5 @@ __all__ = [
     "load_estate",
     "show_path",
     "shown",
+    "warnings",
 ]
