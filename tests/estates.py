@@ -37,7 +37,7 @@ def code(number: int) -> str:
     return base + check_character(base)
 
 
-def department(name: str, number: int, *, environment: str = "test", cpu: str = "100m") -> str:
+def department(name: str, number: int, *, environment: str = "test", cpu: str = "40m") -> str:
     """A manifest."""
     return DEPARTMENT.format(name=name, number=number, code=code(number), environment=environment, cpu=cpu)
 

@@ -55,7 +55,8 @@ class Amount:
 
     def __str__(self) -> str:
         """For people: `12.5 cores, 48 GiB`."""
-        return f"{self.cpu.human()} cores, {self.memory.human('B')}"
+        cores = self.cpu.human()
+        return f"{cores} {'core' if cores == '1' else 'cores'}, {self.memory.human('B')}"
 
     def to_json(self) -> dict[str, str]:
         """Canonical quantities."""
