@@ -18,7 +18,7 @@ def show(target: Target, output: Output, *, html: Path | None, live: bool | None
     from commonpool.ledger.table import HEADINGS, cells, to_html, to_json
 
     estate = target.load()
-    ledger = Ledger.of(estate, _live(target, live))
+    ledger = Ledger.of(estate, live_numbers(target, live))
     title = f"{estate.pool.spec.display_name} ({estate.pool.name})"
     if html is not None:
         html.write_text(to_html(ledger, title), encoding="utf-8")
@@ -46,7 +46,8 @@ def show(target: Target, output: Output, *, html: Path | None, live: bool | None
     return 0
 
 
-def _live(target: Target, wanted: bool | None) -> "Live | None":
+def live_numbers(target: Target, wanted: bool | None) -> "Live | None":
+    """What the cluster says; None when it does not run, unless `wanted` insists, and when `wanted` is False."""
     if wanted is False:
         return None
     if wanted is None and target.embedded:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from commonpool.cli.output import Color, Format
+from commonpool.cli.target import stack_names
 
 ESTATE = Annotated[
     Path | None,
@@ -20,9 +21,21 @@ PROGRAM = Annotated[
         "--program", help="Folder of any Pulumi Python project to run instead of our stacks.", show_default=False
     ),
 ]
+
+
+def _stacks(incomplete: str) -> list[str]:
+    return [name for name in stack_names() if name.startswith(incomplete)]
+
+
 STACK = Annotated[
     list[str] | None,
-    typer.Option("--stack", "-s", help="Stack; may be repeated. Default: all of ours, or dev.", show_default=False),
+    typer.Option(
+        "--stack",
+        "-s",
+        help="Stack; may be repeated. Default: all of ours, or dev.",
+        show_default=False,
+        autocompletion=_stacks,
+    ),
 ]
 CONFIG = Annotated[
     list[str] | None,

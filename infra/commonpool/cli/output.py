@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -124,3 +126,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
 def count(number: int, word: str) -> str:
     """`1 machine`, `3 machines`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def own_name() -> str:
+    """How this command is called from here: by name where it is on the PATH, else by its path."""
+    if shutil.which("commonpool"):
+        return "commonpool"
+    path = Path(sys.argv[0]).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

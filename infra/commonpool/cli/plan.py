@@ -42,6 +42,7 @@ class Run:
     programs: "list[Program]" = field(default_factory=list)
     cluster: "Cluster | None" = None
     results: "list[Result]" = field(default_factory=list)
+    previewed: set[tuple[str, str]] | None = None
     started: float = field(default_factory=time.monotonic)
 
 
@@ -103,13 +104,15 @@ async def _with_cluster(run: Run) -> int:
                 return _end(run)
             if any(result.changed for result in run.results):
                 _ask(run)
-            run.results = []
+            run.previewed, run.results = _plan(run.results), []
         elif run.verb == "destroy":
             await _stacks(run, "destroy", preview=True)
             if any(result.changed for result in run.results):
                 _ask(run)
             run.results = []
         await _stacks(run, run.verb)
+        if run.previewed is not None and (moved := _plan(run.results) - run.previewed):
+            run.output.say(f"  the pool moved since the preview: {count(len(moved), 'change')} were not in it")
         code = _end(run)
         if run.verb == "up" and run.estate is not None and run.output.format is Format.TEXT:
             await _screen(run)
@@ -138,6 +141,10 @@ async def _one(run: Run, verb: str, program: "Program", options: "Options", *, p
         return await engine.destroy(program, run.cluster, observer=observer, options=options, preview=preview)
     work = {"up": engine.up, "preview": engine.preview, "refresh": engine.refresh}[verb]
     return await work(program, run.cluster, observer=observer, options=options)
+
+
+def _plan(results: "list[Result]") -> set[tuple[str, str]]:
+    return {(change.operation, change.urn) for result in results for change in result.changes}
 
 
 def _observer(output: Output, stack: str) -> "Callable[[Event], None]":

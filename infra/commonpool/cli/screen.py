@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from commonpool.cli.output import Output, count, table
+from commonpool.cli.output import Output, count, own_name, table
 from commonpool.ledger import Amount, Ledger, Live
 from commonpool.ledger.ledger import machines_of
 from commonpool.ledger.table import bar
@@ -19,12 +19,19 @@ def screen(estate: "Estate", live: Live, output: Output) -> str:
         sites(estate, live),
         capacity(ledger),
         departments(estate, ledger),
-        "Try next:\n"
-        "  commonpool status                          what stands, what drifted, what expires\n"
-        f"  commonpool department explain {estate.departments[0].name if estate.departments else 'NAME':<12}  why it was admitted, with the numbers\n"
-        "  commonpool ledger --html ledger.html       the same numbers as a page",
+        "Try next:\n" + table(["", ""], _next(estate), left=2).lstrip("\n"),
     ]
     return "\n\n".join(parts)
+
+
+def _next(estate: "Estate") -> list[list[str]]:
+    command = own_name()
+    name = estate.departments[0].name if estate.departments else "NAME"
+    return [
+        [f"  {command} status", "what stands, what drifted, what is about to expire"],
+        [f"  {command} department explain {name}", "why it was admitted, with the numbers"],
+        [f"  {command} ledger --html ledger.html", "the same numbers as a page"],
+    ]
 
 
 def sites(estate: "Estate", live: Live) -> str:
