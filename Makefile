@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean test check schemas format
+.PHONY: help up down clean test check schemas captured lock bench format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,10 +27,24 @@ check:  ## lint, types, layers
 	@.venv/bin/ruff format --check infra stacks tests
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/cog --check -I scripts README.md
 
 schemas:  ## write schemas/ anew after a change of the model
 	@scripts/bootstrap run
 	@.venv/bin/commonpool schema --write schemas
+
+captured:  ## write what commands print into the documents anew (the embedded pool must run)
+	@scripts/bootstrap dev
+	@COMMONPOOL_LIVE=1 .venv/bin/cog -r -I scripts README.md
+
+lock:  ## resolve the dependencies of pyproject.toml anew
+	@scripts/bootstrap dev
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.lock
+
+bench:  ## our command beside kubectl and a bare loop, in one run
+	@scripts/bootstrap dev
+	@.venv/bin/python bench/apply.py
 
 format:  ## put all code into its form
 	@scripts/bootstrap dev
