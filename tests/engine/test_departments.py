@@ -78,6 +78,26 @@ def test_a_removed_department_goes_and_the_others_stay(
     assert apply(tmp_path, fresh).counts == {}
 
 
+def test_the_account_that_every_namespace_comes_with_is_patched_and_its_drift_is_found(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
+) -> None:
+    estates.write(tmp_path, 2, prefix=fresh)
+    apply(tmp_path, fresh)
+
+    async def open_up(cluster: Cluster) -> None:
+        await cluster.merge_patch(
+            "v1", "ServiceAccount", f"{fresh}0-main", "default", {"automountServiceAccountToken": True}
+        )
+
+    on_cluster(open_up)
+    changes = apply(tmp_path, fresh).changes
+    assert [(one.operation, one.kind, one.namespace) for one in changes] == [
+        ("update", "ServiceAccount", f"{fresh}0-main")
+    ]
+    assert on_cluster(lambda cluster: differing(cluster, declared(tmp_path))) == []
+    assert apply(tmp_path, fresh).counts == {}
+
+
 def test_a_protected_department_is_not_deleted(
     tmp_path: Path, fresh: str, on_cluster: OnCluster, apply: Callable[..., Result]
 ) -> None:
@@ -183,9 +203,10 @@ async def differing(cluster: Cluster, bodies: list[dict[str, Any]]) -> list[tupl
 
 
 async def members(cluster: Cluster, stack: str) -> set[tuple[str, str, str]]:
-    """Every object of the stack, by its membership label."""
+    """Every object of the stack, by its membership label; of those that it only patches, by its records."""
     state = await states.load(cluster, "commonpool", stack)
-    found: set[tuple[str, str, str]] = set()
+    patched = (record.identity for record in state.records.values() if record.patch)
+    found = {(one.kind, one.namespace, one.name) for one in patched}
     for api_version, kind in {(record.api_version, record.identity.kind) for record in state.records.values()}:
         items, _ = await cluster.list_objects(api_version, kind, selector=f"{PART_OF}={state.part_of}")
         found |= {(kind, one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in items}

@@ -24,14 +24,17 @@ class KubernetesObject(pulumi.CustomResource):
     def __init__(self, name: str, body: Body, opts: pulumi.ResourceOptions) -> None:
         """`body` is the whole object; `opts` are completed by the provider's version."""
         group, _, api = body["apiVersion"].rpartition("/")
-        suffix = "Patch" if body.get("kind") == "Node" and not _simulated(body) else ""
+        suffix = "Patch" if _stands_already(body) else ""
         token = f"kubernetes:{group or 'core'}/{api}:{body['kind']}{suffix}"
         opts.version = PROVIDER_VERSION
         super().__init__(token, name, body, opts)
 
 
-def _simulated(body: Body) -> bool:
-    return "kwok.x-k8s.io/node" in body["metadata"].get("annotations", {})
+def _stands_already(body: Body) -> bool:
+    """Whether it is made by others: a machine that joined, or the account that every namespace comes with."""
+    if body["kind"] == "Node":
+        return "kwok.x-k8s.io/node" not in body["metadata"].get("annotations", {})
+    return (body["kind"], body["metadata"]["name"]) == ("ServiceAccount", "default")
 
 
 class Group(pulumi.ComponentResource):

@@ -1,7 +1,8 @@
 """What stands in the pool of one stack's objects: one metadata list per kind, compared with the records.
 
 No spec is read. An object counts as drifted when it is gone, is another object of the same name, or when somebody
-changed a field that we own (see `record.owned_fields`).
+changed a field that we own (see `record.owned_fields`). Objects that are only patched carry no label of ours, so their
+kinds are listed whole.
 """
 
 import asyncio
@@ -12,7 +13,16 @@ from typing import Any
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused
-from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, owned_fields, sealed
+from commonpool.engine.record import (
+    MANAGER,
+    PART_OF,
+    RESOURCE,
+    Identity,
+    Record,
+    field_manager_of,
+    owned_fields,
+    sealed,
+)
 from commonpool.engine.state import State
 
 Place = tuple[str, Identity]  # (provider, identity)
@@ -30,21 +40,21 @@ class Drift(StrEnum):
 
 @dataclass
 class Index:
-    """Live metadata by place, for the kinds in `listed`."""
+    """Live metadata by place, for the kinds in `listed`: of our own objects, and of those that we only patch."""
 
     live: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
+    patched: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     listed: set[tuple[str, str, str]] = field(default_factory=set)
 
     def drift(self, record: Record) -> Drift:
-        """Compare one record with what stands. Patches own no object; they are compared when they are evaluated."""
-        if record.patch:
-            return Drift.NONE
-        found = self.live.get((record.provider, record.identity))
+        """Compare one record with what stands."""
+        found = (self.patched if record.patch else self.live).get((record.provider, record.identity))
         if found is None:
             return Drift.MISSING
         if found["metadata"]["uid"] != record.uid:
             return Drift.REPLACED
-        return Drift.NONE if owned_fields(found) == record.fields else Drift.CHANGED
+        manager = field_manager_of(record.urn) if record.patch else MANAGER
+        return Drift.NONE if owned_fields(found, manager) == record.fields else Drift.CHANGED
 
     def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
         """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
@@ -74,6 +84,7 @@ async def load(connect: Connect, state: State, *, everything: bool) -> Index:
     """List what the records name; `everything` asks for every kind, for the run after one that was killed."""
     index = Index()
     wanted = state.kinds()
+    await asyncio.gather(*(_list_patched(index, connect, kind) for kind in state.patched_kinds()))
     if everything:
         for provider in {"", *state.providers}:
             cluster = await connect(provider)
@@ -90,17 +101,26 @@ async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[
 
 
 async def _list(index: Index, connect: Connect, state: State, wanted: tuple[str, str, str]) -> None:
+    index.live |= await _metadata(connect, wanted, f"{PART_OF}={state.part_of}")
+
+
+async def _list_patched(index: Index, connect: Connect, wanted: tuple[str, str, str]) -> None:
+    index.patched |= await _metadata(connect, wanted, "")
+
+
+async def _metadata(connect: Connect, wanted: tuple[str, str, str], selector: str) -> dict[Place, Mapping[str, Any]]:
     provider, api_version, kind = wanted
     cluster = await connect(provider)
-    selector = f"{PART_OF}={state.part_of}"
     try:
         items, _ = await cluster.list_objects(api_version, kind, selector=selector, metadata_only=True)
     except Refused as error:
         if error.status in (404, 405):
-            return  # the kind is gone with its CustomResourceDefinition, and its objects with it
+            return {}  # the kind is gone with its CustomResourceDefinition, and its objects with it
         raise
     group = api_version.rpartition("/")[0]
+    found: dict[Place, Mapping[str, Any]] = {}
     for item in items:
         metadata = item["metadata"]
         identity = Identity(group, kind, metadata.get("namespace", ""), metadata["name"])
-        index.live[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+        found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+    return found

@@ -85,8 +85,19 @@ class State:
             self.touched.add(number)
 
     def kinds(self) -> set[tuple[str, str, str]]:
-        """(provider, apiVersion, kind) of everything recorded: what a membership list must ask for."""
-        return {(record.provider, record.api_version, record.identity.kind) for record in self.records.values()}
+        """(provider, apiVersion, kind) of every object that is ours: what a membership list must ask for."""
+        return self._kinds(patched=False)
+
+    def patched_kinds(self) -> set[tuple[str, str, str]]:
+        """The same of the objects of others that are patched."""
+        return self._kinds(patched=True)
+
+    def _kinds(self, *, patched: bool) -> set[tuple[str, str, str]]:
+        return {
+            (record.provider, record.api_version, record.identity.kind)
+            for record in self.records.values()
+            if record.patch is patched
+        }
 
 
 @lru_cache(maxsize=1 << 16)

@@ -58,14 +58,6 @@ def decide(record: Record | None, drift: Drift, identity: Identity, digest: str)
     return Decision(Operation.SAME)
 
 
-def _made_by_kubernetes(identity: Identity, found: Mapping[str, Any]) -> bool:
-    """Whether it is the account that every namespace gets by itself, still as it came."""
-    account = (identity.group, identity.kind, identity.name) == ("", "ServiceAccount", "default")
-    return account and not any(
-        entry.get("operation") == "Apply" for entry in found["metadata"].get("managedFields", ())
-    )
-
-
 class Step:
     """The way of one registration through a run."""
 
@@ -93,7 +85,8 @@ class Step:
         identity = Identity.of(self.body)
         if self.registration.unknowns:
             return await self._preview_unknown(identity)
-        decision = decide(self.record, await self._drift(), identity, self.digest)
+        drift = self.run.index.drift(self.record) if self.record else Drift.NONE
+        decision = decide(self.record, drift, identity, self.digest)
         if decision.operation is Operation.CREATE:
             return await self._create(identity, decision)
         if decision.operation is Operation.SAME:
@@ -123,16 +116,6 @@ class Step:
                 raise
             self.kind_known = False  # its CustomResourceDefinition may come with this very run
             return "namespace" in self.registration.values.get("metadata", {})
-
-    async def _drift(self) -> Drift:
-        if self.record is None:
-            return Drift.NONE
-        if not self.record.patch:
-            return self.run.index.drift(self.record)
-        live = await self._read(self.record.identity)
-        if live is None:
-            return Drift.MISSING
-        return Drift.NONE if owned_fields(live, self.manager) == self.record.fields else Drift.CHANGED
 
     async def _read(self, identity: Identity) -> dict[str, Any] | None:
         return await self.cluster.read(self.body["apiVersion"], identity.kind, identity.namespace, identity.name)
@@ -166,8 +149,6 @@ class Step:
     def _claim(self, identity: Identity, found: Mapping[str, Any], decision: Decision) -> Decision:
         if sealed(self.run.state.key, found):
             return Decision(Operation.UPDATE, "an interrupted run had applied it already", force=True)
-        if _made_by_kubernetes(identity, found):
-            return Decision(Operation.CREATE, decision.reason)
         if self.registration.import_id or self.run.options.adopt:
             return Decision(Operation.ADOPT, f"it exists and is adopted ({decision.reason})")
         managers = sorted({entry.get("manager", "?") for entry in found["metadata"].get("managedFields", ())})
