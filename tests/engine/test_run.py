@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, Options, Program, Result, destroy, preview, refresh, up
@@ -337,8 +338,11 @@ def test_a_run_that_is_killed_is_continued_by_running_again(
     for number in (1, 25, 55):
         process = subprocess.Popen(command)
         _await_objects(on_cluster, fresh, number)
+        programs = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGKILL)
         process.wait()
+        assert programs
+        assert psutil.wait_procs(programs, timeout=30)[1] == [], "the program outlived its engine"
     smaller = program(source.replace("range(60)", "range(40)"))
     result = on_cluster(lambda cluster: up(smaller, cluster))
     assert result.problems == ()

@@ -184,8 +184,7 @@ async def _run_process(run: Deployment, address: str, ending: Path) -> int:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps(orders).encode())
-    process.stdin.close()
+    process.stdin.write(json.dumps(orders).encode() + b"\n")
     try:
         async for line in process.stdout:
             run.note(line.decode(errors="replace").rstrip())

@@ -1,8 +1,8 @@
 """Runs a Pulumi program in this process, wherever its monitor is; also the script of a program's own process.
 
 As a script it needs nothing but the `pulumi` package, because it runs under the program's own interpreter. It reads its
-orders as one JSON document from standard input (configuration may be secret, so it is on no command line) and writes
-how it ended to the file named there.
+orders as one line of JSON from standard input (configuration may be secret, so it is on no command line) and writes how
+it ended to the file named there. When standard input ends, the engine is gone, and so is the script.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import logging
 import os
 import runpy
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,8 +92,15 @@ def place(error: BaseException, root: Path) -> tuple[str, int]:
     return "", 0
 
 
+def _end_with_the_engine() -> None:
+    while os.read(0, 4096):  # not through `sys.stdin`, whose lock would outlive this thread
+        pass
+    os._exit(1)
+
+
 def _script() -> None:
-    orders: dict[str, Any] = json.load(sys.stdin)
+    orders: dict[str, Any] = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_engine, daemon=True).start()
     entry, root = Path(orders["entry"]), Path(orders["root"])
     os.chdir(entry.parent)
     settings = Settings(
