@@ -1,5 +1,6 @@
 """Estates for tests: the sample's pool with any number of departments, small enough to fit it."""
 
+import json
 from pathlib import Path
 
 from commonpool.model.organisation_code import check_character
@@ -30,6 +31,25 @@ spec:
       resources: [{{flavor: performance, guaranteed: {{cpu: {cpu}, memory: 64Mi}}}}]
 """
 
+SERVICE = """\
+apiVersion: commonpool.dev/v1
+kind: SharedService
+metadata:
+  name: {name}
+spec:
+  displayName: Service {name}
+  description: A service of the tests
+  businessClass: finance
+  protectionLevel: 2
+  offeredBy: {owner}
+  owner: {{role: Office}}
+  duty: {{role: Duty desk, phone: "+86 555 0100"}}
+  namespace:
+    environment: test
+    resources: [{{flavor: performance, guaranteed: {{cpu: 10m, memory: 16Mi}}}}]
+  consumers: {{everyone: true}}
+"""
+
 
 def code(number: int) -> str:
     """A valid unified social credit code."""
@@ -40,6 +60,27 @@ def code(number: int) -> str:
 def department(name: str, number: int, *, environment: str = "test", cpu: str = "40m") -> str:
     """A manifest."""
     return DEPARTMENT.format(name=name, number=number, code=code(number), environment=environment, cpu=cpu)
+
+
+def service(name: str, *, owner: str = "d0", **spec: object) -> str:
+    """A manifest; `spec` are further fields of its spec, as the file spells them."""
+    fields = [f"  {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in spec.items()]
+    return SERVICE.format(name=name, owner=owner) + "".join(fields)
+
+
+def add_service(root: Path, name: str, *, owner: str = "d0", **spec: object) -> Path:
+    """Write a service's manifest into an estate."""
+    path = root / "services" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(service(name, owner=owner, **spec), encoding="utf-8")
+    return path
+
+
+def consume(root: Path, department: str, *services: str) -> None:
+    """Let a department of `write` list services under `consumes`."""
+    path = root / "departments" / f"{department}.yaml"
+    text = path.read_text(encoding="utf-8").split("      consumes:")[0]
+    path.write_text(text + (f"      consumes: [{', '.join(services)}]\n" if services else ""), encoding="utf-8")
 
 
 def write(root: Path, count: int, *, prefix: str = "d", pool: str = "jiangnan") -> Path:

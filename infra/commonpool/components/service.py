@@ -38,12 +38,7 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
 
 def consumers(estate: Estate, service: SharedService) -> list[str]:
     """The namespaces that declare that they use it."""
-    return [
-        full
-        for department in estate.departments
-        for full, spec in department.namespaces()
-        if service.name in spec.consumes
-    ]
+    return [name for names in estate.consumers.get(service.name, {}).values() for name in names]
 
 
 def _workload(estate: Estate, service: SharedService) -> list[Body]:

@@ -1,11 +1,12 @@
 """What must hold over the whole estate; asks the rules of each kind, and adds those between manifests."""
 
-import unicodedata
 from collections.abc import Callable
 
 from commonpool.model.department import Department
 from commonpool.model.department_check import check_department
 from commonpool.model.estate import Estate
+from commonpool.model.hostname_check import check_hostnames
+from commonpool.model.look_alike import skeleton
 from commonpool.model.pool_check import check_pool
 from commonpool.model.problem import Problem, shown
 from commonpool.model.service_check import check_service
@@ -19,7 +20,7 @@ def check(estate: Estate) -> list[Problem]:
         problems += check_department(estate, department)
     for service in estate.services:
         problems += check_service(estate, service)
-    return [*problems, *_uniqueness(estate), *_parents(estate)]
+    return [*problems, *check_hostnames(estate), *_uniqueness(estate), *_parents(estate)]
 
 
 def _uniqueness(estate: Estate) -> Found:
@@ -65,15 +66,6 @@ def _collisions(estate: Estate) -> Found:
                 "choose one that cannot be mistaken",
             )
         skeletons[look] = department.name
-
-
-# Letters of other scripts that look like a Latin one; the ones that keyboards offer, not all of Unicode TR39.
-_LOOKS = str.maketrans("аеорсухіјѕһԁԛԝαορνικτ", "aeopcyxijshdqwaopvikt")
-
-
-def skeleton(text: str) -> str:
-    """A text reduced to what the eye sees, for comparing: compatibility forms folded, look-alikes mapped, case dropped."""
-    return unicodedata.normalize("NFKC", text).casefold().translate(_LOOKS).replace(" ", "")
 
 
 def _parents(estate: Estate) -> Found:

@@ -168,7 +168,7 @@ def _consumed(subject: Subject, department: Department, where: Location, namespa
             yield subject.problem(
                 place, f"there is no shared service {name!r}", "service-unknown", nearest(name, names)
             )
-        elif not service.serves(department.name):
+        elif not service.serves(department):
             yield subject.problem(
                 place,
                 f"service {name!r} does not list {department.name} among its consumers",

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +49,17 @@ class Estate:
         """A shared service by name."""
         return next((service for service in self.services if service.name == name), None)
 
+    @cached_property
+    def consumers(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """By service the departments that list it under `consumes`, with the namespaces that do."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for department in self.departments:
+            for full_name, spec in department.namespaces():
+                for name in spec.consumes:
+                    by_department = found.setdefault(name, {})
+                    by_department[department.name] = (*by_department.get(department.name, ()), full_name)
+        return found
+
     def locate(self, key: str, *where: str | int) -> tuple[str, int, int]:
         """File, line and column of a value; `key` is "pool", "department/<name>" or "service/<name>"."""
         path = self.sources[key]
@@ -57,7 +69,8 @@ class Estate:
 def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
     """Read an estate. Raises `EstateRefused` with all problems of all files; nothing is half read.
 
-    `proposed` are departments' manifests that lie elsewhere and are read as though they were in the estate.
+    `proposed` are manifests of departments and shared services that lie elsewhere and are read as though they were in the
+    estate.
     """
     from commonpool.model.checks import check
 
@@ -102,12 +115,12 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
     pool = _manifest(root / POOL_FILE, root, Pool, "pool", sources, digests, problems)
     departments = [
         found
-        for path in (*_files(root / DEPARTMENTS, root, problems), *proposed)
+        for path in (*_files(root / DEPARTMENTS, root, problems), *(path for path in proposed if not _offers(path)))
         if (found := _manifest(path, root, Department, "department", sources, digests, problems))
     ]
     services = [
         service
-        for path in _files(root / SERVICES, root, problems)
+        for path in (*_files(root / SERVICES, root, problems), *(path for path in proposed if _offers(path)))
         if (service := _manifest(path, root, SharedService, "service", sources, digests, problems))
     ]
     if pool is None:
@@ -127,6 +140,12 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
         sources,
     )
     return estate, problems
+
+
+def _offers(path: Path) -> bool:
+    """Whether a proposed manifest says that it is a shared service; what says nothing is read as a department's."""
+    values = read(path, path.name).values
+    return isinstance(values, dict) and values.get("kind") == "SharedService"
 
 
 def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:

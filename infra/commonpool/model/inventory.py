@@ -35,6 +35,9 @@ class MachineFacts(Declared):
     year: Annotated[int, Field(ge=1990, le=2100)] | None = Field(default=None, description="Year of purchase.")
     generation: str = Field(default="", description="Hardware generation, for people.")
     rack: str = Field(default="", description="Where it stands.")
+    department: Name | None = Field(
+        default=None, description="Department whose machine it is; only its services may have it as a backend."
+    )
     joined: bool = Field(default=False, description="Whether it has joined for real; otherwise it is only simulated.")
 
 

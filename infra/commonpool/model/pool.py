@@ -20,6 +20,7 @@ from commonpool.model.base import (
     Resources,
     Text,
 )
+from commonpool.model.proxy import Proxy
 
 
 class Organisation(Declared):
@@ -198,6 +199,7 @@ class Network(Declared):
         default=[],
         description="What departments may open towards the outside; each of their openings must lie inside one.",
     )
+    proxy: Proxy | None = Field(default=None, description="The service proxy; none where nothing is said.")
 
 
 class PlatformGroups(Declared):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from commonpool.model.backend import Backend, Health
 from commonpool.model.base import (
     BusinessClass,
     Contact,
@@ -15,7 +16,9 @@ from commonpool.model.base import (
     Resources,
     Text,
 )
-from commonpool.model.department import FlavorResources, ObjectLimits, TierStorage
+from commonpool.model.cut_over import CutOver
+from commonpool.model.department import Department, FlavorResources, ObjectLimits, TierStorage
+from commonpool.model.traffic import Endpoint, Limits, Notice, Retries, Timeouts
 
 
 class ServiceNamespace(Declared):
@@ -49,9 +52,10 @@ class Workload(Declared):
 
 
 class Consumers(Declared):
-    """Who may call: listed departments, or everybody."""
+    """Who may call: departments by name or by their labels, or everybody."""
 
     departments: list[Name] = Field(default=[], description="Departments by name.")
+    labels: dict[str, str] = Field(default={}, description="Departments that carry all of these labels.")
     everyone: bool = Field(default=False, description="Whether every department of the pool may call.")
 
 
@@ -70,6 +74,16 @@ class SharedServiceSpec(Declared):
         default=None, description="What runs there; nothing when its backends stand elsewhere."
     )
     consumers: Consumers = Field(description="Who may call it.")
+    endpoint: Endpoint | None = Field(
+        default=None, description="How callers reach it through the proxy; its pods directly where nothing is said."
+    )
+    backends: list[Backend] = Field(default=[], max_length=16, description="What stands behind its name.")
+    health: Health = Field(default=Health(), description="How backends are watched.")
+    timeouts: Timeouts = Field(default=Timeouts(), description="Time limits of connections and calls.")
+    retries: Retries = Field(default=Retries(), description="What is tried again.")
+    limits: Limits = Field(default=Limits(), description="What consumers may use.")
+    notice: Notice | None = Field(default=None, description="Switches the service off and tells its callers so.")
+    cut_over: CutOver | None = Field(default=None, description="Its move from one backend to another.")
     evidence: Literal["none", "metadata", "digest", "body"] = Field(
         default="metadata", description="What is kept of each call."
     )
@@ -93,7 +107,17 @@ class SharedService(Declared):
         """The namespace that Kubernetes knows."""
         return f"service-{self.metadata.name}"
 
-    def serves(self, department: str) -> bool:
+    def serves(self, department: Department) -> bool:
         """Whether a department may call it."""
         consumers = self.spec.consumers
-        return consumers.everyone or department in consumers.departments
+        labels = department.metadata.labels
+        by_label = bool(consumers.labels) and all(labels.get(key) == value for key, value in consumers.labels.items())
+        return consumers.everyone or department.name in consumers.departments or by_label
+
+    def host(self, domain: str) -> str:
+        """Its stable name, which is the audience of its callers' tokens too."""
+        return f"{self.name}.{self.spec.offered_by}.{domain}"
+
+    def backend(self, name: str) -> Backend | None:
+        """A backend by name."""
+        return next((backend for backend in self.spec.backends if backend.name == name), None)

@@ -1,32 +1,41 @@
 """What must hold of a shared service in its estate. Pure but for positions."""
 
+from commonpool.model.backend_check import check_backends
+from commonpool.model.duration import seconds
 from commonpool.model.estate import Estate
 from commonpool.model.problem import shown
 from commonpool.model.service import SharedService
 from commonpool.model.subject import Found, Subject, nearest
+from commonpool.model.traffic import WITH_REQUESTS
+
+_HTTP_ONLY, _GRPC_ONLY, _TCP_ONLY = ("path", "host", "statuses", "body"), ("grpc_service",), ("send", "receive")
+_HEALTH_FIELDS = {"HTTP": _HTTP_ONLY, "GRPC": _GRPC_ONLY, "TCP": _TCP_ONLY, "TLS": _TCP_ONLY}
 
 
 def check_service(estate: Estate, service: SharedService) -> Found:
     """Every problem of one manifest."""
     subject = Subject(estate, f"service/{service.name}")
+    yield from _references(subject, service)
+    yield from _endpoint(subject, service)
+    if service.spec.endpoint:
+        yield from check_backends(subject, service)
+        yield from _health(subject, service)
+        yield from _limits(subject, service)
+        yield from _cut_over(subject, service)
+
+
+def _references(subject: Subject, service: SharedService) -> Found:
+    estate, spec = subject.estate, service.spec
     departments = [department.name for department in estate.departments]
     flavors = [flavor.name for flavor in estate.pool.spec.compute.flavors]
-    if service.spec.offered_by not in departments:
-        yield subject.problem(
-            ("spec", "offeredBy"),
-            f"there is no department {service.spec.offered_by!r}",
-            "department-unknown",
-            nearest(service.spec.offered_by, departments),
-        )
-    for index, name in enumerate(service.spec.consumers.departments):
+    named = [(("spec", "offeredBy"), spec.offered_by)]
+    listed = enumerate(spec.consumers.departments)
+    for where, name in (*named, *((("spec", "consumers", "departments", index), name) for index, name in listed)):
         if name not in departments:
             yield subject.problem(
-                ("spec", "consumers", "departments", index),
-                f"there is no department {name!r}",
-                "department-unknown",
-                nearest(name, departments),
+                where, f"there is no department {name!r}", "department-unknown", nearest(name, departments)
             )
-    for index, item in enumerate(service.spec.namespace.resources):
+    for index, item in enumerate(spec.namespace.resources):
         if item.flavor not in flavors:
             yield subject.problem(
                 ("spec", "namespace", "resources", index, "flavor"),
@@ -34,14 +43,158 @@ def check_service(estate: Estate, service: SharedService) -> Found:
                 "flavor-unknown",
                 nearest(item.flavor, flavors),
             )
-    if service.spec.duty.phone is None:
+    if spec.duty.phone is None:
         yield subject.problem(("spec", "duty"), "the duty contact has no phone", "contact-phone", "add phone:")
-    workload = service.spec.workload
     registries = estate.pool.spec.security.registries
-    if workload and not any(workload.image.startswith(f"{registry}/") for registry in registries):
+    if spec.workload and not any(spec.workload.image.startswith(f"{registry}/") for registry in registries):
         yield subject.problem(
             ("spec", "workload", "image"),
-            f"{shown(workload.image)} is not inside the pool's registries",
+            f"{shown(spec.workload.image)} is not inside the pool's registries",
             "registry-foreign",
             f"write one inside {', '.join(registries)}",
+        )
+
+
+def _endpoint(subject: Subject, service: SharedService) -> Found:
+    spec, endpoint = service.spec, service.spec.endpoint
+    if endpoint is None:
+        if spec.backends:
+            yield subject.problem(
+                ("spec", "backends"),
+                "the service has backends and no endpoint by which callers reach them",
+                "endpoint-missing",
+                "add endpoint: {protocol: HTTP}",
+            )
+        return
+    if subject.estate.pool.spec.network.proxy is None:
+        yield subject.problem(
+            ("spec", "endpoint"),
+            "the pool has no service proxy",
+            "proxy-missing",
+            "ask the pool's operators for `proxy: {}` under spec.network of pool.yaml, or take the endpoint out",
+        )
+    if not spec.backends:
+        source = "pods: true" if spec.workload else "machines: [name], port: 8080"
+        yield subject.problem(
+            ("spec", "endpoint"),
+            "nothing stands behind the endpoint",
+            "backend-missing",
+            f"add backends: [{{name: main, {source}}}]",
+        )
+    own_port = endpoint.protocol not in WITH_REQUESTS
+    if own_port != (endpoint.port is not None):
+        words = (f"{endpoint.protocol} needs a port of its own", "add port:")
+        if not own_port:
+            words = (f"{endpoint.protocol} is served at the proxy's common ports", "take port out")
+        yield subject.problem(("spec", "endpoint"), words[0], "endpoint-port", words[1])
+    if endpoint.protocol == "TCP" and endpoint.hostnames:
+        yield subject.problem(
+            ("spec", "endpoint", "hostnames"),
+            "a TCP connection does not say which name was meant, so further names cannot be served",
+            "hostname-useless",
+            "take hostnames out, or use protocol TLS",
+        )
+
+
+def _health(subject: Subject, service: SharedService) -> Found:
+    health, endpoint = service.spec.health, service.spec.endpoint
+    protocol = endpoint.protocol if endpoint else "HTTP"
+    for name in (*_HTTP_ONLY, *_GRPC_ONLY, *_TCP_ONLY):
+        if getattr(health, name) and name not in _HEALTH_FIELDS[protocol]:
+            alias = type(health).model_fields[name].alias or name
+            yield subject.problem(
+                ("spec", "health", alias),
+                f"checks of {protocol} backends know no {alias}",
+                "health-protocol",
+                "take it out",
+            )
+    if health.receive and not health.send:
+        yield subject.problem(
+            ("spec", "health", "receive"), "an answer is expected and nothing is sent", "health-protocol", "add send:"
+        )
+    if seconds(health.timeout) > seconds(health.interval):
+        yield subject.problem(
+            ("spec", "health"),
+            f"a check may take {health.timeout}, longer than the {health.interval} between two",
+            "health-order",
+            f"write timeout: {health.interval} or less",
+        )
+    if seconds(health.evidence_expires) < 2 * seconds(health.interval):
+        yield subject.problem(
+            ("spec", "health"),
+            f"evidence expires after {health.evidence_expires}, before the next check can renew it",
+            "health-order",
+            f"write evidenceExpires: at least twice {health.interval}",
+        )
+
+
+def _limits(subject: Subject, service: SharedService) -> Found:
+    limits, endpoint = service.spec.limits, service.spec.endpoint
+    consumers = len(subject.estate.consumers.get(service.name, {}))
+    with_requests = endpoint is not None and endpoint.protocol in WITH_REQUESTS
+    for word, alias in (("requests_per_second", "requestsPerSecond"), ("concurrent", "concurrent")):
+        total, each = getattr(limits.total, word), getattr(limits.per_consumer, word)
+        if not with_requests:
+            for place, value in (("total", total), ("perConsumer", each)):
+                if value is not None and (place == "perConsumer" or word == "requests_per_second"):
+                    yield subject.problem(
+                        ("spec", "limits", place, alias),
+                        f"the proxy sees no single calls in {endpoint.protocol if endpoint else 'it'}",
+                        "limit-protocol",
+                        "keep limits.total.concurrent only",
+                    )
+            continue
+        if total is None:
+            continue
+        if (each or 1) * consumers > total:
+            sum_ = f"{consumers} consumers with {each or 1} each are {(each or 1) * consumers}"
+            yield subject.problem(
+                ("spec", "limits", "total", alias),
+                f"{sum_}, more than the total of {total}",
+                "limit-exceeded",
+                f"write limits.total.{alias}: {(each or 1) * consumers}"
+                + (f", or limits.perConsumer.{alias}: {total // consumers}" if total >= consumers else ""),
+            )
+
+
+def _cut_over(subject: Subject, service: SharedService) -> Found:
+    plan = service.spec.cut_over
+    if plan is None:
+        return
+    names = [backend.name for backend in service.spec.backends]
+    for word, name in (("from", plan.from_), ("to", plan.to)):
+        if name not in names:
+            yield subject.problem(
+                ("spec", "cutOver", word), f"there is no backend {name!r}", "backend-unknown", nearest(name, names)
+            )
+    if plan.from_ == plan.to:
+        yield subject.problem(
+            ("spec", "cutOver", "to"),
+            "the plan moves from a backend to itself",
+            "cut-over-order",
+            "name the new backend",
+        )
+    for backend in service.spec.backends:
+        if backend.priority == 0 and backend.weight and backend.name not in (plan.from_, plan.to):
+            yield subject.problem(
+                ("spec", "cutOver"),
+                f"backend {backend.name!r} serves beside the two of the plan",
+                "cut-over-others",
+                "give it weight 0 or priority 1",
+            )
+        if backend.priority and backend.name in (plan.from_, plan.to):
+            yield subject.problem(
+                ("spec", "cutOver"),
+                f"backend {backend.name!r} has priority 1 and gets no share",
+                "cut-over-others",
+                "give it priority 0",
+            )
+    weights = [step.weight for step in plan.steps]
+    if weights != sorted(set(weights)) or weights[-1] != 100:
+        rising = sorted({*weights, 100})
+        yield subject.problem(
+            ("spec", "cutOver", "steps"),
+            f"the weights {', '.join(map(str, weights))} do not rise to 100",
+            "cut-over-order",
+            f"write {', '.join(map(str, rising))}",
         )
