@@ -20,7 +20,7 @@ def show(target: Target, output: Output) -> int:
     """Print it; exit code 0 also when something drifted: status is a question, not a check."""
     estate = target.load()
     live, results, runs = asyncio.run(_look(target, estate))
-    expiring = expiries(estate, date.today()) + _certificates(target)
+    expiring = expiries(estate, estate.day) + _certificates(target)
     if output.format is Format.JSON:
         output.json(_document(estate, live, results, runs, expiring))
         return 0

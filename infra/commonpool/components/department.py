@@ -5,6 +5,7 @@ from commonpool.components import network, security
 from commonpool.components.namespace import Fence
 from commonpool.components.rendering import DEPARTMENT, PREFIX, Body, body
 from commonpool.model import Department, Estate, NamespaceSpec
+from commonpool.model.department import Standing
 
 
 def objects(estate: Estate, department: Department) -> list[Body]:
@@ -12,7 +13,7 @@ def objects(estate: Estate, department: Department) -> list[Body]:
     pool = estate.pool
     found: list[Body] = []
     for full_name, spec in department.namespaces():
-        found += namespaces.objects(pool, fence(department, full_name, spec))
+        found += namespaces.objects(pool, fence(department, full_name, spec, department.standing(estate.day)))
         found += network.openings(pool, full_name, spec.egress)
         for name in spec.consumes:
             service = estate.service(name)
@@ -30,7 +31,7 @@ def objects(estate: Estate, department: Department) -> list[Body]:
     return found
 
 
-def fence(department: Department, full_name: str, spec: NamespaceSpec) -> Fence:
+def fence(department: Department, full_name: str, spec: NamespaceSpec, standing: Standing) -> Fence:
     """What one of its namespaces is given."""
     labels = namespaces.protection_labels(spec.environment, spec.business_class, spec.protection_level)
     details = department.spec
@@ -52,5 +53,6 @@ def fence(department: Department, full_name: str, spec: NamespaceSpec) -> Fence:
             f"{PREFIX}/end": details.term.end,
             f"{PREFIX}/duty": f"{details.contacts.duty.role} {details.contacts.duty.phone}",
         },
-        suspended=spec.suspended,
+        suspended=spec.suspended or standing != "active",
+        reclaimed=standing == "reclaimed",
     )

@@ -48,6 +48,7 @@ class Fence:
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     suspended: bool = False
+    reclaimed: bool = False
 
 
 def objects(pool: Pool, fence: Fence) -> list[Body]:
@@ -82,7 +83,9 @@ def quotas(pool: Pool, fence: Fence) -> list[Body]:
     for index, item in enumerate(fence.resources):
         own, burst = priority_class(item.flavor), priority_class(item.flavor, burst=True)
         scope = ("NotIn", [name for name in every if name != own]) if index == 0 else ("In", [own])
-        found.append(_quota(pool, fence, f"guaranteed-{item.flavor}", _hard(item.guaranteed), scope))
+        found.append(
+            _quota(pool, fence, f"guaranteed-{item.flavor}", _hard(None if fence.reclaimed else item.guaranteed), scope)
+        )
         granted.append(own)
         if item.burst:
             found.append(_quota(pool, fence, f"burst-{item.flavor}", _hard(item.burst), ("In", [burst])))
@@ -94,8 +97,8 @@ def quotas(pool: Pool, fence: Fence) -> list[Body]:
     return found
 
 
-def _hard(amount: Resources) -> dict[str, str]:
-    cpu, memory = str(amount.cpu), str(amount.memory)
+def _hard(amount: Resources | None) -> dict[str, str]:
+    cpu, memory = (str(amount.cpu), str(amount.memory)) if amount else ("0", "0")
     return {"requests.cpu": cpu, "requests.memory": memory, "limits.memory": memory}
 
 

@@ -53,7 +53,12 @@ def shard(estate: Estate, config: Mapping[str, object]) -> list[Department]:
 
 def _department(estate: Estate, department: Department) -> list[str]:
     names = sorted({name for _, spec in department.namespaces() for name in spec.consumes})
-    return [estate.digests[f"department/{department.name}"], *(estate.digests[f"service/{name}"] for name in names)]
+    standing = department.standing(estate.day)
+    return [
+        estate.digests[f"department/{department.name}"],
+        standing,
+        *(estate.digests[f"service/{name}"] for name in names),
+    ]
 
 
 def _groups(owner: Department | None) -> str:

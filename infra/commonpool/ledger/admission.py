@@ -62,6 +62,8 @@ def problems(estate: Estate) -> list[Problem]:
             if grant.flavor == flavor.name and grant.namespace.startswith("service-")
         )
         for department in sorted(estate.departments, key=lambda one: one.spec.filing.number):
+            if department.standing(estate.day) == "reclaimed":
+                continue
             for index, position, amount in _asks(department, flavor):
                 room = (capacity - taken).clipped()
                 if amount.fits(room):

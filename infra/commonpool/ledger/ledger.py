@@ -105,15 +105,19 @@ class Ledger:
 def grants(estate: Estate) -> Iterable[Grant]:
     """Every promise of the estate: those of departments, and those of shared services under their department."""
     for department in estate.departments:
+        reclaimed = department.standing(estate.day) == "reclaimed"
         for full_name, namespace in department.namespaces():
-            yield from _grants(department.name, full_name, namespace.resources)
+            yield from _grants(department.name, full_name, namespace.resources, reclaimed=reclaimed)
     for service in estate.services:
         yield from _grants(service.spec.offered_by, service.namespace_name, service.spec.namespace.resources)
 
 
-def _grants(department: str, namespace: str, resources: list[FlavorResources]) -> Iterable[Grant]:
+def _grants(
+    department: str, namespace: str, resources: list[FlavorResources], *, reclaimed: bool = False
+) -> Iterable[Grant]:
     for item in resources:
-        yield Grant(department, namespace, item.flavor, Amount.of(item.guaranteed), Amount.of(item.burst))
+        guaranteed = Amount.zero() if reclaimed else Amount.of(item.guaranteed)
+        yield Grant(department, namespace, item.flavor, guaranteed, Amount.of(item.burst))
 
 
 def capacity_of(estate: Estate, flavor: Flavor, live: Live | None = None) -> Amount:

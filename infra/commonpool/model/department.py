@@ -1,6 +1,7 @@
 """The `Department`: who asks, on which basis, for how long, and the namespaces it gets."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -52,7 +53,7 @@ class Term(Declared):
     end: Date = Field(description="Last day.")
     on_expiry: Literal["notify", "freeze", "reclaim"] = Field(
         default="notify",
-        description="After the last day: only say so, stop new pods, or take guaranteed resources back.",
+        description="After the last day: only say so, stop new pods, or take guaranteed resources back as well.",
     )
 
 
@@ -155,6 +156,9 @@ class DepartmentSpec(Declared):
     namespaces: list[NamespaceSpec] = Field(min_length=1, max_length=50, description="Its namespaces.")
 
 
+Standing = Literal["pending", "active", "frozen", "reclaimed"]
+
+
 class Department(Declared):
     """A department's request; `departments/<name>.yaml` of an estate."""
 
@@ -167,6 +171,15 @@ class Department(Declared):
     def name(self) -> str:
         """Its name."""
         return self.metadata.name
+
+    def standing(self, day: date) -> Standing:
+        """What its term makes of it on a day: before the first day, and frozen or reclaimed after the last, no new pods."""
+        term = self.spec.term
+        if day < date.fromisoformat(term.start):
+            return "pending"
+        if day <= date.fromisoformat(term.end) or term.on_expiry == "notify":
+            return "active"
+        return "frozen" if term.on_expiry == "freeze" else "reclaimed"
 
     def namespaces(self) -> Iterator[tuple[str, NamespaceSpec]]:
         """Each namespace with the name that Kubernetes knows it by."""

@@ -4,6 +4,7 @@ import gc
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ WHO = {
 
 @dataclass(frozen=True)
 class Estate:
-    """One pool with everything declared in it. Departments and services are sorted by name."""
+    """One pool with everything declared in it, as it is on a `day`. Departments and services are sorted by name."""
 
     root: Path
     pool: Pool
@@ -40,6 +41,7 @@ class Estate:
     services: tuple[SharedService, ...]
     digests: Mapping[str, str]
     sources: Mapping[str, Path] = field(repr=False)
+    day: date = field(default_factory=date.today)
 
     def department(self, name: str) -> Department | None:
         """A department by name."""
