@@ -18,6 +18,7 @@ clean:  ## delete the embedded pool's data and .venv; the built binaries stay in
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 test: check  ## lint, types, layers, and all tests against a real control plane
+	@[ -z "$${CI:-}" ] || scripts/test-hosts
 	@.venv/bin/python -m pytest
 
 check:  ## lint, types, layers
@@ -28,6 +29,7 @@ check:  ## lint, types, layers
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/cog --check -I scripts README.md
+	@scripts/lint-playbooks
 
 schemas:  ## write schemas/ anew after a change of the model
 	@scripts/bootstrap run

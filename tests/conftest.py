@@ -10,11 +10,14 @@ import tempfile
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
+
+if TYPE_CHECKING:
+    from lan import Lan
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
@@ -78,3 +81,16 @@ def writes(embedded_pool: EmbeddedPool) -> Callable[[], list[dict[str, Any]]]:
         ]
 
     return since
+
+
+@pytest.fixture(scope="session")
+def lan(worker: str) -> "Iterator[Lan]":
+    """A LAN for test hosts (`tests/machines`): removed at the end, or by the next run when this one is killed."""
+    from lan import Lan, why_not
+
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    made = Lan(Path(tempfile.gettempdir()) / f"commonpool-hosts-{os.getuid()}-{worker}")
+    yield made
+    made.clean()

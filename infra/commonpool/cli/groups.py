@@ -13,7 +13,9 @@ department = typer.Typer(help="Departments: make, list, look at, explain.", no_a
 embedded = typer.Typer(
     help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None
 )
-machine = typer.Typer(help="Machines of the inventories.", no_args_is_help=True, rich_markup_mode=None)
+machine = typer.Typer(
+    help="Machines of the inventories: list, look at, judge.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def _names(incomplete: str) -> list[str]:
@@ -119,6 +121,68 @@ def machine_list(
 
     target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(list_machines(target, Output(output, color)))
+
+
+def _machines(incomplete: str) -> list[str]:
+    """Names of machines for completion."""
+    return sorted(one.name for one in Target().load().machines if one.name.startswith(incomplete))
+
+
+MACHINES = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names of machines; default: all.", show_default=False, autocompletion=_machines),
+]
+PRIVATE_KEY = Annotated[
+    Path | None, typer.Option("--private-key", help="Your SSH key; default: as your ssh does it.", show_default=False)
+]
+ASK_BECOME = Annotated[bool, typer.Option("--ask-become-pass", "-K", help="Ask for the sudo password.")]
+
+
+@machine.command("survey")
+def machine_survey(
+    names: MACHINES = None,
+    estate: o.ESTATE = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)
+    ] = None,
+    private_key: PRIVATE_KEY = None,
+    ask_become_pass: ASK_BECOME = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Look at machines over SSH, change nothing, and say what each is good for, why, and until when."""
+    from commonpool.cli.survey import survey
+
+    raise typer.Exit(
+        survey(
+            Target(estate=estate),
+            names or (),
+            Output(output, color),
+            html=html,
+            private_key=private_key,
+            ask_become_pass=ask_become_pass,
+        )
+    )
+
+
+@machine.command("trust")
+def machine_trust(
+    names: MACHINES = None,
+    estate: o.ESTATE = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option("--replace", help="Machine that was reinstalled and has a new key.", show_default=False),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="The keys were compared; pin them without a question.")
+    ] = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Confirm the host keys of new machines; a pinned key is never replaced silently."""
+    from commonpool.cli.survey import trust
+
+    raise typer.Exit(trust(Target(estate=estate), names or (), Output(output, color), replace=replace or (), yes=yes))
 
 
 POOL_NAME = Annotated[str, typer.Argument(help="Name of the embedded pool.")]

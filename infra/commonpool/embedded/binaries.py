@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from commonpool.embedded.error import BuildFailed
+from commonpool.folder import cache_folder
 
 VERSION = "v1.36.3"
 PLACES = ("/usr/local/go/bin/go",)  # where Go's own instructions put it, often outside of PATH
@@ -34,14 +35,6 @@ Observer = Callable[[str, float | None], None]
 
 def silent(message: str, done: float | None) -> None:
     """An observer that does not look."""
-
-
-def cache_folder() -> Path:
-    """`$COMMONPOOL_CACHE`, else `$XDG_CACHE_HOME/commonpool`, else `~/.cache/commonpool`."""
-    named = os.environ.get("COMMONPOOL_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "commonpool"
 
 
 def source_folder() -> Path:

@@ -24,6 +24,7 @@ from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Setting
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
 from commonpool.embedded.preparation import prepare, settle, write_private
 from commonpool.embedded.supervisor import api_ready
+from commonpool.folder import data_folder
 
 START_SECONDS = 60.0
 SUPERVISOR = "commonpool.embedded"
@@ -54,14 +55,6 @@ class EmbeddedStatus:
     kubeconfig: Path
     certificates_expire: datetime | None
     components: tuple[ComponentStatus, ...]
-
-
-def data_folder() -> Path:
-    """`$COMMONPOOL_DATA`, else `$XDG_DATA_HOME/commonpool`, else `~/.local/share/commonpool`."""
-    named = os.environ.get("COMMONPOOL_DATA")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "commonpool"
 
 
 def pool_names() -> list[str]:

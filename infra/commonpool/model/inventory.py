@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from commonpool.model.base import Declared, Name
+from commonpool.model.base import Date, Declared, Name, Text
 from commonpool.model.document import Location, locate, read
 from commonpool.model.problem import Problem
 from commonpool.model.quantity import Quantity
@@ -21,6 +21,14 @@ from commonpool.model.quantity import Quantity
 Role = Literal["node", "storage", "backend", "agent-only", "retire"]
 _RANGE = re.compile(r"\[([0-9]+):([0-9]+)\]")
 _MOST_IN_RANGE = 1000
+
+
+class Overrule(Declared):
+    """A person's decision against the survey's verdict."""
+
+    role: Role = Field(description="What the machine is to be used as.")
+    reason: Text = Field(description="Why, for those who come after.")
+    date: Date = Field(description="When it was decided.")
 
 
 class MachineFacts(Declared):
@@ -38,6 +46,7 @@ class MachineFacts(Declared):
     department: Name | None = Field(
         default=None, description="Department whose machine it is; only its services may have it as a backend."
     )
+    overrule: Overrule | None = Field(default=None, description="A decision against the survey's verdict.")
     joined: bool = Field(default=False, description="Whether it has joined for real; otherwise it is only simulated.")
 
 
@@ -50,6 +59,7 @@ class Machine:
     address: str
     facts: MachineFacts
     source: tuple[str, int, int]
+    port: int = 22
 
 
 def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine], list[Problem]]:
@@ -78,7 +88,9 @@ def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine
             line, column = locate(path, where)
             problems += [_problem(shown_path, line, column, name, dict(item)) for item in error.errors()]
             continue
-        machines[name] = Machine(name, site, str(variables.get("ansible_host", "")), facts, (shown_path, line, column))
+        address, port = str(variables.get("ansible_host", "")), variables.get("ansible_port", 22)
+        source = (shown_path, line, column)
+        machines[name] = Machine(name, site, address, facts, source, port if isinstance(port, int) else 22)
     return list(machines.values()), problems
 
 

@@ -1,0 +1,106 @@
+"""Host keys: pinned by a person at first contact, in a file beside the inventory, and never accepted silently after.
+
+A key is pinned to a machine's name, not to its address. So an address that now belongs to another machine is refused, and
+so is an inventory that points two names to one machine.
+"""
+
+import base64
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from commonpool.machines.error import HostKeyRefused
+from commonpool.model import Machine
+
+FILE = "known_hosts"
+KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")  # best first; one is enough
+SCAN_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """A public key as a machine shows it."""
+
+    machine: str
+    kind: str
+    key: str
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -l` prints it on the machine."""
+        digest = hashlib.sha256(base64.b64decode(self.key)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+    @property
+    def line(self) -> str:
+        """Its line in the file."""
+        return f"{self.machine} {self.kind} {self.key}"
+
+
+def pin_file(machine: Machine) -> Path:
+    """Beside the inventory of the machine's site."""
+    return Path(machine.source[0]).resolve().with_name(FILE)
+
+
+def pinned(path: Path) -> dict[str, HostKey]:
+    """The pinned keys by machine."""
+    if not path.exists():
+        return {}
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return {words[0]: HostKey(words[0], words[1], words[2]) for words in lines if len(words) >= 3}
+
+
+def scan(machines: Sequence[tuple[Machine, str, int]]) -> dict[str, HostKey]:
+    """The key that each machine (with address and port) shows now; one that does not answer is absent."""
+    found = {}
+    running = [
+        (
+            machine,
+            subprocess.Popen(
+                ["ssh-keyscan", "-T", str(SCAN_SECONDS), "-p", str(port), address],  # noqa: S607
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            ),
+        )
+        for machine, address, port in machines
+    ]  # fmt: skip
+    for machine, process in running:
+        output, _ = process.communicate()
+        keys = {words[1]: words[2] for line in output.splitlines() if len(words := line.split()) == 3}
+        kind = next((kind for kind in KINDS if kind in keys), None)
+        if kind is not None:
+            found[machine.name] = HostKey(machine.name, kind, keys[kind])
+    return found
+
+
+def pin(path: Path, keys: Iterable[HostKey], replace: Iterable[str] = ()) -> None:
+    """Write keys that a person confirmed. Raises `HostKeyRefused` for a changed key, unless its machine is in `replace`."""
+    known = dict(pinned(path))
+    for key in keys:
+        refuse_foreign(key, known, replace)
+        known[key.machine] = key
+    lines = ["# Host keys of this site's machines, each confirmed by a person at first contact.\n"]
+    lines += [f"{known[name].line}\n" for name in sorted(known)]
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text("".join(lines), encoding="utf-8")
+    os.replace(scratch, path)
+
+
+def refuse_foreign(key: HostKey, known: Mapping[str, HostKey], replace: Iterable[str] = ()) -> None:
+    """Raises `HostKeyRefused` when the key is another machine's, or not the one that is pinned."""
+    before = known.get(key.machine)
+    if before is not None and before.key != key.key and key.machine not in replace:
+        raise HostKeyRefused(
+            f"{key.machine} shows another host key ({key.fingerprint}) than the pinned one ({before.fingerprint})",
+            code="host_key_changed",
+            next_step=f"when the machine was reinstalled: commonpool machine trust --replace {key.machine}",
+        )
+    owner = next((name for name, other in known.items() if other.key == key.key and name != key.machine), None)
+    if owner is not None:
+        raise HostKeyRefused(
+            f"{key.machine} shows the host key of {owner} ({key.fingerprint}): its address is that of {owner}, or one is a copy of the other",
+            code="host_key_foreign",
+            next_step="correct ansible_host in the inventory, or make new host keys on the copy",
+        )

@@ -1,0 +1,285 @@
+"""One run of a playbook by ansible-runner, in a folder of its own that is kept: what happened to each machine, as it happens.
+
+Ansible is a program here, never imported. Secrets do not enter the folder: passwords reach Ansible through files in
+memory, everything else secret lies in a folder that ends with the run. A machine that fails, hangs or is gone does not
+stop the others.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from commonpool.machines.error import RunFailed
+from commonpool.model import Machine
+
+State = Literal["started", "ok", "changed", "skipped", "failed", "unreachable"]
+FORKS_PER_CORE = 8  # a fork mostly waits for its machine
+MOST_FORKS = 48
+CONNECT_SECONDS = 10
+KEPT_RUNS = 50
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened to one machine at one step; `words` say why where it went wrong."""
+
+    machine: str
+    step: str
+    state: State
+    words: str = ""
+    seconds: float = 0.0
+
+
+Observer = Callable[[Event], None]
+
+
+@dataclass
+class MachineRun:
+    """What became of one machine: the step it failed at, what changed, and what its steps returned."""
+
+    name: str
+    state: State = "ok"
+    step: str = ""
+    words: str = ""
+    changed: list[str] = field(default_factory=list)
+    diffs: list[Any] = field(default_factory=list)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it did not come through."""
+        return self.state in ("failed", "unreachable")
+
+
+@dataclass(frozen=True)
+class Play:
+    """What to run on what. `inventories` are the organisation's own; `host_variables` are added for this run."""
+
+    playbook: str
+    machines: tuple[Machine, ...]
+    inventories: tuple[Path, ...]
+    known_hosts: Mapping[str, Path]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    host_variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secret_files: Mapping[str, str] = field(default_factory=dict)
+    passwords: Mapping[Literal["become", "connection"], str] = field(default_factory=dict)
+    private_key: Path | None = None
+    check: bool = False
+
+
+def play(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
+    """Run it; every machine is in the answer. Raises `RunFailed` when Ansible itself could not start."""
+    import ansible_runner
+
+    folder = _new_folder(runs)
+    found = {machine.name: MachineRun(machine.name) for machine in wanted.machines}
+    collector = _Collector(found, observer)
+    _lay_out(folder, wanted)
+    with _secrets(wanted) as (secret_folder, environment), _control_folder() as control:
+        variables = {**wanted.variables, "commonpool_secrets": str(secret_folder)}
+        (folder / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
+        options = ["--extra-vars", f"@{folder / 'variables.json'}"]
+        options += ["--check", "--diff"] if wanted.check else []
+        options += ["--private-key", str(wanted.private_key)] if wanted.private_key else []
+        runner = ansible_runner.run(
+            private_data_dir=str(folder),
+            playbook=wanted.playbook,
+            inventory=[str(path.resolve()) for path in wanted.inventories] + [str(folder / "inventory")],
+            limit=",".join(found),
+            cmdline=" ".join(options),
+            envvars=_environment(folder, control, len(found), by_key="connection" not in wanted.passwords)
+            | environment,
+            event_handler=collector.take,
+            quiet=True,
+            suppress_env_files=True,
+            status_handler=lambda status, runner_config: _forget_environment(Path(runner_config.artifact_dir)),
+            settings={"suppress_ansible_output": True, "idle_timeout": 900},
+        )
+    if not collector.began:
+        raise RunFailed(
+            f"Ansible did not start: {_tail(runner.stdout) or runner.status}",
+            code="ansible_failed",
+            next_step=f"see {folder}",
+        )
+    return found
+
+
+class _Collector:
+    """Turns Ansible's events into ours."""
+
+    def __init__(self, found: dict[str, MachineRun], observer: Observer) -> None:
+        self.found, self.observer, self.began = found, observer, False
+
+    def take(self, event: dict[str, Any]) -> bool:
+        kind, data = event.get("event", ""), event.get("event_data", {})
+        if kind == "playbook_on_play_start":
+            self.began = True
+        machine = self.found.get(data.get("host", ""))
+        if machine is None or not kind.startswith("runner_"):
+            return True
+        step = str(data.get("task") or "")
+        if kind == "runner_on_start":
+            self.observer(Event(machine.name, step, "started"))
+            return True
+        result = data.get("res") or {}
+        state = _state(kind, data, result)
+        if state is None:
+            return True
+        self._note(machine, step, state, data, result)
+        return True
+
+    def _note(self, machine: MachineRun, step: str, state: State, data: dict[str, Any], result: dict[str, Any]) -> None:
+        words = _words(result) if state in ("failed", "unreachable") else ""
+        now = time.time()
+        machine.times[step] = (now - float(data.get("duration") or 0), now)
+        if state != "skipped":
+            machine.results[step] = result
+        if state == "changed":
+            machine.changed.append(step)
+            machine.diffs += [part for part in _diffs(result) if part]
+        if state in ("failed", "unreachable"):
+            machine.state, machine.step, machine.words = state, step, words
+        self.observer(Event(machine.name, step, state, words, float(data.get("duration") or 0)))
+
+
+def _forget_environment(artifacts: Path) -> None:
+    """The runner writes down the operator's whole environment beside the command; it is not ours to keep."""
+    (artifacts / "command").unlink(missing_ok=True)
+
+
+def _tail(stdout: Any) -> str:  # noqa: ANN401
+    """The last lines that Ansible printed."""
+    return "\n".join(line for line in stdout.read().splitlines() if line.strip())[-800:]
+
+
+def _state(kind: str, data: Mapping[str, Any], result: Mapping[str, Any]) -> State | None:
+    match kind:
+        case "runner_on_ok":
+            return "changed" if result.get("changed") else "ok"
+        case "runner_on_skipped":
+            return "skipped"
+        case "runner_on_failed":
+            return None if data.get("ignore_errors") else "failed"
+        case "runner_on_unreachable":
+            return "unreachable"
+        case _:
+            return None
+
+
+def _words(result: Mapping[str, Any]) -> str:
+    """The complaint, in one line and bounded."""
+    text = str(result.get("msg") or result.get("stderr") or result.get("module_stderr") or result.get("stdout") or "")
+    return " ".join(text.split())[:500]
+
+
+def _diffs(result: Mapping[str, Any]) -> list[Any]:
+    found = result.get("diff") or []
+    return found if isinstance(found, list) else [found]
+
+
+def _new_folder(runs: Path) -> Path:
+    """A folder for this run; of the older ones the last are kept."""
+    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    older = sorted(path for path in runs.iterdir() if path.is_dir())
+    for path in older[: max(0, len(older) - KEPT_RUNS)]:
+        shutil.rmtree(path, ignore_errors=True)
+    folder = runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _lay_out(folder: Path, wanted: Play) -> None:
+    """The collection under the path by which Ansible finds it, and this run's own variables of each machine."""
+    collection = folder / "collections" / "ansible_collections" / "commonpool" / "pool"
+    collection.parent.mkdir(parents=True)
+    collection.symlink_to(collection_folder())
+    hosts = {
+        machine.name: {
+            **wanted.host_variables.get(machine.name, {}),
+            # The alias pins the key to the machine's name: another machine at its address is refused.
+            "ansible_ssh_common_args": (
+                f"-o HostKeyAlias={machine.name} -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
+                f" -o UserKnownHostsFile={wanted.known_hosts[machine.site]}"
+            ),
+        }
+        for machine in wanted.machines
+    }
+    (folder / "ansible.cfg").touch()  # nobody's own settings change what a run does
+    (folder / "inventory").mkdir()
+    (folder / "inventory" / "run.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+
+
+def collection_folder() -> Path:
+    """The collection in the checkout that this package runs from."""
+    return Path(__file__).resolve().parents[3] / "playbooks"
+
+
+def _environment(folder: Path, control: Path, machines: int, *, by_key: bool) -> dict[str, str]:
+    forks = min(machines, MOST_FORKS, FORKS_PER_CORE * (os.cpu_count() or 1))
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
+        "ANSIBLE_FORKS": str(max(1, forks)),
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_TIMEOUT": str(CONNECT_SECONDS),
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5"
+        f" -o ServerAliveCountMax=3{' -o PasswordAuthentication=no' if by_key else ''}",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
+        "ANSIBLE_GATHERING": "smart",
+        "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder.parent.parent / "facts"),
+        "ANSIBLE_CACHE_PLUGIN_TIMEOUT": "86400",
+        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
+        "ANSIBLE_INJECT_FACT_VARS": "False",
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
+        "ANSIBLE_LOCALHOST_WARNING": "False",
+        "ANSIBLE_RETRY_FILES_ENABLED": "False",
+        "ANSIBLE_HOME": str(folder / "ansible"),
+    }
+
+
+@contextlib.contextmanager
+def _secrets(wanted: Play) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder in memory with the run's secret files, and the variables that point Ansible to passwords."""
+    memory = Path("/dev/shm")  # noqa: S108
+    files = dict(wanted.secret_files) | {f"password-{kind}": word for kind, word in wanted.passwords.items()}
+    with tempfile.TemporaryDirectory(
+        prefix="commonpool-", dir=memory if os.access(memory, os.W_OK) else None
+    ) as folder:
+        root = Path(folder)
+        for name, content in files.items():
+            target = root / name
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            target.touch(mode=0o600)
+            target.write_text(content, encoding="utf-8")
+        named = {f"ANSIBLE_{kind.upper()}_PASSWORD_FILE": str(root / f"password-{kind}") for kind in wanted.passwords}
+        yield root, named | {"ANSIBLE_LOCAL_TEMP": str(root / "ansible")}
+
+
+@contextlib.contextmanager
+def _control_folder() -> Iterator[Path]:
+    """Where ssh keeps its shared connections; all are closed with the run, so that none outlives a change of keys."""
+    with tempfile.TemporaryDirectory(prefix="cp-") as folder:
+        try:
+            yield Path(folder)
+        finally:
+            for path in Path(folder).iterdir():
+                subprocess.run(["ssh", "-q", "-o", f"ControlPath={path}", "-O", "exit", "-"], capture_output=True)  # noqa: S607
+
+
+def inventories_of(machines: Sequence[Machine]) -> tuple[Path, ...]:
+    """The inventory files that these machines stand in."""
+    return tuple(sorted({Path(machine.source[0]) for machine in machines}))

@@ -1,0 +1,84 @@
+"""An estate whose one server room is the test hosts, and the command line as the operator of that room types it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lan import Lan
+
+SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "estate"
+
+
+@dataclass
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    output: str
+    talk: str
+
+    @property
+    def json(self) -> Any:
+        """The document on standard output."""
+        return json.loads(self.output)
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """The list on standard output, by name."""
+        return {item["name"]: item for item in self.json["items"]}
+
+
+class Room:
+    """One estate on one LAN."""
+
+    def __init__(self, lan: Lan, folder: Path) -> None:
+        """`declare` writes the inventory."""
+        self.lan, self.folder, self.estate = lan, folder, folder / "estate"
+        self.estate.mkdir(parents=True)
+        pool = yaml.safe_load((SAMPLE / "pool.yaml").read_text(encoding="utf-8"))
+        compute = pool["spec"]["compute"]
+        compute["sites"] = [{**compute["sites"][0], "name": "test-room", "inventory": "hosts.yml"}]
+        pool["spec"]["storage"]["volumes"] = []
+        (self.estate / "pool.yaml").write_text(yaml.safe_dump(pool, allow_unicode=True), encoding="utf-8")
+
+    def declare(self, extra: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Every host of the LAN is a machine of the inventory; `extra` adds variables, or machines that are not there."""
+        hosts: dict[str, dict[str, Any]] = {
+            name: {"ansible_host": host.address} for name, host in self.lan.hosts.items()
+        }
+        for name, variables in (extra or {}).items():
+            hosts[name] = hosts.get(name, {}) | dict(variables)
+        common = {
+            "ansible_user": "commonpool",
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "commonpool_flavor": "standard",
+            "commonpool_cpu": "2",
+            "commonpool_memory": "4Gi",
+        }
+        inventory = {"all": {"vars": common, "hosts": hosts}}
+        (self.estate / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+
+    def command(self, *words: str, timeout: float = 300) -> Answer:
+        """Run `commonpool` on the LAN."""
+        environment = os.environ | {"COMMONPOOL_DATA": str(self.folder / "data"), "NO_COLOR": "1"}
+        with self.lan.entered():
+            result = subprocess.run(
+                [sys.executable, "-m", "commonpool.cli", *words],
+                capture_output=True, text=True, env=environment, cwd=self.estate, timeout=timeout, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        return Answer(result.returncode, result.stdout, result.stderr)
+
+    def machine(self, *words: str, timeout: float = 300) -> Answer:
+        """`commonpool machine …` with the operator's key where it takes one."""
+        key = [] if words[0] in ("trust", "list") else ["--private-key", str(self.lan.key)]
+        return self.command("machine", *words, *key, timeout=timeout)
+
+    def texts(self) -> list[tuple[Path, str]]:
+        """Every file that commands left in the data folder."""
+        paths = [path for path in (self.folder / "data").rglob("*") if path.is_file()]
+        return [(path, path.read_text(encoding="utf-8", errors="replace")) for path in paths]
