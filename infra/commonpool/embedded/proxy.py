@@ -1,0 +1,218 @@
+"""The service proxy of an embedded pool: what Envoy Gateway and Envoy read, and what the API server must hold for them. Pure.
+
+Every pool has two loopback addresses of its own: listeners keep the ports that the estate declares, and two pools on
+one machine still do not collide.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from commonpool.embedded.configuration import GATEWAY_USER, Layout
+from commonpool.envoy.bootstrap import Identity, bootstrap
+
+NAMESPACE = "commonpool-proxy"
+GATEWAY_CLASS = "commonpool"
+CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+COMPONENTS = ("envoy-gateway", "envoy")
+HEAP_MEGABYTES = 768
+WORKERS = min(4, os.cpu_count() or 1)  # threads of Envoy; a pool for one person needs no more
+ADMIN_PORT = 19000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one pool's proxy lives."""
+
+    layout: Layout
+
+    @property
+    def folder(self) -> Path:
+        """Certificates, configuration, the admin socket."""
+        return self.layout.root / "proxy"
+
+    @property
+    def admin(self) -> Path:
+        """Envoy's admin interface, a socket that only the owner may use."""
+        return self.folder / "admin.sock"
+
+    @property
+    def control(self) -> str:
+        """The address of Envoy Gateway's own servers and of Envoy's metrics."""
+        return self._address(1)
+
+    @property
+    def listeners(self) -> str:
+        """The address on which the Gateways' listeners are served."""
+        return self._address(2)
+
+    def _address(self, last: int) -> str:
+        digest = hashlib.sha256(str(self.layout.root).encode()).digest()
+        return f"127.{64 + digest[0] % 128}.{digest[1]}.{last}"
+
+    def program(self, component: str) -> Path:
+        """What the supervisor runs: a link into the cache, which stands only once the API server is ready for it."""
+        return self.folder / component
+
+
+def arguments(component: str, place: Place) -> list[str]:
+    """The command line of a component, without the binary."""
+    if component == "envoy-gateway":
+        return ["server", "--config-path", str(place.folder / "envoy-gateway.yaml")]
+    return [
+        "--config-path",
+        str(place.folder / "envoy.json"),
+        "--disable-hot-restart",  # it shares memory by number, which two pools would do with each other
+        "--concurrency",
+        str(WORKERS),
+        "--drain-time-s",
+        "5",
+        "--drain-strategy",
+        "immediate",
+        "--log-level",
+        "warning",
+    ]
+
+
+def environment(place: Place) -> dict[str, str]:
+    """What Envoy Gateway takes from its environment."""
+    return {
+        "KUBECONFIG": str(place.layout.component_kubeconfig("envoy-gateway")),
+        "ENVOY_GATEWAY_NAMESPACE": NAMESPACE,
+        "COMMONPOOL_CONTROL_ADDRESS": place.control,
+        "COMMONPOOL_LISTENER_ADDRESS": place.listeners,
+        "COMMONPOOL_CERTIFICATES": str(place.folder),
+        "GOGC": "50",
+    }
+
+
+def files(place: Place) -> dict[Path, str]:
+    """The configuration files, by path."""
+    identity = Identity(
+        node=f"embedded-{place.layout.root.name}",
+        fleet=GATEWAY_CLASS,
+        authority=place.folder / "ca.crt",
+        certificate=place.folder / "envoy.crt",
+        key=place.folder / "envoy.key",
+    )
+    return {
+        place.folder / "envoy-gateway.yaml": yaml.safe_dump(_envoy_gateway(place), sort_keys=False),
+        place.folder / "envoy.json": json.dumps(
+            bootstrap(identity, place.control, place.admin, HEAP_MEGABYTES), indent=1
+        ),
+    }
+
+
+def _envoy_gateway(place: Place) -> dict[str, Any]:
+    """Kubernetes resources, and loopback backends because all of it runs on one host."""
+    homes = {f"{name}Home": str(place.folder / name) for name in ("config", "data", "state")}
+    return {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "EnvoyGateway",
+        "gateway": {"controllerName": CONTROLLER},
+        "provider": {
+            "type": "Custom",
+            "custom": {
+                "resource": {
+                    "type": "Kubernetes",
+                    "kubernetes": {
+                        "leaderElection": {"disable": True},
+                        "client": {"rateLimit": {"qps": 200, "burst": 400}},
+                    },
+                },
+                "infrastructure": {"type": "Host", "host": {**homes, "runtimeDir": str(place.folder / "run")}},
+            },
+        },
+        "extensionApis": {"enableBackend": True, "enableEnvoyPatchPolicy": False},
+        "admin": {"address": {"host": place.control, "port": ADMIN_PORT}},
+        "logging": {"level": {"default": "warn"}},
+    }
+
+
+def bootstrap_objects(place: Place, hmac: bytes) -> list[dict[str, Any]]:
+    """Namespace, rights and certificates, as Envoy Gateway's own chart and `certgen` would make them."""
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "commonpool:envoy-gateway"},
+            "rules": RIGHTS,
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "commonpool:envoy-gateway"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "commonpool:envoy-gateway",
+            },
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": GATEWAY_USER}],
+        },
+        _secret(
+            "envoy",
+            "kubernetes.io/tls",
+            {
+                "ca.crt": (place.folder / "ca.crt").read_bytes(),
+                "tls.crt": (place.folder / "envoy.crt").read_bytes(),
+                "tls.key": (place.folder / "envoy.key").read_bytes(),
+            },
+        ),
+        _secret("envoy-oidc-hmac", "Opaque", {"hmac-secret": hmac}),
+    ]
+
+
+def _secret(name: str, kind: str, data: Mapping[str, bytes]) -> dict[str, Any]:
+    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": kind,
+        "data": encoded,
+    }
+
+
+def _may(group: str, verbs: list[str], *resources: str) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": verbs}
+
+
+_READ = ["get", "list", "watch"]
+_ROUTES = ("grpcroutes", "httproutes", "tcproutes", "tlsroutes", "udproutes", "backendtlspolicies")
+_POLICIES = (
+    "envoyproxies",
+    "envoypatchpolicies",
+    "clienttrafficpolicies",
+    "backendtrafficpolicies",
+    "securitypolicies",
+    "envoyextensionpolicies",
+    "backends",
+)
+# It reads what it routes to and writes nothing but statuses.
+RIGHTS = [
+    _may("", _READ, "configmaps", "secrets", "services", "nodes", "namespaces", "serviceaccounts", "pods"),
+    _may("", ["create", "patch", "update"], "events"),
+    _may("events.k8s.io", ["create", "patch", "update"], "events"),
+    _may("apps", _READ, "deployments", "daemonsets"),
+    _may("discovery.k8s.io", _READ, "endpointslices"),
+    _may("certificates.k8s.io", _READ, "clustertrustbundles"),
+    _may("multicluster.x-k8s.io", _READ, "serviceimports"),
+    _may("gateway.networking.k8s.io", _READ, "gateways", "listenersets", "referencegrants", *_ROUTES),
+    _may("gateway.networking.k8s.io", [*_READ, "patch", "update"], "gatewayclasses"),
+    _may(
+        "gateway.networking.k8s.io",
+        ["update"],
+        *(f"{name}/status" for name in ("gatewayclasses", "gateways", "listenersets", *_ROUTES)),
+    ),
+    _may("gateway.envoyproxy.io", _READ, "httproutefilters", *_POLICIES),
+    _may("gateway.envoyproxy.io", ["update"], *(f"{name}/status" for name in _POLICIES)),
+]

@@ -1,0 +1,71 @@
+"""Traffic through a real Envoy, told what to do by a real Envoy Gateway."""
+
+import ipaddress
+import json
+from collections.abc import Callable
+
+import psutil
+from proxy.backend import Backend
+from proxy.conftest import Proxy, until
+from proxy.declarations import backend, http_route
+from proxy.load import Load
+
+
+def test_a_route_to_a_host_outside_of_the_pool_answers(proxy: Proxy, start_backend: Callable[[str], Backend]) -> None:
+    legacy = start_backend("legacy")
+    proxy.apply(backend("plain", legacy.port), http_route("plain", {"plain": 1}))
+    found = json.loads(proxy.await_status("plain.test", 200, "/a?b=c"))
+    assert (found["name"], found["path"], found["host"]) == ("legacy", "/a?b=c", "plain.test")
+    assert proxy.ask("nobody.test")[0] == 404
+
+
+def component(proxy: Proxy, name: str) -> psutil.Process:
+    return psutil.Process({one.name: one.pid for one in proxy.pool.status().components}[name])
+
+
+def test_envoy_listens_on_the_pools_own_loopback_addresses_only(proxy: Proxy) -> None:
+    until(lambda: proxy.ask("nobody.test")[0] == 404, "Envoy listens")  # as `start` saw; it may have been killed since
+    found = {at.laddr for at in component(proxy, "envoy").net_connections(kind="inet") if at.status == "LISTEN"}
+    assert all(ipaddress.ip_address(address).is_loopback and address != "127.0.0.1" for address, _ in found), found
+
+
+def until_another(proxy: Proxy, pid: int) -> None:
+    def another() -> bool:
+        found = {one.name: one for one in proxy.pool.status().components}["envoy-gateway"]
+        return found.state == "running" and found.pid != pid
+
+    until(another, "another Envoy Gateway runs")
+
+
+def test_envoy_goes_on_serving_while_envoy_gateway_is_killed_again_and_again(
+    proxy: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    legacy = start_backend("legacy")
+    proxy.apply(backend("steady", legacy.port), http_route("steady", {"steady": 1}))
+    proxy.await_status("steady.test", 200)
+    envoy = component(proxy, "envoy").pid
+    with Load(proxy.url, "steady.test", rate=100) as load:
+        for _ in range(3):
+            before = component(proxy, "envoy-gateway")
+            before.kill()
+            load.await_answers(100)
+            until_another(proxy, before.pid)
+        # A change that was declared meanwhile arrives.
+        proxy.apply(http_route("later", {"steady": 1}))
+        proxy.await_status("later.test", 200)
+        load.await_answers(100)
+    assert load.outcome.failed == 0, load.outcome
+    assert component(proxy, "envoy").pid == envoy
+
+
+def test_a_killed_envoy_comes_back_and_serves_what_it_served(
+    proxy: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    legacy = start_backend("legacy")
+    proxy.apply(backend("back", legacy.port), http_route("back", {"back": 1}))
+    proxy.await_status("back.test", 200)
+    before = component(proxy, "envoy")
+    before.kill()
+    before.wait()
+    proxy.await_status("back.test", 200)
+    assert component(proxy, "envoy").pid != before.pid
