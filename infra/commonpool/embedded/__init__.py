@@ -4,8 +4,8 @@ etcd, API server, controller manager, scheduler, and KWOK for machines that have
 listen beyond loopback unless told, and to give out identities of Kubernetes itself.
 """
 
-from commonpool.embedded.configuration import Settings
+from commonpool.embedded.configuration import Issuer, Settings
 from commonpool.embedded.error import EmbeddedError
 from commonpool.embedded.pool import ComponentStatus, EmbeddedPool, EmbeddedStatus, pool_names
 
-__all__ = ["ComponentStatus", "EmbeddedError", "EmbeddedPool", "EmbeddedStatus", "Settings", "pool_names"]
+__all__ = ["ComponentStatus", "EmbeddedError", "EmbeddedPool", "EmbeddedStatus", "Issuer", "Settings", "pool_names"]

@@ -64,13 +64,27 @@ class Ports:
 
 
 @dataclass(frozen=True)
+class Issuer:
+    """An OpenID Connect provider; `authority` is the PEM of who vouches for its certificate, the system's where empty."""
+
+    url: str
+    audience: str
+    authority: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a person may choose."""
 
     address: str = "127.0.0.1"
-    issuers: tuple[tuple[str, str], ...] = ()  # (issuer URL, audience) of OpenID Connect providers
+    issuers: tuple[Issuer, ...] = ()
     username_prefix: str = "oidc:"
     groups_prefix: str = "oidc:"
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Settings":
+        """As `dataclasses.asdict` wrote them."""
+        return cls(**{**values, "issuers": tuple(Issuer(**one) for one in values["issuers"])})
 
 
 def arguments(component: str, layout: Layout, ports: Ports, settings: Settings) -> list[str]:
@@ -222,13 +236,17 @@ def _yaml(values: Mapping[str, Any]) -> str:
 def _authentication(settings: Settings) -> dict[str, Any]:
     jwt = [
         {
-            "issuer": {"url": issuer, "audiences": [audience]},
+            "issuer": {
+                "url": issuer.url,
+                "audiences": [issuer.audience],
+                **({"certificateAuthority": issuer.authority} if issuer.authority else {}),
+            },
             "claimMappings": {
                 "username": {"claim": "sub", "prefix": settings.username_prefix},
                 "groups": {"claim": "groups", "prefix": settings.groups_prefix},
             },
         }
-        for issuer, audience in settings.issuers
+        for issuer in settings.issuers
     ]
     # The keys are public: the proxy verifies callers' tokens with them and has no credential to fetch them by.
     public = [{"path": path} for path in ("/livez", "/readyz", "/healthz", "/openid/v1/jwks")]

@@ -28,8 +28,7 @@ def settle(layout: Layout, wanted: Settings | None) -> tuple[Ports, Settings]:
     if path.exists():
         state = json.loads(path.read_text(encoding="utf-8"))
         ports = Ports(**state["ports"])
-        kept = Settings(**{**state["settings"], "issuers": tuple(map(tuple, state["settings"]["issuers"]))})
-        settings = wanted or kept
+        settings = wanted or Settings.from_json(state["settings"])
     else:
         ports, settings = free_ports(), wanted or Settings()
     path.write_text(json.dumps({"ports": asdict(ports), "settings": asdict(settings)}), encoding="utf-8")

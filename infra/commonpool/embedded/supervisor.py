@@ -120,7 +120,7 @@ class Supervisor:
         self.stopping = False
         state = json.loads((root / "pool.json").read_text(encoding="utf-8"))
         self.ports = Ports(**state["ports"])
-        self.settings = Settings(**{**state["settings"], "issuers": tuple(map(tuple, state["settings"]["issuers"]))})
+        self.settings = Settings.from_json(state["settings"])
         self.components = [self._component(name) for name in COMPONENTS]
         self.components += [self._proxy_component(name) for name in proxy.COMPONENTS]
 
