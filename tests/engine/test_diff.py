@@ -47,6 +47,26 @@ def test_a_field_that_differs_is_one_change(old: dict[str, str], new: dict[str, 
     assert field_changes(config_map(old), config_map(new)) == (change,)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        (["b", "c"], ["a", "b", "c"], [("args[0]", "+", None, "a")]),
+        (["a", "b", "c"], ["b", "c"], [("args[0]", "-", "a", None)]),
+        (["a", "b", "c"], ["a", "x", "c"], [("args[1]", "~", "b", "x")]),
+        (["a", "b"], ["b", "a"], [("args[0]", "+", None, "b"), ("args[1]", "-", "b", None)]),
+        (
+            ["a", "b", "c"],
+            ["x"],
+            [("args[0]", "~", "a", "x"), ("args[1]", "-", "b", None), ("args[2]", "-", "c", None)],
+        ),
+    ],
+)
+def test_one_name_more_in_a_list_is_one_change(old: list[str], new: list[str], changes: list[Any]) -> None:
+    """What stands behind it has only moved."""
+    found = field_changes(pod_template({"name": "a", "args": old}), pod_template({"name": "a", "args": new}))
+    assert [(one.path.rpartition(".")[2], one.operation, one.old, one.new) for one in found] == changes
+
+
 def test_containers_are_matched_by_name_even_when_their_order_changes() -> None:
     """The path names the container, not its position."""
     old = pod_template({"name": "web", "image": "web:1"}, {"name": "log", "image": "log:1"})

@@ -36,7 +36,7 @@ def test_case(path: Path, tmp_path: Path) -> None:
         assert {
             "admitted": decision.admitted,
             "reasons": list(decision.reasons),
-            "alternatives": list(decision.alternatives),
+            "alternatives": [one.text for one in decision.alternatives],
         } == wanted
 
 

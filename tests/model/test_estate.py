@@ -12,7 +12,16 @@ import estates
 import jsonschema_rs
 import pytest
 import yaml
-from commonpool.model import KINDS, Estate, EstateRefused, explain_field, json_schema, load_estate, warnings
+from commonpool.model import (
+    KINDS,
+    Estate,
+    EstateRefused,
+    FieldUnknown,
+    explain_field,
+    json_schema,
+    load_estate,
+    warnings,
+)
 from commonpool.model.document import parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -280,7 +289,7 @@ def test_every_field_is_explained() -> None:
 
     assert [missing for kind in KINDS for missing in walk(json_schema(kind), json_schema(kind), kind.lower())] == []
     assert "hardware class" in explain_field("department.spec.namespaces.resources").lower()
-    with pytest.raises(KeyError):
+    with pytest.raises(FieldUnknown):
         explain_field("department.spec.nonsense")
 
 

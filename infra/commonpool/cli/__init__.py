@@ -1,11 +1,14 @@
 """The command line. `main` is the only place that exits."""
 
-import json
+import os
+import re
 import sys
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a poor terminal is no reason to fail
     sys.exit(run(sys.argv[1:]))
 
 
@@ -14,53 +17,34 @@ def run(arguments: list[str]) -> int:
     from typer.main import get_command
 
     from commonpool.cli.app import app
-    from commonpool.cli.failure import INTERRUPTED, CommandFailed
+    from commonpool.cli.failure import INTERRUPTED, report
 
+    words = cwd_first(arguments)
     try:
-        found = get_command(app).main(args=arguments, prog_name="commonpool", standalone_mode=False)
+        found = get_command(app).main(args=words, prog_name="commonpool", standalone_mode=False)
+        if found == INTERRUPTED:  # what the parser makes of Ctrl-C, without a word
+            raise KeyboardInterrupt
         return found if isinstance(found, int) else 0
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was applied is recorded, and running again goes on from here", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
     except BaseException as error:
-        return _fail(error, arguments, CommandFailed)
+        return report(error, wanted_format(words))
 
 
-def _fail(error: BaseException, arguments: list[str], failed: type[Exception]) -> int:
-    import typer
-    from typer.exceptions import TyperException
-
-    from commonpool.cli.failure import FAILED, CommandFailed, describe, document
-
-    if isinstance(error, typer.Exit):
-        return error.exit_code
-    if isinstance(error, (SystemExit, typer.Abort)):
-        return FAILED
-    if isinstance(error, TyperException):
-        context = getattr(error, "ctx", None)
-        usage = f"{context.command_path} --help" if context is not None else "commonpool --help"
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())
-            return FAILED
-        error = CommandFailed(error.format_message(), code="usage", next_step=usage)
-    failure = describe(error)
-    if _wants_json(arguments):
-        print(json.dumps(document(failure), indent=2, ensure_ascii=False))
-        return FAILED
-    for problem in failure.problems:
-        print("\n".join(problem.lines()), file=sys.stderr)
-    print(f"error: {failure} [{failure.code}]", file=sys.stderr)
-    if failure.next_step:
-        print(f"  next: {failure.next_step}", file=sys.stderr)
-    return FAILED
+def cwd_first(arguments: list[str]) -> list[str]:
+    """`-C DIR` may stand anywhere, as with Pulumi; the parser wants it before the command."""
+    for place, word in enumerate(arguments):
+        if word in ("-C", "--cwd") and place + 1 < len(arguments):
+            return [*arguments[place : place + 2], *arguments[:place], *arguments[place + 2 :]]
+    return arguments
 
 
-def _wants_json(arguments: list[str]) -> bool:
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(
-        word in ("-o=json", "--output=json", "-ojson") or (word in ("-o", "--output") and value == "json")
-        for word, value in pairs
-    )
+def wanted_format(arguments: list[str]) -> str:
+    """The format that errors take: also those of a command line that could not be read."""
+    found = os.environ.get("COMMONPOOL_OUTPUT", "text")
+    for word, value in zip(arguments, [*arguments[1:], ""], strict=False):
+        match = re.fullmatch(r"(?:-[A-Za-z]*?o|--output)(?:=?(\w+))?", word)
+        if match:
+            found = match[1] or value
+    return found

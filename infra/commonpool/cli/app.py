@@ -1,6 +1,5 @@
 """The command line: names, options and help. What commands do is in the modules beside this one, imported when called."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +18,26 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    cwd: o.CWD = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True, expose_value=False)
+    ] = False,
+) -> None:
+    """One governed Kubernetes pool out of scattered server rooms, declared in files."""
 
 
 def _target(
@@ -37,7 +53,7 @@ def _target(
     for item in config or ():
         key, separator, value = item.partition("=")
         if not separator:
-            raise CommandFailed(f"-c {item!r} is not key=value", code="usage")
+            raise CommandFailed(f"-c {item!r} is not key=value", code="usage", next_step="write -c key=value")
         pairs[key] = value
     return Target(estate, program, tuple(stacks or ()), pairs, kubeconfig, context, pool)
 
@@ -48,7 +64,10 @@ def _run(verb: str, target: Target, output: Output, **wishes: Any) -> None:  # n
 
     chosen = wishes.pop("options", {})
     if "timeout" in chosen:
-        chosen["timeout"] = seconds(chosen["timeout"])
+        try:
+            chosen["timeout"] = seconds(chosen["timeout"])
+        except ValueError as error:
+            raise CommandFailed(f"--timeout: {error}", code="usage") from error
     raise typer.Exit(execute(Run(target, Wishes(**wishes, options=chosen), output, verb)))
 
 
@@ -77,7 +96,7 @@ def up(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Make the pool as the estate (or a program) declares it: preview, ask, apply."""
+    """Make the pool as it is declared: preview, ask, apply."""
     chosen = {
         "targets": tuple(target or ()),
         "parallel": parallel,
@@ -121,7 +140,7 @@ def preview(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Show what `up` would do, asked of the API server; writes nothing."""
+    """Show what `up` would do, field by field; writes nothing."""
     chosen = {
         "targets": tuple(target or ()),
         "parallel": parallel,
@@ -151,14 +170,23 @@ def destroy(
     pool: o.POOL = "default",
     target: o.TARGET = None,
     yes: o.YES = False,
+    exclude_protected: Annotated[
+        bool, typer.Option("--exclude-protected", help="Keep what is protected and delete the rest.")
+    ] = False,
     wait: o.WAIT = True,
     timeout: o.TIMEOUT = "10m",
     parallel: o.PARALLEL = 48,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Delete everything that the stacks made, backwards; what is protected stays and is named."""
-    chosen = {"targets": tuple(target or ()), "wait": wait, "timeout": timeout, "parallel": parallel}
+    """Delete what the stacks made; asks for a name."""
+    chosen = {
+        "targets": tuple(target or ()),
+        "exclude_protected": exclude_protected,
+        "wait": wait,
+        "timeout": timeout,
+        "parallel": parallel,
+    }
     _run(
         "destroy",
         _target(estate, program, stack, config, kubeconfig, context, pool),
@@ -181,7 +209,7 @@ def refresh(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Report how the pool differs from what was last applied; the next `up` mends it."""
+    """Report how the pool drifted from what was applied."""
     _run(
         "refresh",
         _target(estate, program, stack, config, kubeconfig, context, pool),
@@ -219,68 +247,31 @@ def validate(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Check every manifest of an estate; all problems at once, with file, line and the edit that passes."""
-    import time
+    """Check every manifest; all problems at once."""
+    from commonpool.cli.manifest import check
 
-    from commonpool.model import warnings
-
-    started = time.monotonic()
-    found = Target(estate=estate).load(files or ())
-    beyond = warnings(found)
-    for words in beyond:
-        Output(output, color).say(f"warning: {words}")
-    number = 1 + len(found.departments) + len(found.services)
-    if output is Format.JSON:
-        Output(output, color).json(
-            {
-                "apiVersion": "commonpool.dev/v1",
-                "kind": "Validation",
-                "manifests": number,
-                "machines": len(found.machines),
-                "problems": [],
-                "warnings": beyond,
-            }
-        )
-    else:
-        Output(output, color).data(
-            f"{number} manifests and {len(found.machines)} machines are valid ({time.monotonic() - started:.2f} s)"
-        )
+    check(Target(estate=estate), files or (), Output(output, color))
 
 
 @app.command()
 def schema(
-    kind: Annotated[
-        str, typer.Argument(help="Pool, Department or SharedService; all into a folder with --write.")
-    ] = "Department",
+    kind: o.KIND = "Department",
     write: Annotated[
-        Path | None, typer.Option("--write", help="Folder to write all schemas to.", show_default=False)
+        Path | None, typer.Option("--write", help="Folder to write the schemas of all kinds to.", show_default=False)
     ] = None,
 ) -> None:
     """Print the JSON Schema of a kind, for editors and other tools."""
-    from commonpool.model import KINDS, json_schema
+    from commonpool.cli.manifest import schema as show
 
-    if write is not None:
-        write.mkdir(parents=True, exist_ok=True)
-        for name in KINDS:
-            (write / f"{name.lower()}.json").write_text(
-                json.dumps(json_schema(name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-        return
-    known = {name.lower(): name for name in KINDS}
-    if kind.lower() not in known:
-        raise CommandFailed(f"there is no kind {kind!r}", code="usage", next_step=f"there are {', '.join(KINDS)}")
-    Output().json(json_schema(known[kind.lower()]))
+    show(kind, write, Output())
 
 
 @app.command()
-def explain(field: Annotated[str, typer.Argument(help="For instance department.spec.namespaces.resources.")]) -> None:
-    """What a field of a manifest means."""
-    from commonpool.model import explain_field
+def explain(field: o.FIELD, output: o.OUTPUT = Format.TEXT) -> None:
+    """What a field of a manifest means, as `kubectl explain` does."""
+    from commonpool.cli.manifest import explain as show
 
-    try:
-        Output().data(explain_field(field))
-    except KeyError as error:
-        raise CommandFailed(str(error.args[0]), code="usage") from error
+    show(field, Output(output))
 
 
 @app.command()
@@ -292,14 +283,11 @@ def ledger(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)
     ] = None,
-    live: Annotated[
-        bool | None,
-        typer.Option("--live/--declared", help="Ask the cluster too; default: when it runs.", show_default=False),
-    ] = None,
+    live: o.LIVE = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Capacity and promises: the four numbers of pool, flavors, departments and namespaces."""
+    """Capacity and promises: the four numbers of everything."""
     from commonpool.cli.numbers import show
 
     target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
@@ -312,3 +300,11 @@ def version() -> None:
     from commonpool import __version__
 
     Output().data(f"commonpool {__version__}")
+
+
+@app.command()
+def completion(shell: Annotated[o.Shell, typer.Argument(help="bash, zsh, fish, powershell or pwsh.")]) -> None:
+    """Print a completion script, for `source <(…)`."""
+    from typer._completion_shared import get_completion_script
+
+    Output().data(get_completion_script(prog_name="commonpool", complete_var="_COMMONPOOL_COMPLETE", shell=shell))

@@ -1,59 +1,78 @@
 """`commonpool embedded …`: the embedded pool from the command line."""
 
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from commonpool.cli.failure import CommandFailed
-from commonpool.cli.output import Format, Output, table
+from commonpool.cli.consent import answered
+from commonpool.cli.failure import CommandFailed, nearest
+from commonpool.cli.output import Output
 from commonpool.embedded import EmbeddedPool, EmbeddedStatus, pool_names
 
 
-def start(name: str, output: Output) -> None:
-    """Start a pool and say where it is."""
+def start(name: str, output: Output, *, listen: str | None, port: int | None) -> None:
+    """Start a pool and say where it is. Address and port are kept for later starts."""
     pool = EmbeddedPool(name)
+    chosen = pool.settings
+    if listen not in (None, "127.0.0.1", "0.0.0.0"):  # noqa: S104
+        raise CommandFailed(
+            f"--listen {listen}: write 127.0.0.1 for this machine only, or 0.0.0.0 for every address", code="usage"
+        )
+    wanted = replace(chosen, address=listen or chosen.address, port=chosen.port if port is None else port)
     began = time.monotonic()
-    pool.start(lambda message, done: output.progress(message if done is None else f"{message} ({done:.0%})"))
+    with output.working(f"starting the embedded pool {name}"):
+        pool.start(
+            lambda message, done: output.progress(message if done is None else f"{message} ({done:.0%})"),
+            None if wanted == chosen else wanted,
+        )
     found = pool.status()
     output.say(f"embedded pool {name} is ready at {found.url} ({time.monotonic() - began:.1f} s)")
-    output.data(f"export KUBECONFIG={found.kubeconfig}")
+    if output.structured:
+        output.document("EmbeddedPool", **_document(found))
+    else:
+        output.data(f"export KUBECONFIG={found.kubeconfig}")
 
 
-def stop(name: str, output: Output) -> None:
-    """Stop a pool."""
-    words = "stopped; its data stays" if EmbeddedPool(name).stop() else "does not run"
-    output.say(f"embedded pool {name} {words}")
+def stop(names: Sequence[str], output: Output) -> None:
+    """Stop pools, one after the other."""
+    for name in names:
+        with output.working(f"stopping the embedded pool {name}"):
+            stopped = EmbeddedPool(name).stop()
+        output.say(f"embedded pool {name} {'stopped; its data stays' if stopped else 'does not run'}")
 
 
-def reset(name: str, output: Output, *, yes: bool) -> None:
-    """Delete a pool's data; the name must be typed, or --yes given."""
-    pool = EmbeddedPool(name)
-    if not yes:
-        if not output.interactive:
+def reset(names: Sequence[str], output: Output, *, yes: bool) -> None:
+    """Delete the data of pools; each name must be typed, or --yes given."""
+    for name in names:
+        pool = EmbeddedPool(name)
+        if not yes and not output.interactive:
             raise CommandFailed(
                 f"this deletes all data of the embedded pool {name}", code="confirmation_needed", next_step="add --yes"
             )
-        try:
-            typed = input(f"This deletes all data in {pool.layout.root}. Type the pool's name to go on: ")
-        except EOFError:
-            typed = ""
-        if typed.strip() != name:
+        question = f"This deletes all data in {pool.layout.root}. Type {name} to go on: "
+        if not yes and answered(question, output) != name:
             raise CommandFailed("nothing was deleted", code="declined")
-    pool.reset()
-    output.say(f"embedded pool {name} is gone")
+        with output.working(f"deleting the embedded pool {name}"):
+            pool.reset()
+        output.say(f"embedded pool {name} is gone")
 
 
-def status(name: str | None, output: Output) -> None:
-    """One pool, or all of this machine."""
-    found = [EmbeddedPool(one).status() for one in ([name] if name else pool_names())]
-    if output.format is Format.JSON:
-        output.json(
-            {"apiVersion": "commonpool.dev/v1", "kind": "EmbeddedPoolList", "items": [_document(one) for one in found]}
-        )
+def status(names: Sequence[str], output: Output) -> None:
+    """The named pools, or all of this machine."""
+    known = pool_names()
+    for name in names:
+        if name not in known:
+            raise CommandFailed(
+                f"there is no embedded pool {name!r}", code="pool_unknown", next_step=nearest(name, known)
+            )
+    found = [EmbeddedPool(one).status() for one in names or known]
+    if output.structured:
+        output.document("EmbeddedPoolList", items=[_document(one) for one in found])
     elif not found:
         output.data("no embedded pool on this machine; `commonpool embedded start` makes one")
-    for one in found if output.format is Format.TEXT else ():
-        output.data("\n".join(_lines(one, output)))
+    else:
+        output.data("\n\n".join("\n".join(_lines(one, output)) for one in found))
 
 
 def kubeconfig(name: str, user: str, groups: tuple[str, ...], path: Path | None, days: int, output: Output) -> None:
@@ -85,7 +104,7 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
     total = sum(part.rss_bytes for part in one.components) / 1e6
     expires = one.certificates_expire.date().isoformat() if one.certificates_expire else "-"
     return [
-        f"{output.paint(one.name, 'bold')}: {state}  {one.url}  Kubernetes {one.version}",
+        f"{output.title(one.name)}: {state}  {one.url}  Kubernetes {one.version}",
         f"  data {one.data}",
         f"  kubeconfig {one.kubeconfig}",
         f"  certificates until {expires} (renewed 30 days before), memory {total:.0f} MB",
@@ -96,7 +115,7 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
             )
             for found in one.proxy.rejections
         ),
-        *("  " + line for line in table(["component", "state", "pid", "restarts", "memory"], rows).splitlines()),
+        *output.table(["component", "state", "pid", "restarts", "memory"], rows, left=2).splitlines(),
     ]
 
 

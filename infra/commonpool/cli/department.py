@@ -1,13 +1,17 @@
 """`commonpool department new|list|show|explain`."""
 
+import os
 import tempfile
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commonpool.cli.failure import CommandFailed
-from commonpool.cli.output import Format, Output, table
-from commonpool.cli.target import Target
-from commonpool.model import Department, Estate, shown
+from commonpool.cli.failure import CommandFailed, document, nearest
+from commonpool.cli.output import Output
+from commonpool.cli.target import Target, project_folder
+from commonpool.ledger import Decision
+from commonpool.model import Department, Estate, EstateRefused, show_path, shown
 
 TEMPLATE = """\
 # yaml-language-server: $schema={schema}
@@ -20,17 +24,17 @@ spec:
   organisation: {{code: "{code}", name: {display_name}, level: {level}}}
   contacts:
     owner: {{role: Owner's office, email: {email}}}
-    deputy: {{role: Deputy's office, email: {email}}}
+    deputy: {{role: Deputy's office, email: {deputy_email}}}
     duty: {{role: Duty desk, phone: "{phone}"}}
-    dataSteward: {{role: Data office, email: {email}}}
+    dataSteward: {{role: Data office, email: {steward_email}}}
   groups: {{admin: [{name}-admins], developer: [{name}-developers], viewer: [{name}-viewers]}}
   filing: {{number: {filing}, budgetItem: "{budget}"}}
-  term: {{start: "{start}", review: "{review}", end: "{end}", onExpiry: notify}}
+  term: {{start: "{start}", review: "{review}", end: "{end}", onExpiry: {on_expiry}}}
   namespaces:
     - name: {namespace}
       environment: {environment}
       businessClass: {business_class}
-      protectionLevel: {level_number}
+      protectionLevel: {protection_level}
       resources:
         - {{flavor: {flavor}, guaranteed: {{cpu: "{cpu}", memory: {memory}}}}}
 """
@@ -40,12 +44,10 @@ def find(estate: Estate, name: str) -> Department:
     """A department by name, or the nearest one in the message."""
     found = estate.department(name)
     if found is None:
-        from difflib import get_close_matches
-
         names = [department.name for department in estate.departments]
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none yet'}"
-        raise CommandFailed(f"there is no department {shown(name)!r}", code="department_unknown", next_step=hint)
+        raise CommandFailed(
+            f"there is no department {shown(name)!r}", code="department_unknown", next_step=nearest(name, names)
+        )
     return found
 
 
@@ -55,16 +57,19 @@ def list_departments(target: Target, output: Output) -> int:
 
     estate = target.load()
     rows = {row.name: row for row in Ledger.of(estate).departments}
-    if output.format is Format.JSON:
+    if output.structured:
         items = [
             {
                 "name": one.name,
                 "displayName": one.spec.display_name,
                 "namespaces": [name for name, _ in one.namespaces()],
+                "promised": rows[one.name].promised.to_json(),
+                "ceiling": rows[one.name].ceiling.to_json(),
+                "until": one.spec.term.end,
             }
             for one in estate.departments
         ]
-        output.json({"apiVersion": "commonpool.dev/v1", "kind": "DepartmentList", "items": items})
+        output.document("DepartmentList", items=items)
     elif not estate.departments:
         output.data("0 departments; make the first with `commonpool department new NAME`")
     else:
@@ -78,7 +83,7 @@ def list_departments(target: Target, output: Output) -> int:
             ]
             for one in estate.departments
         ]
-        output.data(table(["department", "", "namespaces", "promised", "until"], lines, left=2))
+        output.data(output.table(["department", "name", "namespaces", "promised", "until"], lines, left=2))
     return 0
 
 
@@ -88,12 +93,14 @@ def show(target: Target, name: str, output: Output) -> int:
 
     estate = target.load()
     one = find(estate, name)
-    if output.format is Format.JSON:
-        output.json({"file": str(estate.sources[f"department/{name}"]), **one.model_dump(mode="json", by_alias=True)})
+    if output.structured:
+        manifest = one.model_dump(mode="json", by_alias=True, exclude_none=True)
+        output.document("Department", **{key: manifest[key] for key in ("metadata", "spec")})
         return 0
     spec = one.spec
     facts = [
         ["organisation", f"{spec.organisation.name} ({spec.organisation.code}), {spec.organisation.level}"],
+        ["manifest", estate.locate(f"department/{name}")[0]],
         ["filing", f"{spec.filing.number}, budget item {spec.filing.budget_item}"],
         ["term", f"{spec.term.start} to {spec.term.end}, review {spec.term.review}, then {spec.term.on_expiry}"],
         ["duty", f"{spec.contacts.duty.role} {spec.contacts.duty.phone}"],
@@ -102,8 +109,8 @@ def show(target: Target, name: str, output: Output) -> int:
             f"admin {', '.join(spec.groups.admin)}; developer {', '.join(spec.groups.developer) or '-'}; viewer {', '.join(spec.groups.viewer) or '-'}",
         ],
     ]
-    output.data(output.paint(f"{spec.display_name} ({one.name})", "bold"))
-    output.data(table(["", ""], facts, left=2).lstrip("\n"))
+    output.data(output.title(f"{spec.display_name} ({one.name})"))
+    output.data(output.table(["", ""], facts, left=2))
     rows = {row.name: row for row in Ledger.of(estate).namespaces}
     lines = [
         [
@@ -117,50 +124,63 @@ def show(target: Target, name: str, output: Output) -> int:
         ]
         for full, item in one.namespaces()
     ]
-    output.data("\n" + table(["namespace", "for", "class", "level", "flavors", "promised", "ceiling"], lines, left=3))
+    output.data(
+        "\n" + output.table(["namespace", "for", "class", "level", "flavors", "promised", "ceiling"], lines, left=3)
+    )
     return 0
 
 
-def explain(target: Target, name: str, output: Output) -> int:
+def explain(target: Target, name: str, output: Output, *, live: bool | None = None) -> int:
     """Why it is admitted or refused: the numbers of each flavor, what would fit, what it becomes."""
+    from commonpool.cli.numbers import live_numbers
     from commonpool.components.department import objects
     from commonpool.ledger import admit
     from commonpool.model import load_estate
 
     estate = load_estate(target.estate_folder())  # promises may be broken here: that is what is explained
     one = find(estate, name)
-    decision = admit(estate, one)
-    bodies = objects(estate, one)
-    kinds: dict[str, int] = {}
-    for body in bodies:
-        kinds[body["kind"]] = kinds.get(body["kind"], 0) + 1
-    if output.format is Format.JSON:
-        output.json(_explained(decision, kinds))
+    decision, now = admit(estate, one), admit(estate, one, live_numbers(target, live))
+    kinds = Counter(body["kind"] for body in objects(estate, one))
+    if output.structured:
+        output.document("Admission", **_explained(decision, now, kinds))
         return 0 if decision.admitted else 1
     verdict = output.paint("admitted", "green") if decision.admitted else output.paint("refused", "red")
     file, line, _ = estate.locate(f"department/{name}", "spec", "namespaces")
-    output.data(f"{one.name}: {verdict}  ({file}:{line})")
-    output.data(
-        "\nrule  guaranteed promises of a flavor never exceed its capacity times the over-commit [capacity-exceeded]"
-    )
-    for reason in decision.reasons:
-        output.data(f"  {reason}")
+    output.data(f"{one.name}: {verdict}  ({file}:{line})\n")
+    output.data("guaranteed promises of a flavor never exceed its capacity times the over-commit [capacity-exceeded]\n")
+    rows = [
+        [
+            check.flavor,
+            *map(str, (check.capacity, check.others, check.room, check.wanted)),
+            _verdict(check.fits, output),
+        ]
+        for check in decision.checks
+    ]
+    output.data(output.table(["flavor", "may be promised", "to others", "left", "asked for", ""], rows))
     if decision.alternatives:
         output.data("\nwhat would fit")
-        for text in decision.alternatives:
-            output.data(f"  {text}")
-    output.data(
-        f"\nit becomes {len(bodies)} objects: " + ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-    )
+        output.data("\n".join(f"- {one.text}" for one in decision.alternatives))
+    if decision.admitted and not now.admitted:
+        output.data("\n! the machines that stand now carry less than the declared ones: " + "; ".join(now.reasons))
+    words = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    output.data(f"\n{'it becomes' if decision.admitted else 'it would become'} {kinds.total()} objects: {words}")
     return 0 if decision.admitted else 1
 
 
-def _explained(decision: Any, kinds: dict[str, int]) -> dict[str, Any]:  # noqa: ANN401
+def _verdict(fits: bool, output: Output) -> str:
+    return output.paint("fits", "green") if fits else output.paint("does not fit", "red")
+
+
+def _explained(decision: Decision, now: Decision, kinds: dict[str, int]) -> dict[str, Any]:
+    refused = CommandFailed(
+        f"{decision.department} asks for more than is left",
+        code="capacity_exceeded",
+        next_step="; or ".join(one.text for one in decision.alternatives),
+    )
     return {
-        "apiVersion": "commonpool.dev/v1",
-        "kind": "Admission",
         "department": decision.department,
         "admitted": decision.admitted,
+        "fitsNow": now.admitted,
         "checks": [
             {
                 "flavor": check.flavor,
@@ -173,44 +193,51 @@ def _explained(decision: Any, kinds: dict[str, int]) -> dict[str, Any]:  # noqa:
             for check in decision.checks
         ],
         "reasons": list(decision.reasons),
-        "alternatives": list(decision.alternatives),
-        "objects": kinds,
+        "alternatives": [
+            {"flavor": one.flavor, "guaranteed": one.guaranteed.to_json(), "text": one.text}
+            for one in decision.alternatives
+        ],
+        "objects": dict(kinds),
+        **({} if decision.admitted else {"error": document(refused)["error"]}),
     }
 
 
-def new(
-    target: Target, name: str, given: dict[str, str | None], fixed: dict[str, str], output: Output, *, dry_run: bool
-) -> int:
+def new(target: Target, name: str, given: dict[str, str | None], output: Output, *, dry_run: bool) -> int:
     """Write a manifest that is valid in the estate, or nothing."""
     from commonpool.cli.question import answers
+    from commonpool.model import load_estate
     from commonpool.model.base import suggestion
 
     if suggestion(name, 40) != name:
         hint = f"write {suggestion(name, 40)}" if suggestion(name, 40) else "use a-z, 0-9 and '-'"
         raise CommandFailed(f"{shown(name)!r} is not a name", code="name_invalid", next_step=hint)
-    root = target.estate_folder()
-    path = root / "departments" / f"{name}.yaml"
+    estate = load_estate(target.estate_folder())
+    path = estate.root / "departments" / f"{name}.yaml"
     if path.exists():
         raise CommandFailed(
-            f"{path} exists already; it is not overwritten", code="exists", next_step="edit it, or choose another name"
+            f"{show_path(path, estate.root)} exists already; it is not overwritten",
+            code="exists",
+            next_step="edit it, or choose another name",
         )
-    schema = Path(__file__).resolve().parents[3] / "schemas" / "department.json"
-    text = TEMPLATE.format(name=name, schema=_relative(schema, path.parent), **answers(target, given, output), **fixed)
+    schema = project_folder() / "schemas" / "department.json"
+    found = answers(estate, given, output)
+    text = TEMPLATE.format(name=name, schema=os.path.relpath(schema, path.parent.resolve()), **found)
     with tempfile.TemporaryDirectory(prefix="commonpool-") as folder:
         draft = Path(folder) / path.name
         draft.write_text(text, encoding="utf-8")
-        target.load([draft])
+        try:
+            target.load([draft])
+        except EstateRefused as error:
+            place = f"{show_path(path, estate.root)} (not written)"
+            problems = [replace(one, file=place if one.file == str(draft) else one.file) for one in error.problems]
+            raise EstateRefused(problems) from error
     if dry_run:
         output.data(text.rstrip())
         return 0
     path.parent.mkdir(exist_ok=True)
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
-    output.say(f"wrote {path}")
-    return explain(target, name, output)
-
-
-def _relative(path: Path, start: Path) -> str:
-    import os
-
-    return os.path.relpath(path, start.resolve())
+    output.say(f"wrote {show_path(path, estate.root)}\n")
+    code = explain(target, name, output)
+    output.say(f"\n  next     edit it, then {target.command('preview')} --target {name}")
+    return code

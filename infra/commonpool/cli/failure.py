@@ -4,16 +4,23 @@ Codes: 0 done or nothing to do, 1 refused, failed or misused, 2 changes and only
 """
 
 import os
+import sys
 import tempfile
 import traceback
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+import typer
+from typer.exceptions import TyperException
 
 OK, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
 
 
 class CommandFailed(Exception):
     """A command cannot or must not go on; `code` is the word in JSON output, `next_step` what the person may do."""
+
+    exit_code = FAILED
 
     def __init__(
         self, message: str, *, code: str = "refused", next_step: str = "", problems: tuple[Any, ...] = ()
@@ -23,17 +30,57 @@ class CommandFailed(Exception):
         self.code, self.next_step, self.problems = code, next_step, problems
 
 
+class Interrupted(CommandFailed):
+    """Somebody pressed Ctrl-C, or the system asks to end."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, next_step: str = "") -> None:
+        """`next_step` says how to go on, where something was begun."""
+        super().__init__("interrupted", code="interrupted", next_step=next_step)
+
+
+def report(error: BaseException, wanted: str) -> int:
+    """Say what went wrong, in the wanted format; returns the exit code."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):  # completion ends this way
+        return error.code if isinstance(error.code, int) else FAILED
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error, file=sys.stderr)
+        return FAILED
+    failure = describe(error)
+    if wanted in ("json", "yaml"):
+        from commonpool.cli.output import Format, encoded
+
+        print(encoded(document(failure), Format(wanted)))
+        return failure.exit_code
+    if wanted == "markdown":
+        print(markdown(failure))
+    for problem in failure.problems:
+        print("\n".join(problem.lines()), file=sys.stderr)
+    print(f"error: {failure} [{failure.code}]", file=sys.stderr)
+    if failure.next_step:
+        print(f"  next: {failure.next_step}", file=sys.stderr)
+    return failure.exit_code
+
+
 def describe(error: BaseException) -> CommandFailed:
     """Any exception as a failure that can be shown. Unexpected ones leave their traceback in a file."""
     if isinstance(error, CommandFailed):
         return error
+    if isinstance(error, TyperException):
+        return _misused(error)
+    if isinstance(error, typer.Abort):
+        return CommandFailed("the input ended before an answer", code="confirmation_needed")
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted()
     problems = getattr(error, "problems", ())
     if type(error).__name__ == "EstateRefused":
         count = len(problems)
         message = f"the estate has {count} problem{'s' if count != 1 else ''}"
-        return CommandFailed(
-            message, code="estate_refused", next_step="mend them and run `commonpool validate`", problems=problems
-        )
+        step = "mend them and run `commonpool validate`"
+        return CommandFailed(message, code="estate_refused", next_step=step, problems=problems)
     code = getattr(error, "code", None)
     if isinstance(code, str):
         place = f"{error.file}:{error.line}: " if getattr(error, "file", "") else ""  # type: ignore[attr-defined]
@@ -41,6 +88,30 @@ def describe(error: BaseException) -> CommandFailed:
     if isinstance(error, OSError) and error.filename:
         return CommandFailed(f"{error.filename}: {error.strerror}", code="file_error")
     return _unexpected(error)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """What to try instead of a name that does not exist."""
+    near = get_close_matches(name, known, n=1) or [word for word in known if word.startswith(name)][:1]
+    return (
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:20])}" if known else "there are none yet"
+    )
+
+
+def _misused(error: TyperException) -> CommandFailed:
+    context = getattr(error, "ctx", None)
+    usage = f"{context.command_path} --help" if context is not None else "commonpool --help"
+    option = getattr(error, "option_name", None)
+    if isinstance(option, str) and type(error).__name__ == "NoSuchOption":
+        near = sorted(getattr(error, "possibilities", None) or ())
+        step = f"did you mean {near[0]}? otherwise {usage}" if near else usage
+        return CommandFailed(f"there is no option {option}", code="usage", next_step=step)
+    words = error.format_message().replace("Value error, ", "")
+    if words.startswith("No such command") and context is not None:
+        name = words.split("'")[1] if "'" in words else ""
+        known = context.command.list_commands(context)
+        return CommandFailed(f"there is no command {name!r}", code="usage", next_step=nearest(name, known))
+    return CommandFailed(words.rstrip("."), code="usage", next_step=usage)
 
 
 def _unexpected(error: BaseException) -> CommandFailed:
@@ -74,3 +145,14 @@ def document(failure: CommandFailed) -> dict[str, Any]:
     ]
     error = {"code": failure.code, "message": str(failure), "next": failure.next_step, "problems": problems}
     return {"apiVersion": "commonpool.dev/v1", "kind": "Error", "error": error}
+
+
+def markdown(failure: CommandFailed) -> str:
+    """The same as a comment for a pull request."""
+    found = [f"### ❌ {failure}", ""]
+    for problem in failure.problems:
+        found.append(f"- `{problem.file}:{problem.line}` {problem.message} `{problem.rule}`")
+        found += [f"  - **{word}** {text}" for word, text in (("fix", problem.fix), ("who", problem.who)) if text]
+    if failure.next_step and not failure.problems:
+        found.append(f"Next: {failure.next_step}")
+    return "\n".join(found).rstrip()

@@ -1,7 +1,7 @@
 """The commands of `commonpool department`, `machine` and `embedded`: names, options and help."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,13 +18,6 @@ machine = typer.Typer(
 )
 
 
-def _names(incomplete: str) -> list[str]:
-    """Names of departments for completion: from the file names, without reading a manifest."""
-    folder = Target().estate_folder() / "departments"
-    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem.startswith(incomplete))
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the department.", autocompletion=_names)]
 GROUPS = {"department": department, "machine": machine, "embedded": embedded}
 
 
@@ -38,7 +31,7 @@ def department_list(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, col
 
 @department.command("show")
 def department_show(
-    name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO
+    name: o.DEPARTMENT, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO
 ) -> None:
     """One department: who it is, its namespaces, its numbers."""
     from commonpool.cli import department as commands
@@ -48,63 +41,80 @@ def department_show(
 
 @department.command("explain")
 def department_explain(
-    name: NAME, estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO
+    name: o.DEPARTMENT,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    live: o.LIVE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Why it was admitted or refused, with the numbers, and what would fit."""
     from commonpool.cli import department as commands
 
-    raise typer.Exit(commands.explain(Target(estate=estate), name, Output(output, color)))
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    raise typer.Exit(commands.explain(target, name, Output(output, color), live=live))
+
+
+def _wish(words: str) -> Any:  # noqa: ANN401
+    return typer.Option(help=words, show_default=False)
 
 
 @department.command("new")
 def department_new(
     name: Annotated[str, typer.Argument(help="Name of the new department.")],
-    display_name: Annotated[str | None, typer.Option(help="Name for people.", show_default=False)] = None,
-    organisation_code: Annotated[
-        str | None, typer.Option(help="Unified social credit code, 18 characters.", show_default=False)
-    ] = None,
-    filing_number: Annotated[str | None, typer.Option(help="Filing number.", show_default=False)] = None,
-    budget_item: Annotated[str | None, typer.Option(help="Budget item.", show_default=False)] = None,
-    email: Annotated[str | None, typer.Option(help="Mailbox of the owner's office.", show_default=False)] = None,
-    phone: Annotated[str | None, typer.Option(help="Telephone of the duty desk.", show_default=False)] = None,
-    business_class: Annotated[
-        str | None, typer.Option(help="One of the seven business classes.", show_default=False)
-    ] = None,
-    flavor: Annotated[str | None, typer.Option(help="Hardware class.", show_default=False)] = None,
-    cpu: Annotated[str, typer.Option(help="Guaranteed cores.")] = "4",
-    memory: Annotated[str, typer.Option(help="Guaranteed memory.")] = "16Gi",
-    namespace: Annotated[str, typer.Option(help="Its first namespace.")] = "main",
-    environment: Annotated[
-        o.Environment, typer.Option(help="What the namespace is used for.")
-    ] = o.Environment.PRODUCTION,
-    protection_level: Annotated[int, typer.Option(min=1, max=5, help="Protection level.")] = 2,
+    display_name: Annotated[str | None, _wish("Name for people.")] = None,
+    organisation_code: Annotated[str | None, _wish("Unified social credit code, 18 characters.")] = None,
+    level: Annotated[o.Level | None, _wish("Level of government; default: the pool's.")] = None,
+    filing_number: Annotated[str | None, _wish("Filing number.")] = None,
+    budget_item: Annotated[str | None, _wish("Budget item.")] = None,
+    email: Annotated[str | None, _wish("Mailbox of the owner's office.")] = None,
+    deputy_email: Annotated[str | None, _wish("Mailbox of the deputy; default: the owner's.")] = None,
+    steward_email: Annotated[str | None, _wish("Mailbox of the data steward; default: the owner's.")] = None,
+    phone: Annotated[str | None, _wish("Telephone of the duty desk.")] = None,
+    start: Annotated[str | None, _wish("First day; default: today.")] = None,
+    review: Annotated[str | None, _wish("Day of review; default: next June.")] = None,
+    end: Annotated[str | None, _wish("Last day; default: the end of the year after next.")] = None,
+    on_expiry: Annotated[o.OnExpiry, typer.Option(help="What follows the last day.")] = o.OnExpiry.NOTIFY,
+    namespace: Annotated[str | None, _wish("Its first namespace; default: main.")] = None,
+    environment: Annotated[o.Environment | None, _wish("What that is used for; default: production.")] = None,
+    business_class: Annotated[str | None, _wish("One of the seven business classes.")] = None,
+    protection_level: Annotated[int | None, _wish("Protection level, 1 to 5; default: 2.")] = None,
+    flavor: Annotated[str | None, _wish("Hardware class; default: the pool's first.")] = None,
+    cpu: Annotated[str | None, _wish("Guaranteed cores; default: 4.")] = None,
+    memory: Annotated[str | None, _wish("Guaranteed memory; default: 16Gi.")] = None,
     estate: o.ESTATE = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the manifest, write nothing.")] = False,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Write a department's manifest: asks for what no option says, checks it in the estate, shows the admission."""
+    """Write a department's manifest: asks for what no option says, checks it, shows the decision."""
     from commonpool.cli import department as commands
 
     given = {
         "display_name": display_name,
         "code": organisation_code,
+        "level": level,
         "filing": filing_number,
         "budget": budget_item,
         "email": email,
+        "deputy_email": deputy_email,
+        "steward_email": steward_email,
         "phone": phone,
+        "start": start,
+        "review": review,
+        "end": end,
+        "on_expiry": on_expiry,
+        "namespace": namespace,
+        "environment": environment,
         "business_class": business_class,
+        "protection_level": None if protection_level is None else str(protection_level),
         "flavor": flavor,
-    }
-    fixed = {
         "cpu": cpu,
         "memory": memory,
-        "namespace": namespace,
-        "environment": environment.value,
-        "level_number": str(protection_level),
     }
-    target, out = Target(estate=estate), Output(output, color)
-    raise typer.Exit(commands.new(target, name, given, fixed, out, dry_run=dry_run))
+    raise typer.Exit(commands.new(Target(estate=estate), name, given, Output(output, color), dry_run=dry_run))
 
 
 @machine.command("list")
@@ -185,45 +195,46 @@ def machine_trust(
     raise typer.Exit(trust(Target(estate=estate), names or (), Output(output, color), replace=replace or (), yes=yes))
 
 
-POOL_NAME = Annotated[str, typer.Argument(help="Name of the embedded pool.")]
-
-
 @embedded.command("start")
-def embedded_start(name: POOL_NAME = "default", color: o.COLOR = Color.AUTO) -> None:
-    """Start it; builds Kubernetes once, the first time on a machine."""
-    from commonpool.cli import control_plane
-
-    control_plane.start(name, Output(color=color))
-
-
-@embedded.command("stop")
-def embedded_stop(name: POOL_NAME = "default") -> None:
-    """Stop it; its data stays."""
-    from commonpool.cli import control_plane
-
-    control_plane.stop(name, Output())
-
-
-@embedded.command("status")
-def embedded_status(
-    name: Annotated[str | None, typer.Argument(help="One pool; default: all.", show_default=False)] = None,
+def embedded_start(
+    name: o.POOL_NAME = "default",
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on; kept.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=65535, help="Port of the API server; kept.", show_default="a free one"),
+    ] = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Processes, memory, readiness, certificates."""
+    """Start it; builds Kubernetes once, the first time on a machine."""
     from commonpool.cli import control_plane
 
-    control_plane.status(name, Output(output, color))
+    control_plane.start(name, Output(output, color), listen=listen, port=port)
+
+
+@embedded.command("stop")
+def embedded_stop(names: o.POOLS = None, color: o.COLOR = Color.AUTO) -> None:
+    """Stop it, or several by name; data stay."""
+    from commonpool.cli import control_plane
+
+    control_plane.stop(names or [o.own_pool()], Output(color=color))
+
+
+@embedded.command("status")
+def embedded_status(names: o.POOLS = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+    """Processes, memory, readiness, certificates; of all pools or those that are named."""
+    from commonpool.cli import control_plane
+
+    control_plane.status(names or [], Output(output, color))
 
 
 @embedded.command("logs")
 def embedded_logs(
-    component: Annotated[
-        str,
-        typer.Argument(help="etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok, supervisor, audit."),
-    ],
-    name: Annotated[str, typer.Option("--pool", help="Name of the embedded pool.")] = "default",
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines from the end.")] = 100,
+    component: o.COMPONENT,
+    name: o.POOL = "default",
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=1, help="Lines from the end.")] = 100,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes.")] = False,
 ) -> None:
     """The log of one component."""
@@ -234,11 +245,11 @@ def embedded_logs(
 
 
 @embedded.command("reset")
-def embedded_reset(name: POOL_NAME = "default", yes: o.YES = False) -> None:
-    """Stop it and delete all of its data."""
+def embedded_reset(names: o.POOLS = None, yes: o.YES = False, color: o.COLOR = Color.AUTO) -> None:
+    """Stop it, or several by name, and delete all of their data."""
     from commonpool.cli import control_plane
 
-    control_plane.reset(name, Output(), yes=yes)
+    control_plane.reset(names or [o.own_pool()], Output(color=color), yes=yes)
 
 
 @embedded.command("kubeconfig")
@@ -248,7 +259,7 @@ def embedded_kubeconfig(
         list[str] | None,
         typer.Option("--group", help="Group, with the pool's prefix (oidc:…); may be repeated.", show_default=False),
     ] = None,
-    name: Annotated[str, typer.Option("--pool", help="Name of the embedded pool.")] = "default",
+    name: o.POOL = "default",
     path: Annotated[
         Path | None,
         typer.Option("--write", help="File to write; default: print where the administrator's is.", show_default=False),

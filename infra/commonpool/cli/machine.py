@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from commonpool.cli.numbers import live_numbers
-from commonpool.cli.output import Format, Output, table
+from commonpool.cli.output import Output
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def list_machines(target: Target, output: Output) -> int:
     """A line for each machine; its state only when the cluster runs."""
     estate = target.load()
     live = live_numbers(target, None)
-    if output.format is Format.JSON:
+    if output.structured:
         items = [
             {
                 "name": one.name,
@@ -26,7 +26,7 @@ def list_machines(target: Target, output: Output) -> int:
             }
             for one in estate.machines
         ]
-        output.json({"apiVersion": "commonpool.dev/v1", "kind": "MachineList", "items": items})
+        output.document("MachineList", items=items)
         return 0
     rows = [
         [
@@ -41,7 +41,7 @@ def list_machines(target: Target, output: Output) -> int:
         ]
         for one in estate.machines
     ]
-    output.data(table(["machine", "site", "flavor", "role", "state", "cores", "memory", "year"], rows, left=5))
+    output.data(output.table(["machine", "site", "flavor", "role", "state", "cores", "memory", "year"], rows, left=5))
     return 0
 
 

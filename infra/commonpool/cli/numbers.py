@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonpool.cli.failure import CommandFailed
-from commonpool.cli.output import Format, Output, table
+from commonpool.cli.output import Output
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
@@ -18,30 +18,30 @@ def show(target: Target, output: Output, *, html: Path | None, live: bool | None
     from commonpool.ledger.table import HEADINGS, cells, to_html, to_json
 
     estate = target.load()
-    ledger = Ledger.of(estate, live_numbers(target, live))
+    with output.working("asking the cluster what is requested and used"):
+        ledger = Ledger.of(estate, live_numbers(target, live))
     title = f"{estate.pool.spec.display_name} ({estate.pool.name})"
     if html is not None:
         html.write_text(to_html(ledger, title), encoding="utf-8")
         output.say(f"wrote {html}")
         return 0
-    if output.format is Format.JSON:
-        output.json(to_json(ledger))
+    if output.structured:
+        output.document("Ledger", **to_json(ledger))
         return 0
-    output.data(output.paint(title, "bold"))
-    for heading, rows in (
-        ("pool", (ledger.pool,)),
-        ("flavors", ledger.flavors),
-        ("departments", ledger.departments),
-        ("namespaces", ledger.namespaces),
-    ):
-        lines = [
-            [cell for index, cell in enumerate(cells(row)) if index != 1 or heading in ("pool", "flavors")]
-            for row in rows
-        ]
-        names = [name for index, name in enumerate(HEADINGS) if index != 1 or heading in ("pool", "flavors")]
-        output.data("\n" + (table([heading, *names[1:]], lines) if lines else f"{heading}: none yet"))
+    output.data(output.title(title))
+    groups = [("pool", (ledger.pool,)), ("flavor", ledger.flavors), ("department", ledger.departments)]
+    for heading, rows in (*groups, ("namespace", ledger.namespaces)):
+        with_capacity = heading in ("pool", "flavor")
+        kept = [index for index in range(len(HEADINGS)) if index != 1 or with_capacity]
+        headings = [heading, *(HEADINGS[index] for index in kept[1:])]
+        lines = [[cells(row)[index] for index in kept] for row in rows]
+        output.data(
+            ("" if heading == "pool" else "\n") + (output.table(headings, lines) if lines else f"no {heading} yet")
+        )
+    asked = "" if ledger.live else "; no cluster was asked, so nothing is known of requested and used"
     output.data(
-        f"\ncores / memory; bars: promised of capacity, then requested of ceiling; {ledger.pool.price:,.0f} {ledger.currency} a month promised"
+        f"\ncores / memory; bars: promised of capacity, then requested of ceiling{asked}; "
+        f"{ledger.pool.price:,.0f} {ledger.currency} a month promised"
     )
     return 0
 

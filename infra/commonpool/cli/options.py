@@ -1,5 +1,7 @@
 """The options that several commands share, each with its help, in one place."""
 
+import os
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,31 +9,82 @@ from typing import Annotated
 import typer
 
 from commonpool.cli.output import Color, Format
-from commonpool.cli.target import stack_names
+from commonpool.cli.target import Target, stack_names
 
-ESTATE = Annotated[
-    Path | None,
-    typer.Option(
-        "--estate", "-e", help="Folder of the estate; default: this folder, else examples/estate.", show_default=False
-    ),
-]
-PROGRAM = Annotated[
-    Path | None,
-    typer.Option(
-        "--program", help="Folder of any Pulumi Python project to run instead of our stacks.", show_default=False
-    ),
-]
+
+def names_in(context: typer.Context, *folders: str) -> Iterator[str]:
+    """Names for completion: those of the estate's files, without reading a manifest."""
+    root = Target(estate=context.params.get("estate")).estate_folder()
+    for folder in folders:
+        yield from sorted(path.stem for path in (root / folder).glob("*.yaml"))
+
+
+def own_pool() -> str:
+    """The embedded pool that is meant when none is named."""
+    return os.environ.get("COMMONPOOL_POOL", "default")
+
+
+def departments(context: typer.Context, incomplete: str) -> list[str]:
+    """For completion."""
+    return [name for name in names_in(context, "departments") if name.startswith(incomplete)]
+
+
+def pools(incomplete: str) -> list[str]:
+    """Embedded pools of this machine, for completion."""
+    from commonpool.embedded import pool_names
+
+    return [name for name in pool_names() if name.startswith(incomplete)]
 
 
 def _stacks(incomplete: str) -> list[str]:
     return [name for name in stack_names() if name.startswith(incomplete)]
 
 
+def _units(context: typer.Context, incomplete: str) -> list[str]:
+    return [name for name in names_in(context, "departments", "services") if name.startswith(incomplete)]
+
+
+def _fields(incomplete: str) -> list[str]:
+    from commonpool.model import field_paths
+
+    return [path for path in field_paths(incomplete) if path.startswith(incomplete)]
+
+
+def _logs(incomplete: str) -> list[str]:
+    known = ("audit", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "supervisor")
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def _kinds(incomplete: str) -> list[str]:
+    return [name for name in ("Department", "Pool", "SharedService") if name.lower().startswith(incomplete.lower())]
+
+
+ESTATE = Annotated[
+    Path | None,
+    typer.Option(
+        "--estate",
+        "-e",
+        metavar="DIR",
+        help="Folder of the estate; default: this folder, else the sample estate.",
+        show_default=False,
+        envvar="COMMONPOOL_ESTATE",
+    ),
+]
+PROGRAM = Annotated[
+    Path | None,
+    typer.Option(
+        "--program",
+        metavar="DIR",
+        help="Folder of any Pulumi Python project to run instead of our stacks.",
+        show_default=False,
+    ),
+]
 STACK = Annotated[
     list[str] | None,
     typer.Option(
         "--stack",
         "-s",
+        metavar="NAME",
         help="Stack; may be repeated. Default: all of ours, or dev.",
         show_default=False,
         autocompletion=_stacks,
@@ -39,32 +92,72 @@ STACK = Annotated[
 ]
 CONFIG = Annotated[
     list[str] | None,
-    typer.Option("--config", "-c", help="Configuration as key=value; may be repeated.", show_default=False),
+    typer.Option(
+        "--config", "-c", metavar="KEY=VALUE", help="Configuration as key=value; may be repeated.", show_default=False
+    ),
 ]
 KUBECONFIG = Annotated[
     Path | None,
     typer.Option(
         "--kubeconfig",
+        metavar="FILE",
         help="Cluster to work on; default: the embedded pool.",
         show_default=False,
         envvar="COMMONPOOL_KUBECONFIG",
     ),
 ]
-CONTEXT = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)]
-POOL = Annotated[str, typer.Option("--pool", help="Name of the embedded pool.", envvar="COMMONPOOL_POOL")]
-OUTPUT = Annotated[Format, typer.Option("--output", "-o", help="How data is printed.")]
-COLOR = Annotated[Color, typer.Option("--color", help="When colour is used; NO_COLOR is honoured.")]
-YES = Annotated[bool, typer.Option("--yes", "-y", help="Apply without a question.")]
-DIFF = Annotated[bool, typer.Option("--diff", help="Show every field that differs.")]
+CONTEXT = Annotated[
+    str | None,
+    typer.Option(
+        "--context", metavar="NAME", help="Context of the kubeconfig.", show_default=False, envvar="COMMONPOOL_CONTEXT"
+    ),
+]
+POOL = Annotated[
+    str,
+    typer.Option(
+        "--pool", metavar="NAME", help="Name of the embedded pool.", envvar="COMMONPOOL_POOL", autocompletion=pools
+    ),
+]
+OUTPUT = Annotated[
+    Format,
+    typer.Option(
+        "--output", "-o", help="How data is printed; markdown is for pull requests.", envvar="COMMONPOOL_OUTPUT"
+    ),
+]
+COLOR = Annotated[
+    Color, typer.Option("--color", help="When colour is used; NO_COLOR is honoured.", envvar="COMMONPOOL_COLOR")
+]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Go on without a question.")]
+DIFF = Annotated[bool, typer.Option("--diff/--no-diff", help="Show every field that differs.")]
 DETAILED = Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")]
 EXPECT = Annotated[bool, typer.Option("--expect-no-changes", help="Fail when there are changes.")]
 TARGET = Annotated[
     list[str] | None,
-    typer.Option("--target", "-t", help="Only these departments, services or URNs; * matches.", show_default=False),
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="Only these departments or services, with --program these URNs; * matches.",
+        show_default=False,
+        autocompletion=_units,
+    ),
 ]
-PARALLEL = Annotated[int, typer.Option("--parallel", "-p", min=1, max=512, help="Resources at a time.")]
+PARALLEL = Annotated[
+    int,
+    typer.Option(
+        "--parallel", "-p", metavar="N", min=1, max=512, help="Resources at a time.", envvar="COMMONPOOL_PARALLEL"
+    ),
+]
 WAIT = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until what was applied is ready.")]
-TIMEOUT = Annotated[str, typer.Option("--timeout", help="Longest wait for one resource, for instance 90s or 10m.")]
+TIMEOUT = Annotated[
+    str,
+    typer.Option(
+        "--timeout",
+        metavar="TIME",
+        help="Longest wait for one resource, for instance 90s or 10m.",
+        envvar="COMMONPOOL_TIMEOUT",
+    ),
+]
 REFRESH = Annotated[bool, typer.Option("--refresh", help="Evaluate everything, also what did not change.")]
 CONTINUE = Annotated[bool, typer.Option("--continue-on-error", help="Go on with what does not depend on a failure.")]
 ADOPT = Annotated[bool, typer.Option("--adopt", help="Take over existing objects of the same name.")]
@@ -74,6 +167,69 @@ FORCE = Annotated[
 SKIP_PREVIEW = Annotated[
     bool, typer.Option("--skip-preview", "-f", help="With --yes: apply without asking the server first.")
 ]
+LIVE = Annotated[
+    bool | None,
+    typer.Option("--live/--declared", help="Ask the cluster too; default: when it runs.", show_default=False),
+]
+DEPARTMENT = Annotated[str, typer.Argument(help="Name of the department.", autocompletion=departments)]
+FIELD = Annotated[
+    str, typer.Argument(help="For instance department.spec.namespaces.resources.", autocompletion=_fields)
+]
+COMPONENT = Annotated[str, typer.Argument(help="A component, or supervisor, or audit.", autocompletion=_logs)]
+POOL_NAME = Annotated[
+    str, typer.Argument(help="Name of the embedded pool.", envvar="COMMONPOOL_POOL", autocompletion=pools)
+]
+POOLS = Annotated[
+    list[str] | None, typer.Argument(help="Names of embedded pools.", show_default=False, autocompletion=pools)
+]
+KIND = Annotated[str, typer.Argument(help="Pool, Department or SharedService.", autocompletion=_kinds)]
+
+
+def enter(folder: Path | None) -> None:
+    """`-C DIR`: work as if started there."""
+    if folder is not None:
+        os.chdir(folder)
+
+
+CWD = Annotated[
+    Path | None,
+    typer.Option(
+        "--cwd",
+        "-C",
+        metavar="DIR",
+        help="Work as if started in this folder; may stand anywhere.",
+        show_default=False,
+        callback=enter,
+        is_eager=True,
+        expose_value=False,
+    ),
+]
+
+
+class Shell(StrEnum):
+    """Shells that can complete our commands."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"
+    PWSH = "pwsh"
+
+
+class Level(StrEnum):
+    """Levels of government."""
+
+    NATION = "nation"
+    PROVINCE = "province"
+    CITY = "city"
+
+
+class OnExpiry(StrEnum):
+    """What follows the last day of a term."""
+
+    NOTIFY = "notify"
+    FREEZE = "freeze"
+    RECLAIM = "reclaim"
 
 
 class Environment(StrEnum):

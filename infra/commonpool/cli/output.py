@@ -4,15 +4,17 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.text import Text
 
 QUIET_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 
@@ -22,6 +24,7 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    YAML = "yaml"
     MARKDOWN = "markdown"
 
 
@@ -40,81 +43,136 @@ class Output:
     format: Format = Format.TEXT
     color: Color = Color.AUTO
     _status: Any = None
-    _last: float = field(default=0.0)
-    _phase: str = ""
+    _doing: str = ""
+    _since: float = 0.0
 
     @property
     def live(self) -> bool:
         """Whether somebody watches standard error."""
-        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and self.format is Format.TEXT
+        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     @property
     def colored(self) -> bool:
         """Whether to use colour."""
+        if self.format is not Format.TEXT:
+            return False
         if self.color is not Color.AUTO:
             return self.color is Color.ALWAYS
         return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     @property
     def interactive(self) -> bool:
-        """Whether a question can be asked."""
+        """Whether a question can be asked; never where a program reads."""
         return sys.stdin.isatty() and sys.stderr.isatty() and self.format is Format.TEXT
+
+    @property
+    def structured(self) -> bool:
+        """Whether one document is wanted, and no text."""
+        return self.format in (Format.JSON, Format.YAML)
 
     def data(self, text: str) -> None:
         """Print to standard output."""
-        self.clear()
-        print(text)
+        self._print(text, sys.stdout)
 
-    def json(self, values: Any) -> None:  # noqa: ANN401
-        """One JSON document to standard output."""
-        self.data(json.dumps(values, indent=2, ensure_ascii=False))
+    def document(self, kind: str, **values: Any) -> None:  # noqa: ANN401
+        """One document to standard output, as JSON unless YAML is wanted."""
+        self.data(encoded({"apiVersion": "commonpool.dev/v1", "kind": kind, **values}, self.format))
 
     def say(self, text: str = "") -> None:
         """A message for people, to standard error."""
-        self.clear()
-        print(text, file=sys.stderr, flush=True)
+        self._print(text, sys.stderr)
 
     def paint(self, text: str, color: str) -> str:
         """The text in an ANSI colour, where colour is on."""
         codes = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "dim": 2, "bold": 1}
-        return f"\x1b[{codes[color]}m{text}\x1b[0m" if self.colored else text
+        return f"\x1b[{codes[color]}m{text}\x1b[0m" if self.colored and text else text
+
+    def title(self, text: str) -> str:
+        """The line above a table."""
+        return f"### {text}\n" if self.format is Format.MARKDOWN else self.paint(text, "bold")
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+        """Rows in columns, the first `left` ones flush left and numbers flush right; a table of markdown where that is wanted."""
+        if self.format is not Format.MARKDOWN:
+            return table(headings, rows, left=left)
+        marks = ["---" if column < left else "---:" for column in range(len(headings))]
+        lines = [headings, marks, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show that the work goes on: a living line on a terminal, else a plain line now and then."""
+        self._doing, self._since = text, time.monotonic()
+        if self.live:
+            self._show()
+        over = threading.Event()
+        teller = threading.Thread(target=self._tell, args=(over,), daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self.clear()
+            self._doing = ""
 
     def phase(self, text: str) -> None:
-        """A new part of the work: always told."""
-        if text != self._phase:
-            self._phase = text
-            self.say(f"  {text}")
-            self._last = time.monotonic()
+        """A part of the work is done: always told."""
+        self.say(f"  {text}")
 
     def progress(self, text: str) -> None:
-        """How far the work is: one living line on a terminal, now and then a line elsewhere."""
-        if self.live:
-            if self._status is None:
-                self._status = self._console().status(text, spinner="line")
-                self._status.start()
-            self._status.update(text)
-        elif self.format is Format.TEXT and time.monotonic() - self._last > QUIET_SECONDS:
-            self._last = time.monotonic()
-            self.say(f"    {text}")
+        """What is being done now; shown while `working`."""
+        if self._doing:
+            self._doing = text
 
     def clear(self) -> None:
-        """End the living line."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        """End the living line, for a question."""
+        status, self._status = self._status, None
+        if status is not None:
+            status.stop()
 
-    def _console(self) -> "Console":
+    def _print(self, text: str, stream: TextIO) -> None:
+        showing = self._status is not None
+        self.clear()
+        print(text, file=stream, flush=stream is sys.stderr)
+        if showing and self._doing:
+            self._show()
+
+    def _show(self) -> None:
         from rich.console import Console
 
-        return Console(stderr=True, no_color=not self.colored, highlight=False)
+        console = Console(stderr=True, no_color=not self.colored, highlight=False)
+        self._status = console.status(self, spinner="line")
+        self._status.start()
+
+    def __rich__(self) -> "Text":
+        """The living line: what is done now, and for how long."""
+        from rich.text import Text
+
+        line = f"{self._doing}  {time.monotonic() - self._since:.0f} s"
+        return Text(line, overflow="ellipsis", no_wrap=True)
+
+    def _tell(self, over: threading.Event) -> None:
+        while not over.wait(QUIET_SECONDS):
+            if not self.live:
+                self.say(f"    {self._doing} ({time.monotonic() - self._since:.0f} s so far)")
+
+
+def encoded(values: Any, format: Format) -> str:  # noqa: ANN401
+    """One document as text."""
+    if format is Format.YAML:
+        import yaml
+
+        plain = json.loads(json.dumps(values, ensure_ascii=False))
+        return str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=120)).rstrip("\n")
+    return json.dumps(values, indent=2, ensure_ascii=False)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
     """Aligned columns; the first `left` ones flush left, numbers flush right. CJK characters count double."""
     from rich.cells import cell_len
 
-    lines = [list(headings), *(list(row) for row in rows)]
-    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headings))]
+    lines = [*([list(headings)] if any(headings) else []), *(list(row) for row in rows)]
+    widths = [max((cell_len(line[column]) for line in lines), default=0) for column in range(len(headings))]
 
     def pad(text: str, column: int) -> str:
         gap = " " * (widths[column] - cell_len(text))

@@ -3,13 +3,13 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from commonpool.cli import report
-from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed
+from commonpool.cli import consent, report
+from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed, Interrupted, nearest
 from commonpool.cli.output import Format, Output, count
 from commonpool.cli.target import Target, programs
 
@@ -42,6 +42,7 @@ class Run:
     programs: "list[Program]" = field(default_factory=list)
     cluster: "Cluster | None" = None
     results: "list[Result]" = field(default_factory=list)
+    writing: bool = False
     previewed: set[tuple[str, str]] | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -53,14 +54,16 @@ def read_estate(run: Run) -> str:
     if run.target.program is not None:
         run.programs = programs(run.target, None)
         return f"program {run.target.program}"
-    run.estate = run.target.load()
-    run.programs = programs(run.target, run.estate)
-    estate = run.estate
+    run.target.refuse_sample()
+    run.estate = estate = run.target.load()
+    run.programs = programs(run.target, estate)
+    _known_targets(run)
     for words in warnings(estate):
         run.output.say(f"  warning: {words}")
+    place = " (the sample estate)" if run.target.sample else ""
     return (
         f"{estate.pool.name}: {count(len(estate.machines), 'machine')}, {count(len(estate.departments), 'department')}, "
-        f"{count(len(estate.services), 'shared service')}"
+        f"{count(len(estate.services), 'shared service')}{place}"
     )
 
 
@@ -72,23 +75,30 @@ def stand_pool(run: Run) -> str:
 
     pool = EmbeddedPool(run.target.pool)
     if run.verb == "up":
-        pool.start(lambda message, done: run.output.progress(message))
+        pool.start(lambda message, done: run.output.progress(message if done is None else f"{message} ({done:.0%})"))
     return f"no cluster named, so this is the embedded pool {run.target.pool!r} on this machine"
 
 
-Phase = tuple[str, Callable[[Run], str]]
-PHASES: tuple[Phase, ...] = (("estate", read_estate), ("pool", stand_pool))
+Phase = tuple[str, str, Callable[[Run], str]]
+PHASES: tuple[Phase, ...] = (
+    ("estate", "reading the manifests", read_estate),
+    ("pool", "looking for the embedded pool", stand_pool),
+)
 
 
 def execute(run: Run) -> int:
     """Run all phases; returns the exit code."""
-    _need_somebody(run)
-    for title, work in PHASES:
-        words = work(run)
+    consent.need_somebody(run.verb, run.wishes.yes, run.output)
+    for title, doing, work in PHASES:
+        with run.output.working(doing):
+            words = work(run)
         if words:
             run.output.phase(f"{title:<9} {words}")
-    with _cancelled_by_signals():
+    try:
         return asyncio.run(_with_cluster(run))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        step = "what was applied is recorded; run the same command again to go on" if run.writing else ""
+        raise Interrupted(step) from None
 
 
 async def _with_cluster(run: Run) -> int:
@@ -98,25 +108,35 @@ async def _with_cluster(run: Run) -> int:
         run.cluster = cluster
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
-        if run.verb == "up" and not (run.wishes.yes and (run.wishes.skip_preview or not run.wishes.diff)):
-            await _stacks(run, "preview")
+        if run.verb == "destroy" or (run.verb == "up" and not (run.wishes.yes and _unseen(run.wishes))):
+            await _stacks(run, "destroy" if run.verb == "destroy" else "preview", preview=True)
             if any(result.problems for result in run.results):
-                return _end(run)
+                return _finish(run)
             if any(result.changed for result in run.results):
-                _ask(run)
+                asked = time.monotonic()
+                consent.ask(run.results, _owner(run), run.verb, run.wishes, run.output)
+                run.started += time.monotonic() - asked  # a person's time is not the run's
             run.previewed, run.results = _plan(run.results), []
-        elif run.verb == "destroy":
-            await _stacks(run, "destroy", preview=True)
-            if any(result.changed for result in run.results):
-                _ask(run)
-            run.results = []
+        run.writing = run.verb in ("up", "destroy")
+        if run.writing:
+            _stop_in_good_order(run)
         await _stacks(run, run.verb)
-        if run.previewed is not None and (moved := _plan(run.results) - run.previewed):
+        moved = _plan(run.results) - run.previewed if run.previewed is not None else set()
+        if moved:
             run.output.say(f"  the pool moved since the preview: {count(len(moved), 'change')} were not in it")
-        code = _end(run)
+        brief = run.previewed is not None and not moved and not run.wishes.yes
         if run.verb == "up" and run.estate is not None and run.output.format is Format.TEXT:
-            await _screen(run)
-        return code
+            return _finish(run, brief, await _screen(run))
+        return _finish(run, brief)
+
+
+def _unseen(wishes: Wishes) -> bool:
+    return wishes.skip_preview or not wishes.diff
+
+
+def _owner(run: Run) -> str:
+    """What is typed where the data of more than one department would be lost."""
+    return run.estate.pool.name if run.estate is not None else run.programs[0].stack
 
 
 async def _stacks(run: Run, verb: str, *, preview: bool = False) -> None:
@@ -125,9 +145,9 @@ async def _stacks(run: Run, verb: str, *, preview: bool = False) -> None:
     options = engine.Options(**run.wishes.options, diff=run.wishes.diff, reason=f"commonpool {run.verb}")
     ordered = list(reversed(run.programs)) if verb == "destroy" else run.programs
     for program in ordered:
-        result = await _one(run, verb, program, options, preview=preview)
-        run.results.append(result)
-        run.output.clear()
+        with run.output.working(f"{program.stack}: reading what the pool remembers"):
+            result = await _one(run, verb, program, options, preview=preview)
+        run.results.append(replace(result, changes=tuple(sorted(result.changes, key=report.order))))
         if result.problems and verb == "up" and not options.continue_on_error:
             break
 
@@ -152,94 +172,114 @@ def _observer(output: Output, stack: str) -> "Callable[[Event], None]":
         if event.kind == "note":
             output.say(f"    {stack}: {event.message}")
         elif event.kind == "resource" and event.change is not None:
-            output.progress(
-                f"{stack:<12} {event.done:>5}  {report.SIGNS[event.change.operation]} {report.place(event.change)}"
-            )
+            total = f"/{event.total}" if event.total else ""
+            output.progress(f"{stack}: {event.done}{total} {event.change.operation.sign} {report.place(event.change)}")
         elif event.kind == "wait":
-            output.progress(f"{stack:<12} waiting: {event.message}")
+            output.progress(f"{stack}: waiting for {event.message}")
+        else:
+            output.progress(f"{stack}: {event.message}")
 
     return observe
 
 
-def _need_somebody(run: Run) -> None:
-    """Refuse at once what would end in a question that nobody can answer."""
-    if run.verb in ("up", "destroy") and not run.wishes.yes and not run.output.interactive:
-        raise CommandFailed(
-            f"`commonpool {run.verb}` asks before it changes anything, and this is no terminal",
-            code="confirmation_needed",
-            next_step="add --yes to go on without a question, or run `commonpool preview`",
-        )
-
-
-def _ask(run: Run) -> None:
-    """Show the preview and ask; the end of input is a refusal."""
-    if run.wishes.yes:
-        return
-    for result in run.results:
-        for line in report.lines(result, run.output, diff=run.wishes.diff):
-            run.output.say(line)
-    while True:
-        run.output.say("")
-        try:
-            answer = (
-                input(f"{'Destroy' if run.verb == 'destroy' else 'Apply'} this? yes / no / details [no]: ")
-                .strip()
-                .lower()
-            )
-        except EOFError:
+def _known_targets(run: Run) -> None:
+    """Refuse a target that matches nothing: it would look like a run that found nothing to do."""
+    if run.verb == "destroy":
+        return  # the pool's memory decides there, and may hold what is no longer declared
+    known = sorted({unit for program in run.programs for unit in program.units or ()})
+    for target in run.wishes.options.get("targets", ()):
+        if not any(fnmatchcase(unit, target) for unit in known):
             raise CommandFailed(
-                "the input ended before an answer", code="confirmation_needed", next_step="add --yes"
-            ) from None
-        if answer in ("yes", "y"):
-            return
-        if answer in ("details", "d"):
-            for result in run.results:
-                for line in report.lines(result, run.output, diff=True):
-                    run.output.say(line)
-            continue
-        raise CommandFailed("not applied", code="declined")
+                f"--target {target}: there is no such department or service",
+                code="target_unknown",
+                next_step=nearest(target, known),
+            )
 
 
-def _end(run: Run) -> int:
+def _finish(run: Run, brief: bool = False, screen: str = "") -> int:
+    """Print the result; returns the exit code. A failure stands in the document as it does in `kind: Error`."""
     kind = {"preview": "Preview", "up": "Update", "destroy": "Destroy", "refresh": "Refresh"}[run.verb]
-    if run.output.format is Format.JSON:
-        run.output.json(report.to_json(run.results, kind))
+    failed = _failure(run)
+    if run.output.structured:
+        run.output.document(kind, **report.to_json(run.results, failed))
     elif run.output.format is Format.MARKDOWN:
-        run.output.data(report.to_markdown(run.results, f"commonpool {run.verb}"))
+        run.output.data(report.to_markdown(run.results, run.verb, failed))
     else:
         for result in run.results:
-            for line in report.lines(result, run.output, diff=run.wishes.diff or run.verb == "refresh"):
+            diff = run.wishes.diff or run.verb == "refresh"
+            found = report.lines(result, run.output, diff=diff)
+            for line in found[:1] if brief and not result.problems else found:
                 run.output.data(line)
-        run.output.say(f"  {time.monotonic() - run.started:.1f} s")
-    if any(result.problems for result in run.results):
+    if screen:
+        run.output.data(f"\n{screen}\n")
+    _close(run)
+    if failed is not None:
+        run.output.say(f"error: {failed} [{failed.code}]")
         return FAILED
     changed = any(result.changed for result in run.results)
-    if changed and run.wishes.expect_no_changes:
-        raise CommandFailed(
-            "there are changes, and none were expected (--expect-no-changes)", code="unexpected_changes"
-        )
     return CHANGES if changed and run.wishes.detailed_exitcode else OK
 
 
-async def _screen(run: Run) -> None:
+def _failure(run: Run) -> CommandFailed | None:
+    problems = [problem for result in run.results for problem in result.problems]
+    if problems:
+        applied = "; what was applied stays and is recorded" if run.writing else ""
+        return CommandFailed(
+            f"{count(len(problems), 'problem')}{applied}",
+            code=problems[0].code,
+            next_step="mend what is named above and run it again",
+        )
+    if run.wishes.expect_no_changes and any(result.changed for result in run.results):
+        message = "there are changes, and none were expected (--expect-no-changes)"
+        return CommandFailed(
+            message, code="unexpected_changes", next_step=f"{run.target.command('preview')} shows them"
+        )
+    return None
+
+
+def _close(run: Run) -> None:
+    """The three lines at the end: what changed, how long it took, what comes next."""
+    from commonpool.cli.screen import next_commands
+
+    changed = any(result.changed for result in run.results)
+    command = run.target.command
+    if any(result.problems for result in run.results):
+        steps = [[command(run.verb), "again, when it is mended"]]
+    elif changed and run.wishes.expect_no_changes:
+        steps = [[command("preview"), "shows them"]]
+    elif run.verb == "up":
+        steps = (
+            next_commands(run.estate, command) if run.estate is not None else [[command("preview"), "finds nothing"]]
+        )
+    elif run.verb == "destroy":
+        steps = [[command("up"), "makes it again"]]
+    elif changed:
+        steps = [[command("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
+    else:
+        steps = [[command("status"), "what stands, what drifted, what is about to expire"]]
+    for line in report.closing(run.results, time.monotonic() - run.started, steps):
+        run.output.say(line)
+
+
+async def _screen(run: Run) -> str:
     from commonpool.cli.screen import screen
     from commonpool.engine.live import read_live
 
     assert run.cluster is not None
     assert run.estate is not None
-    live = await read_live(run.cluster)
-    run.output.data("\n" + screen(run.estate, live, run.output))
+    return screen(run.estate, await read_live(run.cluster), run.output)
 
 
-@contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: writes in flight finish, the lease is given back."""
+def _stop_in_good_order(run: Run) -> None:
+    """Ctrl-C and SIGTERM: the writes in flight finish, the lease is given back; the second time ends at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
 
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    def stop() -> None:
+        if task.cancelling():
+            raise KeyboardInterrupt
+        run.output.say("\n  stopping: what is being written is finished and recorded; once more stops at once")
+        task.cancel()
 
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)

@@ -1,12 +1,15 @@
 """Results of the engine as text, JSON and the markdown of a pull-request comment. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from commonpool.cli.output import Output, count
+from commonpool.cli.output import Output, count, table
+from commonpool.engine.event import Operation
 
 if TYPE_CHECKING:
-    from commonpool.engine import Change, FieldChange, Result
+    from commonpool.cli.failure import CommandFailed
+    from commonpool.engine.event import Change, FieldChange, Result
 
 COLORS = {
     "create": "green",
@@ -17,7 +20,10 @@ COLORS = {
     "read": "dim",
     "same": "dim",
 }
-SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-", "adopt": "^", "read": ">", "same": "="}
+WORDS = ("create", "update", "replace", "adopt", "delete")
+SIGNS = {word: Operation(word).sign for word in COLORS}
+MOST_LINES = 40  # changes of one stack that are listed before they are only counted by department
+MOST_FOLDED = 300  # lines of one stack in a comment; GitHub refuses a comment of 65,536 characters
 
 
 def place(change: "Change") -> str:
@@ -39,15 +45,28 @@ def _value(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:160]}…"
 
 
-def lines(result: "Result", output: Output, *, diff: bool, most: int = 40) -> list[str]:
-    """A stack's changes, grouped by unit when there are many, with reasons and fields."""
+def order(change: "Change") -> tuple[str | bool, ...]:
+    """Always the same order, whatever came first: by department, then each namespace before what is in it. Pure."""
+    namespace = change.namespace or (change.name if change.kind == "Namespace" else "")
+    return (change.unit, namespace, change.kind != "Namespace", change.kind, change.name, change.urn)
+
+
+def shown(changes: "Iterable[Change]") -> "list[Change]":
+    """The changes that say something: no reads, and of a namespace that goes only itself, not everything in it. Pure."""
+    found = [change for change in changes if change.operation is not Operation.READ]
+    gone = {change.name for change in found if change.kind == "Namespace" and change.operation is Operation.DELETE}
+    return [change for change in found if change.operation is not Operation.DELETE or change.namespace not in gone]
+
+
+def lines(result: "Result", output: Output, *, diff: bool) -> list[str]:
+    """A stack's changes, counted by department when there are many, with reasons and fields."""
     found = [f"{output.paint(result.stack, 'bold')}: {summary(result)}"]
-    shown = [change for change in result.changes if change.operation != "read"]
-    if len(shown) > most and not diff:
-        found += _by_unit(shown, output)
+    changes = shown(result.changes)
+    if len(changes) > MOST_LINES and not diff:
+        found += [f"  {unit:<32} {signs(counts, output)}" for unit, counts in by_unit(changes).items()]
     else:
-        for change in shown:
-            found += change_lines(change, output)
+        for change in changes:
+            found += change_lines(change, output, _inside(change, result))
     for problem in result.problems:
         found.append(output.paint(f"  ! {_short(problem.urn)}: {problem.message} [{problem.code}]", "red"))
         if problem.next_step:
@@ -55,48 +74,74 @@ def lines(result: "Result", output: Output, *, diff: bool, most: int = 40) -> li
     return found
 
 
-def change_lines(change: "Change", output: Output) -> list[str]:
+def _inside(change: "Change", result: "Result") -> int:
+    """How many objects go together with a namespace."""
+    if change.kind != "Namespace" or change.operation is not Operation.DELETE:
+        return 0
+    return sum(other.namespace == change.name for other in result.changes)
+
+
+def signs(counts: "Mapping[Operation, int]", output: Output) -> str:
+    """`+12  ~1`."""
+    return "  ".join(output.paint(f"{word.sign}{number}", COLORS[word]) for word, number in counts.items())
+
+
+def change_lines(change: "Change", output: Output, inside: int = 0) -> list[str]:
     """One change with its reason and its fields."""
-    sign = SIGNS[change.operation]
-    unchecked = "" if change.checked else " (not checked by the server yet)"
-    head = output.paint(f"  {sign} {place(change)}", COLORS[change.operation])
-    reason = f"  {change.reason}{unchecked}" if change.operation != "create" else unchecked
-    return [head + output.paint(reason, "dim"), *(f"      {field_line(field)}" for field in change.fields)]
+    unchecked = " (not checked by the server yet)" if not change.checked else ""
+    within = f", with {count(inside, 'object')} in it" if inside else ""
+    head = output.paint(f"  {change.operation.sign} {place(change)}", COLORS[change.operation])
+    reason = f"  {change.reason}{within}" if change.operation is not Operation.CREATE else ""
+    return [head + output.paint(reason + unchecked, "dim"), *(f"      {field_line(field)}" for field in change.fields)]
 
 
-def _by_unit(changes: "Sequence[Change]", output: Output) -> list[str]:
-    groups: dict[str, dict[str, int]] = {}
+def by_unit(changes: "Iterable[Change]") -> "dict[str, Counter[Operation]]":
+    """How many changes of each kind the parts of a program have. Pure."""
+    groups: dict[str, Counter[Operation]] = {}
     for change in changes:
-        counts = groups.setdefault(change.unit or "(program)", {})
-        counts[change.operation] = counts.get(change.operation, 0) + 1
-    found = []
-    for unit, counts in groups.items():
-        words = "  ".join(output.paint(f"{SIGNS[word]}{number}", COLORS[word]) for word, number in counts.items())
-        found.append(f"  {unit:<32} {words}")
-    return found
+        groups.setdefault(change.unit or "(program)", Counter())[change.operation] += 1
+    return groups
 
 
 def summary(result: "Result") -> str:
-    """`+12 ~1 -0 =254`, in words."""
-    counts = result.counts
-    parts = [
-        f"{SIGNS[word]}{counts[word]} {word}"
-        for word in ("create", "update", "replace", "adopt", "delete")
-        if counts.get(word)
-    ]
+    """`+12 create, ~1 update (254 unchanged)`."""
     failed = f", {count(len(result.problems), 'problem')}" if result.problems else ""
-    return (", ".join(parts) or "no changes") + f" ({result.unchanged:,} unchanged)" + failed
+    return f"{_counted(result.counts) or 'no changes'} ({result.unchanged:,} unchanged){failed}"
+
+
+def _counted(counts: "Mapping[str, int]") -> str:
+    return ", ".join(f"{SIGNS[word]}{counts[word]:,} {word}" for word in WORDS if counts.get(word))
+
+
+def closing(results: "Sequence[Result]", seconds: float, steps: "Sequence[Sequence[str]]") -> list[str]:
+    """The lines at the end of a run: what changed, how long it took and where the time went, what comes next."""
+    counts: Counter[str] = Counter()
+    laps: Counter[str] = Counter()
+    for result in results:
+        counts.update(result.counts)
+        laps.update(result.timings)
+    unchanged = sum(result.unchanged for result in results)
+    spent = ", ".join(f"{phase} {value:.1f}" for phase, value in laps.items() if value >= 0.1)
+    return [
+        f"  changed  {_counted(counts) or 'nothing'} (={unchanged:,})",
+        f"  took     {seconds:.1f} s" + (f" ({spent})" if spent else ""),
+        *(
+            f"  {'' if index else 'next':<8} {line}"
+            for index, line in enumerate(table(["", ""], steps, left=2).splitlines())
+        ),
+    ]
 
 
 def _short(urn: str) -> str:
     return urn.split("::")[-1] if "::" in urn else urn or "the program"
 
 
-def to_json(results: "Iterable[Result]", kind: str) -> dict[str, Any]:
-    """One document for all stacks."""
+def to_json(results: "Sequence[Result]", failed: "CommandFailed | None" = None) -> dict[str, Any]:
+    """One document for all stacks; `error` stands in it when the run failed."""
+    from commonpool.cli.failure import document
+
     return {
-        "apiVersion": "commonpool.dev/v1",
-        "kind": kind,
+        "changed": any(result.changed for result in results),
         "stacks": [
             {
                 "stack": result.stack,
@@ -129,35 +174,59 @@ def to_json(results: "Iterable[Result]", kind: str) -> dict[str, Any]:
             }
             for result in results
         ],
+        **({"error": document(failed)["error"]} if failed else {}),
     }
 
 
-def to_markdown(results: "Iterable[Result]", title: str) -> str:
-    """A comment for a pull request: a table, then the changes of each stack folded away."""
-    found = [f"### {title}", "", "| stack | + | ~ | ± | − | = | problems |", "|---|---|---|---|---|---|---|"]
-    details: list[str] = []
+def to_markdown(results: "Sequence[Result]", verb: str, failed: "CommandFailed | None" = None) -> str:
+    """A comment for a pull request: the verdict, a row for each part that changes, and the fields folded away."""
+    counts: Counter[str] = Counter()
     for result in results:
-        numbers = [str(result.counts.get(word, 0)) for word in ("create", "update", "replace", "delete")]
-        found.append(f"| {result.stack} | {' | '.join(numbers)} | {result.unchanged} | {len(result.problems)} |")
-        details += _details(result)
-    return "\n".join([*found, "", *details])
+        counts.update(result.counts)
+    unchanged = sum(result.unchanged for result in results)
+    verdict = f"❌ {failed}" if failed else _counted(counts) or "no changes"
+    found = [f"### commonpool {verb}: {verdict}", ""]
+    found += [f"- ❌ **{_short(one.urn)}** {one.message} `{one.code}`" for result in results for one in result.problems]
+    rows = [
+        f"| {result.stack} | {unit} | {' | '.join(str(units[Operation(word)] or '') for word in WORDS)} |"
+        for result in results
+        for unit, units in by_unit(one for one in result.changes if one.operation is not Operation.READ).items()
+    ]
+    if rows:
+        heads = " | ".join(f"{SIGNS[word]} {word}" for word in WORDS)
+        found += ["", f"| stack | of | {heads} |", "|---|---|" + "---:|" * len(WORDS), *rows]
+    lost = [change for result in results for change in losses(result.changes)]
+    if lost:
+        names = ", ".join(f"`{place(change)}`" for change in lost)
+        found += ["", f"⚠️ **{count(len(lost), 'deletion')} would lose data:** {names}"]
+    found += ["", f"{unchanged:,} objects stay as they are."]
+    for result in results:
+        found += _folded(result)
+    return "\n".join(found)
 
 
-def _details(result: "Result") -> list[str]:
-    found = [f"- ❌ **{_short(problem.urn)}**: {problem.message} `{problem.code}`" for problem in result.problems]
-    changes = [change for change in result.changes if change.operation != "read"]
-    if changes:
-        body = []
-        for change in changes:
-            body.append(f"{SIGNS[change.operation]} {place(change)}  # {change.reason}")
-            body += [f"    {field_line(field)}" for field in change.fields]
-        found += [
-            f"<details><summary>{result.stack}: {summary(result)}</summary>",
-            "",
-            "```diff",
-            *body,
-            "```",
-            "",
-            "</details>",
-        ]
-    return found
+def losses(changes: "Iterable[Change]") -> "list[Change]":
+    """The changes that take data with them: namespaces and claims that are deleted or replaced. Pure."""
+    return [
+        change
+        for change in shown(changes)
+        if change.kind in ("Namespace", "PersistentVolumeClaim")
+        and change.operation in (Operation.DELETE, Operation.REPLACE)
+    ]
+
+
+def _folded(result: "Result") -> list[str]:
+    body = []
+    for change in shown(result.changes):
+        mark = "-" if change.operation is Operation.DELETE else "+" if change.operation is Operation.CREATE else "!"
+        reason = "" if change.operation is Operation.CREATE else f"  # {change.reason}"
+        body.append(
+            f"{mark} {change.operation.sign if mark == '!' else ''} {place(change)}{reason}".replace("  ", " ", 1)
+        )
+        body += [f"    {field_line(field)}" for field in change.fields]
+    if not body:
+        return []
+    rest = len(body) - MOST_FOLDED
+    more = [f"… and {rest:,} lines more; `commonpool preview` shows them"] if rest > 0 else []
+    head = f"<details><summary>{result.stack}: {summary(result)}</summary>"
+    return ["", head, "", "```diff", *body[:MOST_FOLDED], *more, "```", "", "</details>"]

@@ -1,8 +1,9 @@
 """The one screen at the end of `up`, and the tables of `status` and `ledger`. Pure."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from commonpool.cli.output import Output, count, own_name, table
+from commonpool.cli.output import Output, count
 from commonpool.ledger import Amount, Ledger, Live
 from commonpool.ledger.ledger import machines_of
 from commonpool.ledger.table import bar
@@ -15,26 +16,27 @@ def screen(estate: "Estate", live: Live, output: Output) -> str:
     """Sites, machines, capacity, departments with the four numbers, and what to try next."""
     ledger = Ledger.of(estate, live)
     parts = [
-        output.paint(f"{estate.pool.spec.display_name} ({estate.pool.name})", "bold"),
-        sites(estate, live),
-        capacity(ledger),
-        departments(estate, ledger),
-        "Try next:\n" + table(["", ""], _next(estate), left=2).lstrip("\n"),
+        output.title(f"{estate.pool.spec.display_name} ({estate.pool.name})"),
+        sites(estate, live, output),
+        capacity(ledger, output),
+        departments(ledger, output)
+        if ledger.departments
+        else empty("department", "`commonpool department new NAME` makes the first"),
     ]
     return "\n\n".join(parts)
 
 
-def _next(estate: "Estate") -> list[list[str]]:
-    command = own_name()
+def next_commands(estate: "Estate", command: "Callable[[str], str]") -> list[list[str]]:
+    """What to try when the pool stands."""
     name = estate.departments[0].name if estate.departments else "NAME"
     return [
-        [f"  {command} status", "what stands, what drifted, what is about to expire"],
-        [f"  {command} department explain {name}", "why it was admitted, with the numbers"],
-        [f"  {command} ledger --html ledger.html", "the same numbers as a page"],
+        [command("status"), "what stands, drifted, expires"],
+        [command(f"department explain {name}"), "why it was admitted"],
+        [command("ledger --html ledger.html"), "the numbers as a page"],
     ]
 
 
-def sites(estate: "Estate", live: Live) -> str:
+def sites(estate: "Estate", live: Live, output: Output) -> str:
     """One line for each server room."""
     rows = []
     for site in estate.pool.spec.compute.sites:
@@ -44,26 +46,26 @@ def sites(estate: "Estate", live: Live) -> str:
         others = sum(machine.site == site.name for machine in estate.machines) - len(machines)
         words = f"{standing} of {len(machines)} nodes stand" + (f", {simulated} simulated" if simulated else "")
         rows.append([site.name, site.display_name, words, f"{others} in other roles" if others else ""])
-    return table(["site", "", "machines", ""], rows, left=4)
+    return output.table(["site", "", "machines", ""], rows, left=4)
 
 
-def capacity(ledger: Ledger) -> str:
+def capacity(ledger: Ledger, output: Output) -> str:
     """One line for each flavor: how much is promised of what may be."""
     rows = [
         [row.name, str(row.machines), _pair(row.promised), _pair(row.capacity), bar(row.promised, row.capacity)]
         for row in (*ledger.flavors, ledger.pool)
     ]
     rows[-1][0] = "all"
-    return table(["flavor", "nodes", "promised", "may be promised", ""], rows)
+    return output.table(["flavor", "nodes", "promised", "may be promised", ""], rows)
 
 
-def departments(estate: "Estate", ledger: Ledger, rows_of: str = "departments") -> str:
-    """The four numbers of each department (or namespace): cores / memory."""
+def departments(ledger: Ledger, output: Output) -> str:
+    """The four numbers of each department: cores / memory."""
     rows = [
         [row.name, _pair(row.ceiling), _pair(row.promised), _pair(row.requested), _pair(row.used)]
-        for row in getattr(ledger, rows_of)
+        for row in ledger.departments
     ]
-    return table([rows_of[:-1], "ceiling", "promised", "requested", "used"], rows)
+    return output.table(["department", "ceiling", "promised", "requested", "used"], rows)
 
 
 def empty(word: str, how: str) -> str:

@@ -4,7 +4,8 @@ import asyncio
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from commonpool.cli.output import Format, Output, table
+from commonpool.cli.output import Format, Output
+from commonpool.cli.report import place
 from commonpool.cli.screen import capacity, sites
 from commonpool.cli.target import Target, programs
 
@@ -19,29 +20,29 @@ SOON_DAYS = 60
 def show(target: Target, output: Output) -> int:
     """Print it; exit code 0 also when something drifted: status is a question, not a check."""
     estate = target.load()
-    live, results, runs = asyncio.run(_look(target, estate))
+    with output.working("comparing what stands with what was applied"):
+        live, results, runs = asyncio.run(_look(target, estate))
     expiring = expiries(estate, estate.day) + _certificates(target)
-    if output.format is Format.JSON:
-        output.json(_document(estate, live, results, runs, expiring))
+    if output.structured:
+        output.document("Status", **_document(estate, live, results, runs, expiring))
         return 0
-    output.data(output.paint(f"{estate.pool.spec.display_name} ({estate.pool.name})", "bold"))
     from commonpool.ledger import Ledger
 
-    output.data("\n" + sites(estate, live) + "\n\n" + capacity(Ledger.of(estate, live)) + "\n")
-    output.data(
-        table(
-            ["stack", "objects", "drifted", "last run"], [_stack_row(result, runs[result.stack]) for result in results]
-        )
-    )
-    for result in results:
-        for change in result.changes:
-            place = f"{change.namespace}/{change.name}" if change.namespace else change.name
-            output.data(f"  ~ {change.kind} {place}: {change.reason}")
-    output.data("")
-    if expiring:
+    output.data(output.title(f"{estate.pool.spec.display_name} ({estate.pool.name})"))
+    output.data(sites(estate, live, output) + "\n\n" + capacity(Ledger.of(estate, live), output) + "\n")
+    rows = [_stack_row(result, runs[result.stack]) for result in results]
+    output.data(output.table(["stack", "objects", "drifted", "last run"], rows) + "\n")
+    drifted = [change for result in results for change in result.changes]
+    for change in drifted:
         output.data(
-            table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring], left=1)
+            f"- `{place(change)}`: {change.reason}"
+            if output.format is Format.MARKDOWN
+            else f"  ~ {place(change)}: {change.reason}"
         )
+    if drifted:
+        output.data(f"\n`{target.command('up')}` mends what drifted\n")
+    if expiring:
+        output.data(output.table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring]))
     else:
         output.data(f"nothing expires within {SOON_DAYS} days")
     return 0
@@ -97,8 +98,6 @@ def _document(
     estate: "Estate", live: "Live", results: "list[Result]", runs: dict[str, str], expiring: list[tuple[str, int, str]]
 ) -> dict[str, Any]:
     return {
-        "apiVersion": "commonpool.dev/v1",
-        "kind": "Status",
         "pool": estate.pool.name,
         "nodes": {"ready": len(live.allocatable), "simulated": len(live.simulated)},
         "stacks": [

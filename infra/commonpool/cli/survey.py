@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonpool.cli.failure import CommandFailed
-from commonpool.cli.output import Format, Output, count, own_name, table
+from commonpool.cli.output import Output, count, own_name
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ def survey(
     machines = chosen(estate, names)
     access = access_of(output, private_key, ask_become_pass=ask_become_pass)
     progress = Progress(output, len(machines))
-    found = look(machines, machines_folder(estate), access, progress.take)
+    with output.working(f"looking at {count(len(machines), 'machine')}"):
+        found = look(machines, machines_folder(estate), access, progress.take)
     if html is not None:
         html.write_text(page(found, f"Machines of {estate.pool.spec.display_name}"), encoding="utf-8")
         output.say(f"wrote {html}")
-    if output.format is Format.JSON:
-        items = [one.to_json() for one in found]
-        output.json({"apiVersion": "commonpool.dev/v1", "kind": "MachineSurveyList", "items": items})
+    if output.structured:
+        output.document("MachineSurveyList", items=[one.to_json() for one in found])
     else:
-        output.data(_table(found))
+        output.data(_table(found, output))
         _tell(found, output)
     return 1 if any(one.failure for one in found) else 0
 
 
-def _table(found: "Sequence[Survey]") -> str:
+def _table(found: "Sequence[Survey]", output: Output) -> str:
     from commonpool.machines.page import size
 
     rows = [
@@ -61,7 +61,7 @@ def _table(found: "Sequence[Survey]") -> str:
         ]
         for one in found
     ]
-    return table(["machine", "site", "verdict", "cores", "memory", "system", "why"], rows, left=3)
+    return output.table(["machine", "site", "verdict", "cores", "memory", "system", "why"], rows, left=3)
 
 
 def _tell(found: "Sequence[Survey]", output: Output) -> None:
@@ -94,7 +94,7 @@ def trust(target: Target, names: Sequence[str], output: Output, *, replace: Sequ
         if one.name in shown:
             refuse_foreign(shown[one.name], {**shown, **pinned(pin_file(one))}, replace)
     rows = [[key.machine, key.kind, key.fingerprint] for key in shown.values()]
-    output.data(table(["machine", "kind", "fingerprint"], rows, left=3))
+    output.data(output.table(["machine", "kind", "fingerprint"], rows, left=3))
     silent = [one.name for one in wanted if one.name not in shown]
     if silent:
         output.say(f"no answer from {', '.join(silent)}")

@@ -1,13 +1,13 @@
 """What a command works on: the estate, the stacks' programs, and the cluster that it speaks to."""
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from commonpool.cli.failure import CommandFailed
+from commonpool.cli.failure import CommandFailed, nearest
 
 if TYPE_CHECKING:
     from commonpool.engine import Program
@@ -27,19 +27,42 @@ class Target:
     config: Mapping[str, str] = field(default_factory=dict)
     kubeconfig: Path | None = None
     context: str | None = None
-    pool: str = "default"
+    pool: str = field(default_factory=lambda: os.environ.get("COMMONPOOL_POOL", "default"))
 
     @property
     def embedded(self) -> bool:
         """Whether the embedded pool is meant: nobody named a cluster."""
         return self.kubeconfig is None and self.context is None
 
+    @property
+    def sample(self) -> bool:
+        """Whether the sample estate is meant: nobody named one, and this folder is none."""
+        return self.estate is None and not Path("pool.yaml").exists()
+
     def estate_folder(self) -> Path:
         """The estate: as named, else this folder when it is one, else the sample."""
-        if self.estate is not None:
-            return self.estate
-        here = Path.cwd()
-        return here if (here / "pool.yaml").exists() else project_folder() / "examples" / "estate"
+        if self.sample:
+            return project_folder() / "examples" / "estate"
+        return self.estate or Path.cwd()
+
+    def refuse_sample(self) -> None:
+        """The sample is for the embedded pool; nobody means it when a cluster is named."""
+        if self.sample and not self.embedded:
+            raise CommandFailed(
+                "this folder has no pool.yaml, and the sample estate is not for a cluster that is named",
+                code="estate_missing",
+                next_step="name the estate's folder with --estate",
+            )
+
+    def command(self, verb: str) -> str:
+        """A command line about the same, to be copied."""
+        from commonpool.cli.output import own_name
+
+        pool = None if self.pool == os.environ.get("COMMONPOOL_POOL", "default") else self.pool
+        chosen: list[tuple[str, Path | str | None]] = [("--estate", self.estate), ("--program", self.program)]
+        chosen += [("--kubeconfig", self.kubeconfig), ("--context", self.context), ("--pool", pool)]
+        words = [word for option, value in chosen if value is not None for word in (option, str(value))]
+        return " ".join([own_name(), verb, *map(shlex.quote, words)])
 
     def load(self, proposed: Sequence[Path] = ()) -> "Estate":
         """The estate with its promises checked, and with `proposed` departments. Raises `EstateRefused`."""
@@ -65,7 +88,7 @@ class Target:
             raise CommandFailed(
                 f"the embedded pool {self.pool} does not run",
                 code="not_running",
-                next_step="commonpool embedded start, or name a cluster with --kubeconfig",
+                next_step=f"commonpool embedded start {self.pool}, or name a cluster with --kubeconfig",
             )
         return kubeconfig.load(pool.kubeconfig, None)
 
@@ -93,14 +116,12 @@ def program_of(stack: str) -> str:
 
 
 def _settings(stack: str) -> dict[str, Any]:
+    import yaml
+
     path = project_folder() / f"Pulumi.{stack}.yaml"
     if not path.exists():
-        from difflib import get_close_matches
-
-        known = [other.name.split(".")[1] for other in project_folder().glob("Pulumi.*.yaml")]
-        near = get_close_matches(stack, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-        raise CommandFailed(f"there is no stack {stack!r}", code="stack_unknown", next_step=hint)
+        known = sorted(other.name.split(".")[1] for other in project_folder().glob("Pulumi.*.yaml"))
+        raise CommandFailed(f"there is no stack {stack!r}", code="stack_unknown", next_step=nearest(stack, known))
     return dict((yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("config") or {})
 
 

@@ -77,6 +77,7 @@ class Settings:
     """What a person may choose."""
 
     address: str = "127.0.0.1"
+    port: int = 0  # of the API server; 0 for one that was free at the first start
     issuers: tuple[Issuer, ...] = ()
     username_prefix: str = "oidc:"
     groups_prefix: str = "oidc:"

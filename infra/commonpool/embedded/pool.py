@@ -23,7 +23,7 @@ from commonpool.embedded.certificate import Authority, Pair
 from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
 from commonpool.embedded.configuration import Layout, Ports, Settings, bootstrap_objects, kubeconfig
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
-from commonpool.embedded.preparation import prepare, settle, write_private
+from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
 from commonpool.embedded.supervisor import api_ready
 from commonpool.envoy import admin
 from commonpool.folder import data_folder
@@ -94,6 +94,11 @@ class EmbeddedPool:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig; exists once the pool was started."""
         return self.layout.kubeconfig
+
+    @property
+    def settings(self) -> Settings:
+        """What was chosen at an earlier start, else what holds by default."""
+        return kept_settings(self.layout)
 
     @property
     def audit_log(self) -> Path:

@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from commonpool.embedded import proxy
@@ -25,14 +25,20 @@ def settle(layout: Layout, wanted: Settings | None) -> tuple[Ports, Settings]:
     path = layout.root / "pool.json"
     for folder in (layout.root, layout.pki, layout.config, layout.logs, proxy.Place(layout).folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.exists():
-        state = json.loads(path.read_text(encoding="utf-8"))
-        ports = Ports(**state["ports"])
-        settings = wanted or Settings.from_json(state["settings"])
-    else:
-        ports, settings = free_ports(), wanted or Settings()
+    settings = wanted or kept_settings(layout)
+    ports = Ports(**json.loads(path.read_text(encoding="utf-8"))["ports"]) if path.exists() else free_ports()
+    if settings.port:
+        ports = replace(ports, api=settings.port)
     path.write_text(json.dumps({"ports": asdict(ports), "settings": asdict(settings)}), encoding="utf-8")
     return ports, settings
+
+
+def kept_settings(layout: Layout) -> Settings:
+    """What was chosen at an earlier start."""
+    path = layout.root / "pool.json"
+    if not path.exists():
+        return Settings()
+    return Settings.from_json(json.loads(path.read_text(encoding="utf-8"))["settings"])
 
 
 def free_ports() -> Ports:

@@ -57,6 +57,7 @@ class Options:
     continue_on_error: bool = False
     adopt: bool = False
     force_conflicts: bool = False
+    exclude_protected: bool = False
     diff: bool = False
     reason: str = "commonpool up"
 

@@ -8,6 +8,7 @@ It is no patch format: nothing is ever applied from it.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from types import EllipsisType
 from typing import Any, Literal
 
@@ -151,8 +152,20 @@ def _pairs(field: str, old: list[Any], new: list[Any]) -> Iterator[tuple[int | E
             for label in (*after, *(label for label in before if label not in after)):
                 yield Element(label), before.get(label), after.get(label)
             return
+    if _is_scalar_list(old) and _is_scalar_list(new):
+        yield from _scalar_pairs(old, new)
+        return
     for index in range(max(len(old), len(new))):
         yield index, old[index] if index < len(old) else None, new[index] if index < len(new) else None
+
+
+def _scalar_pairs(old: list[Any], new: list[Any]) -> Iterator[tuple[int, Any, Any]]:
+    """One name more in front of a list is one difference, not as many as there are names behind it."""
+    for word, start, end, start_new, end_new in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for offset in range(max(end - start, end_new - start_new) if word != "equal" else 0):
+            was, now = start + offset, start_new + offset
+            index = now if now < end_new else was
+            yield index, old[was] if was < end else None, new[now] if now < end_new else None
 
 
 def _labelled(items: list[Any], keys: Sequence[str]) -> dict[str, Any] | None:

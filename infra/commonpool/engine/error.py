@@ -17,6 +17,12 @@ class Unreachable(EngineError):
     code = "unreachable"
 
 
+class KubeconfigInvalid(EngineError):
+    """The kubeconfig cannot be read, or names what it does not hold."""
+
+    code = "kubeconfig_invalid"
+
+
 class CredentialRefused(EngineError):
     """The API server answered 401: the credential is wrong, expired or revoked; it is named in the message."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from commonpool.engine.error import CredentialRefused, EngineError
+from commonpool.engine.error import CredentialRefused, KubeconfigInvalid
 
 _LOOPBACK = ("://127.", "://localhost", "://[::1]")
 
@@ -85,20 +85,22 @@ class Credentials:
 def load(path: Path | None = None, context: str | None = None) -> Credentials:
     """Read a kubeconfig: the given file, else those of `KUBECONFIG` merged, else `~/.kube/config`.
 
-    Raises `EngineError` naming the file when there is none, the contexts when the wanted one is not among them, and
+    Raises `KubeconfigInvalid` naming the file when there is none, the contexts when the wanted one is not among them, and
     the field when something in it cannot be used; `CredentialRefused` when a plugin gives no credential.
     """
     files = [path] if path else _default_files()
     documents = [(file, _read(file)) for file in files if path or file.exists()]
     if not documents:
-        raise EngineError(f"no kubeconfig: none of {', '.join(map(str, files))} exists; name one with --kubeconfig")
+        raise KubeconfigInvalid(
+            f"no kubeconfig: none of {', '.join(map(str, files))} exists; name one with --kubeconfig"
+        )
     chosen = context or next((data["current-context"] for _, data in documents if data.get("current-context")), "")
     file, entry = _named(documents, "contexts", chosen, "context")
     cluster_file, cluster = _named(documents, "clusters", entry.get("cluster", ""), "cluster")
     user_file, user = _named(documents, "users", entry.get("user", ""), "user") if entry.get("user") else (file, {})
     origin = f"{file} (context {chosen})"
     if not cluster.get("server"):
-        raise EngineError(f"kubeconfig {cluster_file}: cluster {entry.get('cluster')!r} names no server")
+        raise KubeconfigInvalid(f"kubeconfig {cluster_file}: cluster {entry.get('cluster')!r} names no server")
     authority = _material(cluster, "certificate-authority", cluster_file)
     common: dict[str, Any] = {
         "server": str(cluster["server"]).rstrip("/"),
@@ -118,7 +120,7 @@ def load(path: Path | None = None, context: str | None = None) -> Credentials:
 def _identity(user: Mapping[str, Any], file: Path, origin: str, files: list[Path], context: str) -> dict[str, Any]:
     """The part of the credentials that says who we are."""
     if user.get("username") or user.get("password"):
-        raise EngineError(
+        raise KubeconfigInvalid(
             f"kubeconfig {file}: users.user.username: API servers since 1.19 know no passwords; use a token"
         )
     if user.get("exec"):
@@ -136,7 +138,9 @@ def _identity(user: Mapping[str, Any], file: Path, origin: str, files: list[Path
     certificate, key = _material(user, "client-certificate", file), _material(user, "client-key", file)
     if bool(certificate) != bool(key):
         missing = "client-key" if certificate else "client-certificate"
-        raise EngineError(f"kubeconfig {file}: the user of {origin} has no {missing}; certificate and key go together")
+        raise KubeconfigInvalid(
+            f"kubeconfig {file}: the user of {origin} has no {missing}; certificate and key go together"
+        )
     # The file goes before the inline token, as in kubectl: what is written by a rotation is newer.
     return {
         "client_certificate": certificate,
@@ -156,19 +160,19 @@ def _read(file: Path) -> dict[str, Any]:
         # The C loader where there is one: certificates make these files long.
         values = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except OSError as error:
-        raise EngineError(f"kubeconfig {file}: {error.strerror}") from error
+        raise KubeconfigInvalid(f"kubeconfig {file}: {error.strerror}") from error
     except yaml.YAMLError as error:
         # Without the parser's own words: they quote the line, and the line may hold a key.
         mark = getattr(error, "problem_mark", None)
-        raise EngineError(f"kubeconfig {file}{f':{mark.line + 1}' if mark else ''} is not YAML") from None
+        raise KubeconfigInvalid(f"kubeconfig {file}{f':{mark.line + 1}' if mark else ''} is not YAML") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise EngineError(f"kubeconfig {file} is not a mapping")
+        raise KubeconfigInvalid(f"kubeconfig {file} is not a mapping")
     for section in ("contexts", "clusters", "users"):
         entries = values.get(section) or []
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise EngineError(f"kubeconfig {file}: {section} is not a list of mappings")
+            raise KubeconfigInvalid(f"kubeconfig {file}: {section} is not a list of mappings")
     return values
 
 
@@ -181,12 +185,12 @@ def _named(
             if name and item.get("name") == name:
                 values = item.get(key) or {}
                 if not isinstance(values, dict):
-                    raise EngineError(f"kubeconfig {file}: {section} {name!r} is not a mapping")
+                    raise KubeconfigInvalid(f"kubeconfig {file}: {section} {name!r} is not a mapping")
                 return file, values
     known = sorted(str(item.get("name", "")) for _, data in documents for item in data.get(section) or ())
     files = ", ".join(str(file) for file, _ in documents)
     wanted = f"{key} {name!r}" if name else f"current-context; name a {key} with --context"
-    raise EngineError(f"kubeconfig {files} has no {wanted}; it has {', '.join(known) or 'none'}")
+    raise KubeconfigInvalid(f"kubeconfig {files} has no {wanted}; it has {', '.join(known) or 'none'}")
 
 
 def _beside(name: str, file: Path) -> Path:
@@ -198,14 +202,14 @@ def _material(values: Mapping[str, Any], key: str, file: Path) -> bytes:
         try:
             return base64.b64decode(values[f"{key}-data"], validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
-            raise EngineError(f"kubeconfig {file}: {key}-data is not base64") from error
+            raise KubeconfigInvalid(f"kubeconfig {file}: {key}-data is not base64") from error
     if not values.get(key):
         return b""
     place = _beside(str(values[key]), file)
     try:
         return place.read_bytes()
     except OSError as error:
-        raise EngineError(f"kubeconfig {file}: {key} {place}: {error.strerror}") from error
+        raise KubeconfigInvalid(f"kubeconfig {file}: {key} {place}: {error.strerror}") from error
 
 
 def _ca_origin(cluster: Mapping[str, Any], file: Path) -> str:
@@ -217,7 +221,7 @@ def _ca_origin(cluster: Mapping[str, Any], file: Path) -> str:
 def _proxy(cluster: Mapping[str, Any], file: Path) -> str:
     proxy = str(cluster.get("proxy-url") or "")
     if proxy and not proxy.startswith(("http://", "https://")):
-        raise EngineError(
+        raise KubeconfigInvalid(
             f"kubeconfig {file}: proxy-url {proxy.partition(':')[0]}: only http and https proxies are spoken"
         )
     return proxy
@@ -225,9 +229,9 @@ def _proxy(cluster: Mapping[str, Any], file: Path) -> str:
 
 def _impersonation(user: Mapping[str, Any], file: Path) -> tuple[tuple[str, str], ...]:
     if user.get("as-user-extra"):
-        raise EngineError(f"kubeconfig {file}: as-user-extra is not supported")
+        raise KubeconfigInvalid(f"kubeconfig {file}: as-user-extra is not supported")
     if not user.get("as") and (user.get("as-groups") or user.get("as-uid")):
-        raise EngineError(f"kubeconfig {file}: as-groups and as-uid need `as`")
+        raise KubeconfigInvalid(f"kubeconfig {file}: as-groups and as-uid need `as`")
     headers = [("Impersonate-User", str(user["as"]))] if user.get("as") else []
     headers += [("Impersonate-Uid", str(user["as-uid"]))] if user.get("as-uid") else []
     return (*headers, *(("Impersonate-Group", str(group)) for group in user.get("as-groups") or ()))

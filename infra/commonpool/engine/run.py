@@ -66,10 +66,12 @@ async def destroy(
     chosen = options or Options()
     clock = _Clock({}, time.perf_counter())
     async with _opened(program, cluster, observer, chosen, preview=preview) as run:
-        from commonpool.engine.sweep import sweep
+        from commonpool.engine.sweep import sweep, unprotected
 
         clock.lap("read")
         victims = [record for record in run.state.records.values() if _targeted(record, run)]
+        if chosen.exclude_protected:
+            victims = unprotected(victims)
         victims.sort(key=lambda record: -record.order)
         observer(Event("phase", "deleting", total=len(victims)))
         try:

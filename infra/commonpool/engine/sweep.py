@@ -52,10 +52,31 @@ def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
         )
         error = Protected(f"{record.identity} {words}")
         error.next_step = (
-            "declare it again, or take `protect` off in its declaration and run `up` once before removing it"
+            "declare it again, or take `protect` off in its declaration and run `up` once before removing it; "
+            "`destroy --exclude-protected` deletes the rest"
         )
         run.fail(record.urn, error)
     return bool(protected)
+
+
+def unprotected(records: Iterable[Record]) -> list[Record]:
+    """The records that can go while every protected one stays, with its namespace and what it depends on. Pure."""
+    victims = list(records)
+    kept: list[Record] = []
+    while True:
+        urns = {urn for record in kept for urn in record.dependencies}
+        places = {(record.provider, record.identity.namespace) for record in kept}
+        staying = [
+            record
+            for record in victims
+            if record.protect
+            or record.urn in urns
+            or (record.identity.kind == "Namespace" and (record.provider, record.identity.name) in places)
+        ]
+        if not staying:
+            return victims
+        kept += staying
+        victims = [record for record in victims if record not in staying]
 
 
 async def sweep(run: Deployment, reason: str, records: list[Record] | None = None) -> None:

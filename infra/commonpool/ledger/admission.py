@@ -1,9 +1,10 @@
 """Whether a department's guaranteed promises fit, and what would fit when they do not. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from commonpool.ledger.amount import Amount
-from commonpool.ledger.ledger import capacity_of, grants
+from commonpool.ledger.ledger import Live, capacity_of, grants
 from commonpool.model import Department, Estate, Flavor, Problem
 
 WHO = "the department (less), or the pool's operators (more machines, other over-commit)"
@@ -30,6 +31,16 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """What the department may guarantee itself instead of what it asks of one flavor, and on which one."""
+
+    instead_of: str
+    flavor: str
+    guaranteed: Amount
+    text: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """Admitted or not, with the numbers, the reasons, and what would fit instead."""
 
@@ -37,22 +48,24 @@ class Decision:
     admitted: bool
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
-    alternatives: tuple[str, ...]
+    alternatives: tuple[Alternative, ...]
 
 
-def admit(estate: Estate, department: Department) -> Decision:
-    """Decide on a department as if it came last: what all others hold is taken first."""
+def admit(estate: Estate, department: Department, live: Live | None = None) -> Decision:
+    """Decide on a department as if it came last: what all others hold is taken first. `live` counts what stands."""
     checks = tuple(
-        _check(estate, department, flavor) for flavor in estate.pool.spec.compute.flavors if _wants(department, flavor)
+        _check(estate, department, flavor, live)
+        for flavor in estate.pool.spec.compute.flavors
+        if _wants(department, flavor)
     )
     failing = [check for check in checks if not check.fits]
     reasons = tuple(_reason(estate, check) for check in checks)
-    alternatives = tuple(text for check in failing for text in _alternatives(estate, check, checks))
+    alternatives = tuple(found for check in failing for found in _alternatives(estate, department, check, live))
     return Decision(department.name, not failing, checks, reasons, alternatives)
 
 
 def problems(estate: Estate) -> list[Problem]:
-    """Every department whose promises do not fit beside those of the others before it (by filing number), with its place."""
+    """Every promise that does not fit beside those of the departments before it, with its place."""
     found: list[Problem] = []
     for flavor in estate.pool.spec.compute.flavors:
         capacity = capacity_of(estate, flavor)
@@ -61,7 +74,7 @@ def problems(estate: Estate) -> list[Problem]:
             for grant in grants(estate)
             if grant.flavor == flavor.name and grant.namespace.startswith("service-")
         )
-        for department in sorted(estate.departments, key=lambda one: one.spec.filing.number):
+        for department in sorted(estate.departments, key=lambda one: _seniority(estate, one)):
             if department.standing(estate.day) == "reclaimed":
                 continue
             for index, position, amount in _asks(department, flavor):
@@ -77,6 +90,12 @@ def problems(estate: Estate) -> list[Problem]:
     return found
 
 
+def _seniority(estate: Estate, department: Department) -> tuple[bool, str, str]:
+    """Who came first keeps what is promised: what is only proposed comes last, then by the first day and the filing."""
+    proposed = not estate.sources[f"department/{department.name}"].is_relative_to(estate.root)
+    return proposed, department.spec.term.start, department.spec.filing.number
+
+
 def _asks(department: Department, flavor: Flavor) -> list[tuple[int, int, Amount]]:
     return [
         (index, position, Amount.of(item.guaranteed))
@@ -90,13 +109,13 @@ def _wants(department: Department, flavor: Flavor) -> bool:
     return bool(_asks(department, flavor))
 
 
-def _check(estate: Estate, department: Department, flavor: Flavor) -> Check:
+def _check(estate: Estate, department: Department, flavor: Flavor, live: Live | None) -> Check:
     own = {full_name for full_name, _ in department.namespaces()}
     others = Amount.total(
         grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name and grant.namespace not in own
     )
     wanted = Amount.total(amount for _, _, amount in _asks(department, flavor))
-    return Check(flavor.name, capacity_of(estate, flavor), others, wanted)
+    return Check(flavor.name, capacity_of(estate, flavor, live), others, wanted)
 
 
 def _reason(estate: Estate, check: Check) -> str:
@@ -110,20 +129,27 @@ def _reason(estate: Estate, check: Check) -> str:
     )
 
 
-def _alternatives(estate: Estate, check: Check, checks: tuple[Check, ...]) -> list[str]:
-    found = []
+def _alternatives(estate: Estate, department: Department, check: Check, live: Live | None) -> Iterable[Alternative]:
+    own, nothing = check.flavor, Amount.zero()
     if check.room.cpu and check.room.memory:
-        found.append(
-            f"guaranteed {_smaller(check.wanted, check.room)} of {check.flavor}, the rest as burst (preemptible, not counted)"
-        )
+        smaller = _smaller(check.wanted, check.room)
+        text = f"guaranteed {smaller} of {own}, the rest as burst (preemptible, not counted)"
+        yield Alternative(own, own, smaller, text)
     else:
-        found.append(f"burst instead of guaranteed on {check.flavor} (preemptible, not counted)")
+        yield Alternative(own, own, nothing, f"burst instead of guaranteed on {own} (preemptible, not counted)")
+    level = max(
+        namespace.protection_level
+        for namespace in department.spec.namespaces
+        if any(item.flavor == own for item in namespace.resources)
+    )
     for flavor in estate.pool.spec.compute.flavors:
-        if flavor.name != check.flavor:
-            taken = Amount.total(grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name)
-            if check.wanted.fits((capacity_of(estate, flavor) - taken).clipped()):
-                found.append(f"the same on {flavor.name}, which is trusted up to level {flavor.trust}")
-    return found
+        if flavor.name == own or flavor.trust < level:
+            continue
+        other = _check(estate, department, flavor, live)
+        if (check.wanted + other.wanted).fits(other.room):
+            words = f" beside the {other.wanted} there" if _wants(department, flavor) else ""
+            text = f"the same on {flavor.name}{words}, which is trusted up to level {flavor.trust}"
+            yield Alternative(own, flavor.name, check.wanted, text)
 
 
 def _smaller(wanted: Amount, room: Amount) -> Amount:

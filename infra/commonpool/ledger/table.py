@@ -50,7 +50,7 @@ def _pair(amount: Amount) -> str:
 
 
 def to_json(ledger: Ledger) -> dict[str, Any]:
-    """One document; amounts as Kubernetes quantities, prices as decimal text by month."""
+    """All rows; amounts as Kubernetes quantities, prices as decimal text by month."""
 
     def row(item: Row) -> dict[str, Any]:
         numbers = {
@@ -61,13 +61,7 @@ def to_json(ledger: Ledger) -> dict[str, Any]:
         extra = {"machines": item.machines} if item.machines else {}
         return {"scope": item.scope, "name": item.name, **numbers, **extra, "pricePerMonth": f"{item.price:.2f}"}
 
-    return {
-        "apiVersion": "commonpool.dev/v1",
-        "kind": "Ledger",
-        "currency": ledger.currency,
-        "live": ledger.live,
-        "rows": [row(item) for item in ledger.rows()],
-    }
+    return {"currency": ledger.currency, "live": ledger.live, "rows": [row(item) for item in ledger.rows()]}
 
 
 def to_html(ledger: Ledger, title: str) -> str:

@@ -9,7 +9,7 @@ from commonpool.model.inventory import Machine
 from commonpool.model.pool import Flavor, Pool
 from commonpool.model.problem import EstateRefused, ModelError, Problem, shown
 from commonpool.model.quantity import Quantity, QuantityError
-from commonpool.model.schema import KINDS, explain_field, json_schema
+from commonpool.model.schema import KINDS, FieldUnknown, explain_field, field_paths, json_schema
 from commonpool.model.service import SharedService
 from commonpool.model.threshold import warnings
 
@@ -18,6 +18,7 @@ __all__ = [
     "Department",
     "Estate",
     "EstateRefused",
+    "FieldUnknown",
     "Flavor",
     "FlavorResources",
     "Machine",
@@ -29,6 +30,7 @@ __all__ = [
     "QuantityError",
     "SharedService",
     "explain_field",
+    "field_paths",
     "json_schema",
     "load_estate",
     "show_path",

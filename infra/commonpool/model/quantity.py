@@ -92,7 +92,9 @@ class Quantity:
         return str(units)
 
     def human(self, unit: str = "") -> str:
-        """For people: `12.5`, `1.5 TiB` when `unit` is "B"."""
+        """For people: `12.5`, `50m`, `1.5 TiB` when `unit` is "B"."""
+        if unit != "B" and 0 < self.nano < NANO // 10:
+            return str(self)
         if unit != "B":
             return f"{self.cores:.1f}".rstrip("0").rstrip(".") if self.nano % NANO else f"{self.nano // NANO:,}"
         amount = Decimal(self.bytes)

@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from commonpool.model.department import Department
 from commonpool.model.estate import _inner_model
 from commonpool.model.pool import Pool
+from commonpool.model.problem import ModelError
 from commonpool.model.service import SharedService
 
 KINDS: dict[str, type[Pool] | type[Department] | type[SharedService]] = {
@@ -23,22 +24,42 @@ def json_schema(kind: str) -> dict[str, Any]:
     return {"$schema": DIALECT, "$id": f"https://commonpool.dev/schemas/v1/{kind.lower()}.json", **schema}
 
 
+class FieldUnknown(ModelError):
+    """There is no such kind or field; `known` are the ones that exist there."""
+
+    def __init__(self, place: str, name: str, known: list[str]) -> None:
+        """`place` is what has no such field; empty for a kind."""
+        super().__init__(f"{place} has no field {name!r}" if place else f"there is no kind {name!r}")
+        self.name, self.known = name, known
+
+
+def field_paths(start: str) -> list[str]:
+    """The paths one level below what `start` names so far, for completion."""
+    head = start.rpartition(".")[0]
+    if not head:
+        return [name.lower() for name in KINDS]
+    model = _model_at(head)[1]
+    return [f"{head}.{field.alias or name}" for name, field in model.model_fields.items()] if model else []
+
+
 def explain_field(path: str) -> str:
-    """What a field means: `department.spec.namespaces.resources`. Raises KeyError naming the fields that exist there."""
+    """What a field means: `department.spec.namespaces.resources`. Raises `FieldUnknown`."""
+    return _describe(path, *_model_at(path))
+
+
+def _model_at(path: str) -> tuple[FieldInfo | None, Any]:
     head, *parts = path.split(".")
     model: Any = next((model for name, model in KINDS.items() if name.lower() == head.lower()), None)
     if model is None:
-        raise KeyError(f"no kind {head!r}; there are {', '.join(KINDS)}")
+        raise FieldUnknown("", head, list(KINDS))
     info: FieldInfo | None = None
     for index, part in enumerate(parts):
         fields = {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
         if part not in fields:
-            raise KeyError(
-                f"{'.'.join([head, *parts[:index]])} has no field {part!r}; it has {', '.join(fields) or 'none'}"
-            )
+            raise FieldUnknown(".".join([head, *parts[:index]]), part, list(fields))
         info = fields[part]
         model = _inner_model(info.annotation)
-    return _describe(path, info, model)
+    return info, model
 
 
 def _describe(path: str, info: FieldInfo | None, model: Any) -> str:  # noqa: ANN401

@@ -1,0 +1,161 @@
+"""What commands print: data to standard output, plain wherever nobody looks, documents that programs read."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from commonpool.cli import cwd_first, output, run
+from commonpool.cli.output import Format, Output, table
+
+ROOT = Path(__file__).resolve().parents[2]
+ESCAPE = "\x1b"
+DOCUMENTS = {
+    "Validation": ["validate"],
+    "DepartmentList": ["department", "list"],
+    "Department": ["department", "show", "water-bureau"],
+    "Admission": ["department", "explain", "water-bureau", "--declared"],
+    "MachineList": ["machine", "list"],
+    "Ledger": ["ledger", "--declared"],
+    "Explanation": ["explain", "department.spec"],
+    "EmbeddedPoolList": ["embedded", "status"],
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMMONPOOL_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(ROOT)
+
+
+def outside(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The command as a script calls it."""
+    return subprocess.run(
+        [sys.executable, "-m", "commonpool.cli", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_every_document_is_one_and_says_what_it_is(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[Any] = []
+    for format in ("json", "yaml"):
+        assert run([*DOCUMENTS[kind], "-o", format]) == 0
+        found.append(yaml.safe_load(capsys.readouterr().out))
+    assert (found[0]["apiVersion"], found[0]["kind"]) == ("commonpool.dev/v1", kind)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_a_pipe_gets_neither_colours_nor_boxes(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(DOCUMENTS[kind]) == 0
+    captured = capsys.readouterr()
+    assert captured.out
+    assert ESCAPE not in captured.out + captured.err
+    assert not set("│┃┏╭") & set(captured.out)
+
+
+def test_colour_is_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["department", "show", "water-bureau"]
+    assert run([*words, "--color", "always"]) == 0
+    assert ESCAPE in capsys.readouterr().out
+    assert run([*words, "--color", "always", "-o", "json"]) == 0
+    assert ESCAPE not in capsys.readouterr().out, "a document has no colours"
+    assert ESCAPE not in outside(*words, NO_COLOR="1").stdout
+
+
+@pytest.mark.parametrize("words", [["ledger", "--declared"], ["department", "list"], ["machine", "list"]], ids=" ".join)
+def test_tables_become_tables_of_markdown(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words, "-o", "markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("|"))
+    assert set(lines[first + 1]) <= set("|-: ")
+    assert len({line.count("|") for line in lines[first : first + 3]}) == 1
+
+
+def test_a_column_is_as_wide_as_its_chinese() -> None:
+    lines = table(["", "n"], [["省水利厅", "1"], ["ab", "22"]]).splitlines()
+    assert [line.index("1") if "1" in line else line.index("22") for line in lines[1:]] == [6, 10]
+
+
+def test_a_folder_may_be_named_anywhere(tmp_path: Path) -> None:
+    assert cwd_first(["up", "-C", "here", "--yes"]) == ["-C", "here", "up", "--yes"]
+    (tmp_path / "pool.yaml").write_text("kind: Nothing\n", encoding="utf-8")
+    ended = outside("validate", "-C", str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("pool.yaml:1:"), "the estate is that folder, and paths are relative to it"
+
+
+def test_options_can_come_from_the_environment() -> None:
+    ended = outside("validate", COMMONPOOL_ESTATE="examples/estate", COMMONPOOL_OUTPUT="json")
+    assert json.loads(ended.stdout)["machines"] == 42
+
+
+def test_without_a_terminal_work_is_told_of_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "QUIET_SECONDS", 0.01)
+    told = ""
+    spoken = Output(Format.JSON)
+    with spoken.working("counting"):
+        spoken.progress("counting to ten")
+        deadline = time.monotonic() + 60
+        while "counting to ten (" not in told and time.monotonic() < deadline:
+            told += capsys.readouterr().err
+    assert "counting to ten (" in told
+    assert ESCAPE not in told
+    assert "\r" not in told
+    assert capsys.readouterr().out == "", "progress is no data"
+
+
+def test_help_needs_nothing_heavy() -> None:
+    heavy = ("pulumi", "kubernetes", "aiohttp", "grpc", "pydantic", "rich", "yaml", "cryptography", "jinja2", "psutil")
+    code = (
+        f"import sys; from commonpool.cli import run; run(['--help']); print([m for m in {heavy} if m in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("commonpool dep", ["department"]),
+        ("commonpool department show wat", ["water-bureau"]),
+        ("commonpool up --stack ser", ["services"]),
+        ("commonpool up --target mess", ["message-exchange"]),
+        ("commonpool explain department.spec.na", ["department.spec.namespaces"]),
+        ("commonpool schema Sh", ["SharedService"]),
+        ("commonpool embedded logs kube-s", ["kube-scheduler"]),
+    ],
+)
+def test_names_are_completed_without_a_cluster(words: str, expected: list[str]) -> None:
+    place = str(len(words.split()) - 1)
+    bash = outside(_COMMONPOOL_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place)
+    assert bash.stdout.split() == expected
+    fish = outside(
+        _COMMONPOOL_COMPLETE="complete_fish", _TYPER_COMPLETE_FISH_ACTION="get-args", _TYPER_COMPLETE_ARGS=words
+    )
+    assert [line.split("\t")[0] for line in fish.stdout.splitlines()] == expected
+    zsh = outside(_COMMONPOOL_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS=words)
+    assert f'"{expected[0]}"' in zsh.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_one_of_its_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert "_COMMONPOOL_COMPLETE" in capsys.readouterr().out
+
+
+def test_the_version_is_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("commonpool ")
