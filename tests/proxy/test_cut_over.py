@@ -57,7 +57,7 @@ def test_case(path: Path) -> None:
         phase=Phase(fields.get("phase", "moving")),
         step=step,
         weight=found.steps[step].weight if step >= 0 else 0,
-        applied=step >= 0,
+        applied=True,
         approved=tuple(fields.get("approved", ())),
         paused=fields.get("paused", ""),
         abort=fields.get("abort", ""),
@@ -91,7 +91,14 @@ def test_what_is_decided_is_remembered_before_it_is_applied() -> None:
     stepped = after(moving(), decided(Action.STEP, moving()))
     assert (stepped.step, stepped.weights, stepped.applied, stepped.since) == (1, {"old": 50, "new": 50}, False, None)
     back = after(stepped, decided(Action.ROLL_BACK, moving(1)))
-    assert (back.phase, back.weights, back.applied) == (Phase.ROLLED_BACK, {"old": 100, "new": 0}, False)
+    assert (back.phase, back.weight, back.applied) == (Phase.ROLLED_BACK, 0, False)
+
+
+def test_a_backend_without_a_share_stays_known_to_the_proxy_until_the_cut_over_is_over() -> None:
+    assert begin("register", plan(), NOON).weights == {"old": 1_000_000, "new": 1}
+    assert moving(2).weights == {"old": 1, "new": 1_000_000}
+    assert replace(moving(2), phase=Phase.DONE, cleared=True).weights == {"old": 0, "new": 100}
+    assert replace(moving(1), weight=0, phase=Phase.ABORTED, cleared=True).weights == {"old": 100, "new": 0}
 
 
 def test_a_record_and_its_decisions_survive_being_written_down() -> None:

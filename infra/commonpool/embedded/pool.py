@@ -26,6 +26,7 @@ from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning
 from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
 from commonpool.embedded.supervisor import api_ready
 from commonpool.envoy import admin
+from commonpool.envoy.bootstrap import METRICS_PORT
 from commonpool.folder import data_folder
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ class EmbeddedPool:
     def proxy_address(self) -> str:
         """The loopback address on which the listeners of Gateways are served, at the ports that they declare."""
         return proxy.Place(self.layout).listeners
+
+    @property
+    def proxy_metrics(self) -> str:
+        """Where Envoy's metrics are read, on a loopback address."""
+        return f"http://{proxy.Place(self.layout).control}:{METRICS_PORT}/stats/prometheus"
 
     def start(
         self,

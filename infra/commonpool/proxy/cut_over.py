@@ -123,6 +123,11 @@ def decide(
     if record.step < 0:
         if record.phase is Phase.PAUSED:
             return decision(Action.STAY, Cause.PAUSED, record.paused)
+        if window is None:
+            return decision(Action.STAY, Cause.NO_NUMBERS, f"{missing or 'no numbers'}, and nothing moves without them")
+        if not window.new.healthy:
+            known = "the proxy does not know it yet" if window.new.hosts is None else f"0 of {window.new.hosts}"
+            return decision(Action.STAY, Cause.UNHEALTHY, f"no host of {plan.to} is healthy: {known}")
         return decision(Action.STEP, Cause.BEGIN, f"the plan begins with {plan.steps[0].weight} %", 0)
     step = plan.steps[record.step]
     failed = next((found for seen in (window, recent) if seen and (found := failure(plan, step, seen))), None)

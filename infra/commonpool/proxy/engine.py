@@ -26,6 +26,7 @@ from commonpool.proxy.sample import Sample, Window
 from commonpool.proxy.store import Kept
 
 LOOK_SECONDS = 1.0
+QUIET_SECONDS = 1.0
 RECENT_SECONDS = 60.0  # trouble that lasted this long is trouble, however well the hours before went
 
 Look = Callable[[], Awaitable[Sample]]
@@ -99,7 +100,7 @@ class CutOverEngine:
                 f"{name} has moved to {record.plan.to} already",
                 "take cutOver out of its manifest; a plan in the other direction moves it back",
             )
-        if record.over and record.applied and again:
+        if record.cleared and again:
             return await store.save(self.cluster, kept, begin(name, plan, now, record.attempt + 1))
         if record.over:
             return kept
@@ -119,10 +120,10 @@ class CutOverEngine:
         """One look. What somebody else wrote meanwhile is read by the next one."""
         try:
             kept = await store.load(self.cluster, self.service.name) or kept
-            if not kept.record.applied and (kept.record.step >= 0 or kept.record.over):
-                return await self._apply(kept)
+            if not kept.record.applied:
+                return await self._apply(kept), False
             if kept.record.over:
-                return kept, True
+                return await self._clear(kept)
             kept = await self._hold(kept)
             return await self._decide(kept), False
         except Stale:
@@ -132,18 +133,31 @@ class CutOverEngine:
             self.tell(Progress(kept.record, _note(kept.record, Action.STAY, Cause.NOT_ACCEPTED, words), None, False))
             return kept, False
 
-    async def _apply(self, kept: Kept) -> tuple[Kept, bool]:
+    async def _apply(self, kept: Kept) -> Kept:
         """Make true what was decided, and remember since when."""
         await weights.move(self.cluster, self.service, kept.record.weights)
         self._samples.clear()
         sample = await self._seen() or Sample()
         record = replace(kept.record, applied=True, since=datetime.now(UTC), baseline=sample)
-        return await store.save(self.cluster, kept, record), record.over
+        return await store.save(self.cluster, kept, record)
+
+    async def _clear(self, kept: Kept) -> tuple[Kept, bool]:
+        """Take the backend that lost out of the routes, once nothing is sent there any more or nobody can tell."""
+        record = kept.record
+        if record.cleared:
+            return kept, True
+        loser = record.plan.from_ if record.weight else record.plan.to
+        before = await self._seen()
+        await asyncio.sleep(QUIET_SECONDS)
+        now = await self._seen()
+        if before and now and now.since(before, loser).requests:
+            return kept, False
+        cleared = replace(record, cleared=True)
+        await weights.move(self.cluster, self.service, cleared.weights)
+        return await store.save(self.cluster, kept, cleared), True
 
     async def _hold(self, kept: Kept) -> Kept:
         """Take back weights that somebody else wrote, and keep a note of who it was."""
-        if kept.record.step < 0:
-            return kept
         other = await weights.move(self.cluster, self.service, kept.record.weights)
         if not other:
             return kept

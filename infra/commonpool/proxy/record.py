@@ -16,6 +16,8 @@ import orjson
 from commonpool.model.cut_over import CutOver
 from commonpool.proxy.sample import Counts, Members, Reading, Sample, Window
 
+MOST_WEIGHT = 1_000_000  # of the Gateway API; against it, a weight of 1 is next to nothing
+
 
 class Phase(StrEnum):
     """Where a cut-over stands."""
@@ -42,6 +44,7 @@ class Record:
     step: int = -1
     weight: int = 0  # percent of the new backend
     applied: bool = False
+    cleared: bool = False  # whether the backend that lost is out of the route for good
     since: datetime | None = None  # when the present weights began to hold
     baseline: Sample = field(default_factory=Sample)  # the counters at that moment
     approved: tuple[int, ...] = ()
@@ -56,7 +59,17 @@ class Record:
 
     @property
     def weights(self) -> dict[str, int]:
-        """What the two backends of the plan get, in percent."""
+        """What stands in the routes for the two backends of the plan.
+
+        A proxy learns of a backend, or drops it, not at the very moment at which its routes change; calls that are sent to
+        it in between fail. So one that gets no share keeps a weight of one in a million while the cut-over is under
+        way, which also keeps its health watched, and loses even that when it is over and quiet.
+        """
+        if self.cleared:
+            return {self.plan.from_: 100 - self.weight, self.plan.to: self.weight}
+        if self.weight in (0, 100):
+            most, least = (self.plan.to, self.plan.from_) if self.weight else (self.plan.from_, self.plan.to)
+            return {most: MOST_WEIGHT, least: 1}
         return {self.plan.from_: 100 - self.weight, self.plan.to: self.weight}
 
     def window(self, sample: Sample, now: datetime) -> Window | None:
@@ -82,6 +95,7 @@ class Record:
             "step": self.step,
             "weight": self.weight,
             "applied": self.applied,
+            "cleared": self.cleared,
             "since": self.since.isoformat() if self.since else None,
             "baseline": self.baseline.to_json(),
             "approved": list(self.approved),
@@ -102,6 +116,7 @@ class Record:
             step=values["step"],
             weight=values["weight"],
             applied=values["applied"],
+            cleared=values["cleared"],
             since=datetime.fromisoformat(values["since"]) if values["since"] else None,
             baseline=Sample.from_json(values["baseline"]),
             approved=tuple(values["approved"]),
