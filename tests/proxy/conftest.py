@@ -22,7 +22,6 @@ class Proxy:
     """The proxy of one embedded pool, from outside."""
 
     pool: EmbeddedPool
-    port: int = PORT
     declared: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -30,12 +29,16 @@ class Proxy:
         return self.pool.proxy_address
 
     @property
+    def port(self) -> int:
+        return self.pool.proxy_port(PORT)
+
+    @property
     def url(self) -> str:
         return f"http://{self.address}:{self.port}"
 
-    def ask(self, host: str, path: str = "/", **headers: str) -> tuple[int, bytes]:
+    def ask(self, host: str, path: str = "/", port: int = 0, **headers: str) -> tuple[int, bytes]:
         """(status, body) of a GET; status 0 when nobody answers."""
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.address, port or self.port, timeout=10)
         try:
             connection.request("GET", path, headers={"Host": host, **headers})
             answer = connection.getresponse()
@@ -83,13 +86,13 @@ class Proxy:
         assert found is not None, f"{body['kind']} {body['metadata']['name']} is gone"
         return found
 
-    def await_status(self, host: str, wanted: int, path: str = "/", seconds: float = 30.0) -> bytes:
+    def await_status(self, host: str, wanted: int, path: str = "/", port: int = 0, seconds: float = 30.0) -> bytes:
         """Ask until the status is the wanted one."""
         found: tuple[int, bytes] = (0, b"")
 
         def answers() -> bool:
             nonlocal found
-            found = self.ask(host, path)
+            found = self.ask(host, path, port)
             return found[0] == wanted
 
         until(answers, f"{host}{path} answers {wanted}, last {found}", seconds)

@@ -111,7 +111,7 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
         f"  proxy {one.proxy.address}, {_ports(one)}",
         *(
             output.paint(
-                f"  Envoy refused {found.kind} {found.name} (the last good one serves on): {found.reason}", "red"
+                f"  Envoy refuses {found.kind} since {found.since} (the last good one serves on): {found.reason}", "red"
             )
             for found in one.proxy.rejections
         ),

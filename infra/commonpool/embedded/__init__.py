@@ -6,6 +6,15 @@ listen beyond loopback unless told, and to give out identities of Kubernetes its
 
 from commonpool.embedded.configuration import Issuer, Settings
 from commonpool.embedded.error import EmbeddedError
-from commonpool.embedded.pool import ComponentStatus, EmbeddedPool, EmbeddedStatus, pool_names
+from commonpool.embedded.pool import ComponentStatus, EmbeddedPool, EmbeddedStatus, ProxyStatus, pool_names
 
-__all__ = ["ComponentStatus", "EmbeddedError", "EmbeddedPool", "EmbeddedStatus", "Issuer", "Settings", "pool_names"]
+__all__ = [
+    "ComponentStatus",
+    "EmbeddedError",
+    "EmbeddedPool",
+    "EmbeddedStatus",
+    "Issuer",
+    "ProxyStatus",
+    "Settings",
+    "pool_names",
+]

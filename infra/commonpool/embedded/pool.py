@@ -56,7 +56,7 @@ class ProxyStatus:
 
     address: str
     ports: tuple[int, ...]
-    rejections: tuple[admin.Rejection, ...]
+    rejections: tuple[proxy.Rejection, ...]
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,17 @@ class EmbeddedPool:
 
     @property
     def proxy_address(self) -> str:
-        """The loopback address on which the listeners of Gateways are served, at the ports that they declare."""
+        """The loopback address on which the listeners of Gateways are served."""
         return proxy.Place(self.layout).listeners
 
     @property
     def proxy_metrics(self) -> str:
         """Where Envoy's metrics are read, on a loopback address."""
         return f"http://{proxy.Place(self.layout).control}:{METRICS_PORT}/stats/prometheus"
+
+    def proxy_port(self, declared: int) -> int:
+        """The port there that serves a declared one: itself, unless another program held it at the start."""
+        return proxy.Place(self.layout).port(declared)
 
     def start(
         self,
@@ -328,7 +332,4 @@ def _component_status(name: str, running: dict[str, Any]) -> ComponentStatus:
 
 def _proxy_status(place: proxy.Place) -> ProxyStatus:
     ports = tuple(sorted(admin.serving_ports(place.admin)))
-    try:
-        return ProxyStatus(place.listeners, ports, admin.rejections(place.admin))
-    except admin.NoAnswer:
-        return ProxyStatus(place.listeners, ports, ())
+    return ProxyStatus(place.listeners, ports, place.rejections() if ports else ())

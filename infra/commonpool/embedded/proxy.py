@@ -1,7 +1,7 @@
 """The service proxy of an embedded pool: what Envoy Gateway and Envoy read, and what the API server must hold for them. Pure.
 
-Every pool has two loopback addresses of its own: listeners keep the ports that the estate declares, and two pools on
-one machine still do not collide.
+Every pool has two loopback addresses of its own: two pools on one machine do not collide although listeners keep the
+ports that the estate declares. One that another program holds on all addresses is served on a free port instead.
 """
 
 import base64
@@ -22,9 +22,20 @@ NAMESPACE = "commonpool-proxy"
 GATEWAY_CLASS = "commonpool"
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 COMPONENTS = ("envoy-gateway", "envoy")
+# Callers wait for Envoy; Envoy goes on serving without Envoy Gateway, but knows nothing after a restart of its own.
+LONGEST_PAUSE_SECONDS = {"envoy-gateway": 4.0, "envoy": 1.0}
 HEAP_MEGABYTES = 768
 WORKERS = min(4, os.cpu_count() or 1)  # threads of Envoy; a pool for one person needs no more
 ADMIN_PORT = 19000
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A kind of Envoy's configuration of which the last update was refused; the last good one goes on serving."""
+
+    kind: str
+    since: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,32 @@ class Place:
     def listeners(self) -> str:
         """The address on which the Gateways' listeners are served."""
         return self._address(2)
+
+    @property
+    def decided_ports(self) -> Path:
+        """Where Envoy Gateway notes on which port it serves each declared one."""
+        return self.folder / "ports.json"
+
+    @property
+    def noted_rejections(self) -> Path:
+        """Where Envoy Gateway notes what Envoy refuses now."""
+        return self.folder / "rejections.json"
+
+    def port(self, declared: int) -> int:
+        """Where a declared port is served: itself, unless another program held it when the pool started."""
+        try:
+            decided = json.loads(self.decided_ports.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return declared
+        return int(decided.get(str(declared), declared))
+
+    def rejections(self) -> tuple[Rejection, ...]:
+        """What of the present configuration Envoy refuses."""
+        try:
+            noted = json.loads(self.noted_rejections.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return ()
+        return tuple(Rejection(kind, one["since"], one["reason"]) for kind, one in sorted(noted.items()))
 
     def _address(self, last: int) -> str:
         digest = hashlib.sha256(str(self.layout.root).encode()).digest()
@@ -89,6 +126,8 @@ def environment(place: Place) -> dict[str, str]:
         "COMMONPOOL_CONTROL_ADDRESS": place.control,
         "COMMONPOOL_LISTENER_ADDRESS": place.listeners,
         "COMMONPOOL_CERTIFICATES": str(place.folder),
+        "COMMONPOOL_PORTS": str(place.decided_ports),
+        "COMMONPOOL_REJECTIONS": str(place.noted_rejections),
         "GOGC": "50",
     }
 

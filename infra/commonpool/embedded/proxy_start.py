@@ -26,6 +26,8 @@ def withdraw(place: proxy.Place) -> None:
     """Take the programs away, so that a supervisor that starts now waits for `install`."""
     for component in proxy.COMPONENTS:
         place.program(component).unlink(missing_ok=True)
+    for note in (place.decided_ports, place.noted_rejections):
+        note.unlink(missing_ok=True)
 
 
 def stands(place: proxy.Place) -> bool:
@@ -82,7 +84,8 @@ async def missing_ports(place: proxy.Place, cluster: "Cluster") -> set[int]:
         if gateway["spec"]["gatewayClassName"] == proxy.GATEWAY_CLASS
         for listener in gateway["spec"]["listeners"]
     }
-    return declared - admin.serving_ports(place.admin) if declared else declared
+    served = admin.serving_ports(place.admin) if declared else frozenset()
+    return {port for port in declared if place.port(port) not in served}
 
 
 async def await_serving(place: proxy.Place, cluster: "Cluster", seconds: float) -> set[int]:

@@ -48,6 +48,7 @@ class Component:
     command: list[str]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    longest_pause: float = LONGEST_PAUSE_SECONDS
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
@@ -88,7 +89,7 @@ class Component:
         self.process = None
         self.restarts += 1
         self.due = time.monotonic() + self.pause
-        self.pause = min(self.pause * 2, LONGEST_PAUSE_SECONDS)
+        self.pause = min(self.pause * 2, self.longest_pause)
         return True
 
     def stop(self) -> None:
@@ -133,7 +134,9 @@ class Supervisor:
     def _proxy_component(self, name: str) -> Component:
         place = proxy.Place(self.layout)
         command = [str(place.program(name)), *proxy.arguments(name, place)]
-        return Component(name, command, self.layout.logs / f"{name}.log", proxy.environment(place))
+        return Component(
+            name, command, self.layout.logs / f"{name}.log", proxy.environment(place), proxy.LONGEST_PAUSE_SECONDS[name]
+        )
 
     def run(self) -> None:
         """Start, watch, stop."""

@@ -5,7 +5,6 @@ import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PATIENCE_SECONDS = 2.0
 
@@ -26,16 +25,6 @@ class Listener:
     def of_gateway(self) -> bool:
         """Whether a Gateway declares it; Envoy Gateway names those by namespace, Gateway and listener."""
         return "/" in self.name
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A piece of configuration that Envoy refused; the last good one of the same name goes on serving."""
-
-    kind: str
-    name: str
-    since: str
-    reason: str
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -90,22 +79,3 @@ def listeners(admin: Path) -> tuple[Listener, ...]:
     found = json.loads(ask(admin, "/listeners?format=json")).get("listener_statuses", ())
     addresses = [(one["name"], one.get("local_address", {}).get("socket_address")) for one in found]
     return tuple(Listener(name, at["address"], at["port_value"]) for name, at in addresses if at)
-
-
-def rejections(admin: Path) -> tuple[Rejection, ...]:
-    """What of the present configuration was refused. Raises `NoAnswer`."""
-    dump = json.loads(ask(admin, "/config_dump"))
-    found = [one for part in dump.get("configs", ()) for one in _rejections(part)]
-    # The refusal of one resource stands there once more, without a name, as that of the whole update.
-    named = {one.reason for one in found if one.name}
-    return tuple(one for one in found if one.name or one.reason not in named)
-
-
-def _rejections(part: dict[str, Any]) -> list[Rejection]:
-    return [
-        Rejection(kind, entry.get("name", ""), state.get("last_update_attempt", ""), state.get("details", ""))
-        for kind, entries in part.items()
-        if isinstance(entries, list)
-        for entry in entries
-        if isinstance(entry, dict) and (state := entry.get("error_state"))
-    ]

@@ -28,6 +28,19 @@ def bounds(heap_megabytes: int, connections: int = CONNECTIONS) -> dict[str, Any
             "use_all_default_tags": True,
             "stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": one}} for one in _STATISTICS]}},
         },
+        # As Envoy Gateway's own bootstrap has it: the default of 100 refuses regular expressions that people do write, and
+        # one refused route keeps every later change of its listener out.
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "bounds",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": 4_294_967_295,
+                        "re2.max_program_size.warn_level": 1000,
+                    },
+                }
+            ]
+        },
         "deferred_stat_options": {"enable_deferred_creation_stats": True},  # none for a service that nobody calls
     }
 

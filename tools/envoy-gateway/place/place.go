@@ -2,6 +2,7 @@
 package place
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 
@@ -34,4 +35,18 @@ func required(name string) string {
 		os.Exit(2)
 	}
 	return value
+}
+
+// write puts JSON into a file, whole or not at all.
+func write(path string, value any) {
+	content, err := json.Marshal(value)
+	if err == nil {
+		err = os.WriteFile(path+".new", content, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "envoy-gateway: %v\n", err)
+	}
 }

@@ -1,0 +1,57 @@
+"""Several pools on one machine, and other programs that were there first."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+from commonpool.embedded import EmbeddedPool
+from proxy.backend import Backend
+from proxy.conftest import PORT, Proxy
+from proxy.declarations import backend, gateway, http_route, shared_gateway
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A second pool, whose Gateway declares the same port."""
+    pool = EmbeddedPool("beside", tmp_path_factory.mktemp("pools"))
+    pool.start()
+    Proxy(pool).apply(*shared_gateway(PORT))
+    pool.start()
+    yield Proxy(pool)
+    pool.reset()
+
+
+def test_two_pools_serve_the_same_port_without_meeting(
+    proxy: Proxy, beside: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    assert proxy.address != beside.address
+    for one, name in ((proxy, "here"), (beside, "there")):
+        one.apply(backend(name, start_backend(name).port), http_route(name, {name: 1}, host="same.test"))
+    assert json.loads(proxy.await_status("same.test", 200))["name"] == "here"
+    assert json.loads(beside.await_status("same.test", 200))["name"] == "there"
+
+
+def test_a_port_that_another_program_holds_is_served_elsewhere_and_told(
+    beside: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        held = other.getsockname()[1]
+        shared = gateway("held", held)
+        route = http_route("held", {"held": 1})
+        route["spec"]["parentRefs"][0]["name"] = "held"
+        beside.apply(shared, backend("held", start_backend("held").port), route)
+        beside.pool.start()
+        port = beside.pool.proxy_port(held)
+        assert port != held
+        assert port in beside.pool.status().proxy.ports
+        assert beside.read(shared)["status"]["addresses"] == [{"type": "IPAddress", "value": beside.address}]
+        assert json.loads(beside.await_status("held.test", 200, port=port))["name"] == "held"
+
+
+def test_a_start_is_over_only_when_the_declared_ports_are_served(beside: Proxy) -> None:
+    beside.pool.stop()
+    beside.pool.start()
+    assert beside.ask("nobody.test")[0] == 404
