@@ -20,7 +20,7 @@ import estates
 import pytest
 import sign_in
 import yaml
-from commonpool.embedded import EmbeddedPool, Issuer, Settings
+from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.certificate import Authority
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.engine.error import EngineError
@@ -89,10 +89,14 @@ def pool(provider: Provider, worker: str, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("estate")
     estates.write(folder, 2)
     pool = EmbeddedPool(f"identity-{worker}", folder / "data")
-    issuer = Issuer(provider.url, "commonpool", provider.authority.read_text(encoding="ascii"))
-    pool.start(settings=Settings(issuers=(issuer,)))
-    command = [sys.executable, "-m", "commonpool.cli", "up", "--yes", "--skip-preview", "--estate", str(folder)]
-    subprocess.run([*command, "--kubeconfig", str(pool.kubeconfig)], check=True, capture_output=True)
+    environment = os.environ | {"COMMONPOOL_DATA": str(folder / "data")}
+    command = [sys.executable, "-m", "commonpool.cli"]
+    trust = ["--issuer", provider.url, "--issuer-ca", str(provider.authority)]
+    for words in (
+        ["embedded", "start", pool.name, *trust],
+        ["up", "--yes", "--skip-preview", "--estate", str(folder), "--kubeconfig", str(pool.kubeconfig)],
+    ):
+        subprocess.run([*command, *words], check=True, capture_output=True, env=environment)
     yield pool
     pool.reset()
 

@@ -8,11 +8,18 @@ from pathlib import Path
 from commonpool.cli.consent import answered
 from commonpool.cli.failure import CommandFailed, nearest
 from commonpool.cli.output import Output
-from commonpool.embedded import EmbeddedPool, EmbeddedStatus, pool_names
+from commonpool.embedded import EmbeddedPool, EmbeddedStatus, Issuer, pool_names
 
 
-def start(name: str, output: Output, *, listen: str | None, port: int | None) -> None:
-    """Start a pool and say where it is. Address and port are kept for later starts."""
+def start(
+    name: str,
+    output: Output,
+    *,
+    listen: str | None,
+    port: int | None,
+    provider: tuple[str, str, Path | None] | None = None,
+) -> None:
+    """Start a pool and say where it is. Address, port and provider (URL, audience, authority) are kept for later starts."""
     pool = EmbeddedPool(name)
     chosen = pool.settings
     if listen not in (None, "127.0.0.1", "0.0.0.0"):  # noqa: S104
@@ -20,6 +27,8 @@ def start(name: str, output: Output, *, listen: str | None, port: int | None) ->
             f"--listen {listen}: write 127.0.0.1 for this machine only, or 0.0.0.0 for every address", code="usage"
         )
     wanted = replace(chosen, address=listen or chosen.address, port=chosen.port if port is None else port)
+    if provider:
+        wanted = replace(wanted, issuers=(_issuer(*provider),))
     began = time.monotonic()
     with output.working(f"starting the embedded pool {name}"):
         pool.start(
@@ -32,6 +41,15 @@ def start(name: str, output: Output, *, listen: str | None, port: int | None) ->
         output.document("EmbeddedPool", **_document(found))
     else:
         output.data(f"export KUBECONFIG={found.kubeconfig}")
+
+
+def _issuer(url: str, audience: str, authority: Path | None) -> Issuer:
+    if not url.startswith("https://"):
+        raise CommandFailed(f"--issuer {url}: Kubernetes takes people only from https:// addresses", code="usage")
+    try:
+        return Issuer(url, audience, authority.read_text(encoding="ascii") if authority else "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"--issuer-ca {authority}: {error}", code="usage") from error
 
 
 def stop(names: Sequence[str], output: Output) -> None:

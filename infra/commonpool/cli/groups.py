@@ -205,13 +205,23 @@ def embedded_start(
         int | None,
         typer.Option(metavar="N", min=0, max=65535, help="Port of the API server; kept.", show_default="a free one"),
     ] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="OpenID Connect provider that people sign in at; kept.", show_default="none"),
+    ] = None,
+    audience: Annotated[str, typer.Option(metavar="ID", help="Client that its tokens are for.")] = "commonpool",
+    issuer_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM of who vouches for it.", show_default="the system's authorities"),
+    ] = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """Start it; builds Kubernetes once, the first time on a machine."""
     from commonpool.cli import control_plane
 
-    control_plane.start(name, Output(output, color), listen=listen, port=port)
+    provider = (issuer, audience, issuer_ca) if issuer else None
+    control_plane.start(name, Output(output, color), listen=listen, port=port, provider=provider)
 
 
 @embedded.command("stop")
