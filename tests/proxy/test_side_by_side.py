@@ -46,7 +46,7 @@ def test_a_port_that_another_program_holds_is_served_elsewhere_and_told(
         beside.pool.start()
         port = beside.pool.proxy_port(held)
         assert port != held
-        assert port in beside.pool.status().proxy.ports
+        assert beside.pool.status().proxy.ports[held] == port
         assert beside.read(shared)["status"]["addresses"] == [{"type": "IPAddress", "value": beside.address}]
         assert json.loads(beside.await_status("held.test", 200, port=port))["name"] == "held"
 

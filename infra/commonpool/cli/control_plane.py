@@ -138,7 +138,11 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
 
 
 def _ports(one: EmbeddedStatus) -> str:
-    return f"port {', '.join(map(str, one.proxy.ports))}" if one.proxy.ports else "no Gateway is served"
+    words = [
+        str(declared) if declared == port else f"{declared} (held by another program, served on {port})"
+        for declared, port in one.proxy.ports.items()
+    ]
+    return f"port {', '.join(words)}" if words else "no Gateway is served"
 
 
 def _document(one: EmbeddedStatus) -> dict[str, object]:
@@ -152,7 +156,7 @@ def _document(one: EmbeddedStatus) -> dict[str, object]:
         "kubeconfig": str(one.kubeconfig),
         "proxy": {
             "address": one.proxy.address,
-            "ports": list(one.proxy.ports),
+            "ports": [{"declared": declared, "served": port} for declared, port in one.proxy.ports.items()],
             "rejections": [asdict(found) for found in one.proxy.rejections],
         },
         "certificatesExpire": one.certificates_expire.isoformat() if one.certificates_expire else None,

@@ -27,16 +27,15 @@ _NOT_BUILT = shutil.ignore_patterns("testdata", "*_test.go", "examples", "releas
 
 def arrange(go: str, folder: Path, scratch: Path, output: Path) -> tuple[str, ...]:
     """Copy and edit the module, write the definitions beside the binary; returns the flags that make `go build` use it."""
-    modules = {name: _module(go, folder, name) for name in _DEFINED_IN}
+    module = _module(go, folder, MODULE)
     copy = scratch / "gateway"
-    _copy(modules[MODULE], copy)
-    for path, content in replaced(folder / "replacements.yaml", modules[MODULE]):
+    _copy(module, copy)
+    for path, content in replaced(folder / "replacements.yaml", module):
         (copy / path).write_text(content, encoding="utf-8")
     own = scratch / "go.mod"
     own.write_text(f"{(folder / 'go.mod').read_text()}\nreplace {MODULE} => {copy}\n")
     shutil.copyfile(folder / "go.sum", scratch / "go.sum")
-    found = [definition for name, place in _DEFINED_IN.items() for definition in definitions(modules[name] / place)]
-    (output / DEFINITIONS).write_text(json.dumps(found), encoding="utf-8")
+    (output / DEFINITIONS).write_text(json.dumps(pinned_definitions(go, folder)), encoding="utf-8")
     return (f"-modfile={own}",)
 
 
@@ -52,6 +51,12 @@ def replaced(replacements: Path, module: Path) -> Iterator[tuple[str, str]]:
                 )
             content = content.replace(old, new)
         yield entry["file"], content
+
+
+def pinned_definitions(go: str, folder: Path) -> list[object]:
+    """All kinds that Envoy Gateway serves, from the modules that it is built of."""
+    places = [_module(go, folder, name) / place for name, place in _DEFINED_IN.items()]
+    return [definition for place in places for definition in definitions(place)]
 
 
 def definitions(folder: Path) -> list[object]:

@@ -52,10 +52,10 @@ class ComponentStatus:
 
 @dataclass(frozen=True)
 class ProxyStatus:
-    """What Envoy serves: at which address, on which ports, and what it was told and refused."""
+    """What Envoy serves: at which address, which declared ports and where, and what it was told and refused."""
 
     address: str
-    ports: tuple[int, ...]
+    ports: dict[int, int]
     rejections: tuple[proxy.Rejection, ...]
 
 
@@ -221,11 +221,11 @@ class EmbeddedPool:
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
         ports = self._ports()
-        running = self._running()
+        running, supervised = self._running(), self._supervisor() is not None
         pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
         return EmbeddedStatus(
             name=self.name,
-            running=self._supervisor() is not None,
+            running=supervised,
             ready=self.ready(),
             url=f"https://127.0.0.1:{ports.api}" if ports else "",
             version=binaries.VERSION,
@@ -235,7 +235,7 @@ class EmbeddedPool:
             components=tuple(
                 _component_status(name, running.get("components", {}).get(name, {})) for name in COMPONENTS
             ),
-            proxy=_proxy_status(proxy.Place(self.layout)),
+            proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
         )
 
     def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:
@@ -330,6 +330,7 @@ def _component_status(name: str, running: dict[str, Any]) -> ComponentStatus:
     return ComponentStatus(name, pid, state, int(running.get("restarts", 0)), memory)
 
 
-def _proxy_status(place: proxy.Place) -> ProxyStatus:
-    ports = tuple(sorted(admin.serving_ports(place.admin)))
-    return ProxyStatus(place.listeners, ports, place.rejections() if ports else ())
+def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:
+    served = admin.serving_ports(place.admin) if running else frozenset()
+    ports = {declared: port for declared, port in place.ports().items() if port in served}
+    return ProxyStatus(place.listeners, ports, place.rejections() if running else ())

@@ -17,6 +17,7 @@ import yaml
 
 from commonpool.embedded.configuration import GATEWAY_USER, Layout
 from commonpool.envoy.bootstrap import Identity, bootstrap
+from commonpool.proxy.rights import RIGHTS
 
 NAMESPACE = "commonpool-proxy"
 GATEWAY_CLASS = "commonpool"
@@ -74,13 +75,17 @@ class Place:
         """Where Envoy Gateway notes what Envoy refuses now."""
         return self.folder / "rejections.json"
 
-    def port(self, declared: int) -> int:
-        """Where a declared port is served: itself, unless another program held it when the pool started."""
+    def ports(self) -> dict[int, int]:
+        """Where each declared port is served: on itself, unless another program held it when it was first declared."""
         try:
             decided = json.loads(self.decided_ports.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return declared
-        return int(decided.get(str(declared), declared))
+            return {}
+        return {int(declared): int(port) for declared, port in sorted(decided.items())}
+
+    def port(self, declared: int) -> int:
+        """Where one declared port is served."""
+        return self.ports().get(declared, declared)
 
     def rejections(self) -> tuple[Rejection, ...]:
         """What of the present configuration Envoy refuses."""
@@ -219,39 +224,3 @@ def _secret(name: str, kind: str, data: Mapping[str, bytes]) -> dict[str, Any]:
         "type": kind,
         "data": encoded,
     }
-
-
-def _may(group: str, verbs: list[str], *resources: str) -> dict[str, Any]:
-    return {"apiGroups": [group], "resources": list(resources), "verbs": verbs}
-
-
-_READ = ["get", "list", "watch"]
-_ROUTES = ("grpcroutes", "httproutes", "tcproutes", "tlsroutes", "udproutes", "backendtlspolicies")
-_POLICIES = (
-    "envoyproxies",
-    "envoypatchpolicies",
-    "clienttrafficpolicies",
-    "backendtrafficpolicies",
-    "securitypolicies",
-    "envoyextensionpolicies",
-    "backends",
-)
-# It reads what it routes to and writes nothing but statuses.
-RIGHTS = [
-    _may("", _READ, "configmaps", "secrets", "services", "nodes", "namespaces", "serviceaccounts", "pods"),
-    _may("", ["create", "patch", "update"], "events"),
-    _may("events.k8s.io", ["create", "patch", "update"], "events"),
-    _may("apps", _READ, "deployments", "daemonsets"),
-    _may("discovery.k8s.io", _READ, "endpointslices"),
-    _may("certificates.k8s.io", _READ, "clustertrustbundles"),
-    _may("multicluster.x-k8s.io", _READ, "serviceimports"),
-    _may("gateway.networking.k8s.io", _READ, "gateways", "listenersets", "referencegrants", *_ROUTES),
-    _may("gateway.networking.k8s.io", [*_READ, "patch", "update"], "gatewayclasses"),
-    _may(
-        "gateway.networking.k8s.io",
-        ["update"],
-        *(f"{name}/status" for name in ("gatewayclasses", "gateways", "listenersets", *_ROUTES)),
-    ),
-    _may("gateway.envoyproxy.io", _READ, "httproutefilters", *_POLICIES),
-    _may("gateway.envoyproxy.io", ["update"], *(f"{name}/status" for name in _POLICIES)),
-]
