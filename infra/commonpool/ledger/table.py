@@ -27,6 +27,12 @@ def fullness(part: Amount, whole: Amount | None) -> float:
     return min(1.0, max(part.cpu.nano / whole.cpu.nano, part.memory.nano / whole.memory.nano))
 
 
+def shares(row: Row) -> list[tuple[str, float]]:
+    """Promised, requested and used as shares of the capacity, else of the ceiling; the widest first."""
+    known = [(word, getattr(row, word)) for word in ("promised", "requested", "used")]
+    return [(word, fullness(amount, row.capacity or row.ceiling)) for word, amount in known if amount is not None]
+
+
 def cells(row: Row, *, ascii_only: bool = False) -> list[str]:
     """Name, flavor, ceiling, promised, requested, used, capacity or room, bar."""
     whole = row.capacity or row.ceiling
@@ -72,10 +78,10 @@ def to_html(ledger: Ledger, title: str) -> str:
         loader=PackageLoader("commonpool.ledger", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["pair"] = lambda amount: _pair(amount) if amount is not None else "–"
-    environment.globals["fullness"] = fullness
+    environment.globals["shares"] = shares
     groups = [
-        ("Hardware classes", "Guaranteed promises against capacity times over-commit.", ledger.flavors),
-        ("Departments", "Requests of running pods against the ceiling.", ledger.departments),
-        ("Namespaces", "Requests of running pods against the ceiling.", ledger.namespaces),
+        ("Hardware classes", "The whole bar is what may be promised: capacity times over-commit.", ledger.flavors),
+        ("Departments", "The whole bar is the ceiling that quota allows.", ledger.departments),
+        ("Namespaces", "The whole bar is the ceiling that quota allows.", ledger.namespaces),
     ]
-    return environment.get_template("page.html").render(ledger=ledger, title=title, groups=groups, zero=Amount.zero())
+    return environment.get_template("page.html").render(ledger=ledger, title=title, groups=groups)

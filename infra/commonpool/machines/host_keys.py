@@ -42,7 +42,7 @@ class HostKey:
 
 def pin_file(machine: Machine) -> Path:
     """Beside the inventory of the machine's site."""
-    return Path(machine.source[0]).resolve().with_name(FILE)
+    return Path(machine.file).resolve().with_name(FILE)
 
 
 def pinned(path: Path) -> dict[str, HostKey]:

@@ -282,4 +282,4 @@ def _control_folder() -> Iterator[Path]:
 
 def inventories_of(machines: Sequence[Machine]) -> tuple[Path, ...]:
     """The inventory files that these machines stand in."""
-    return tuple(sorted({Path(machine.source[0]) for machine in machines}))
+    return tuple(sorted({Path(machine.file) for machine in machines}))

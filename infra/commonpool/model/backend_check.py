@@ -64,7 +64,7 @@ def _machines(subject: Subject, service: SharedService, where: Location, backend
                 place,
                 f"machine {name} {_NOT_BACKENDS[machine.facts.role]} and cannot be a backend",
                 "backend-role",
-                f"give it commonpool_role: backend in {shown(machine.source[0])}, or name another machine",
+                f"give it commonpool_role: backend in {shown(machine.file)}, or name another machine",
             )
         owner = machine.facts.department
         if owner is not None and owner != service.spec.offered_by:
@@ -80,7 +80,7 @@ def _machines(subject: Subject, service: SharedService, where: Location, backend
                 place,
                 f"the address {shown(machine.address) or 'of machine ' + name} {words}",
                 "backend-address",
-                f"write ansible_host of {name} in {shown(machine.source[0])}, an address of the pool's machines",
+                f"write ansible_host of {name} in {shown(machine.file)}, an address of the pool's machines",
             )
 
 

@@ -270,7 +270,7 @@ def _machines(root: Path, pool: Pool, problems: list[Problem]) -> list[Machine]:
                         "give one of the two another name",
                     )
                 )
-            seen[machine.name] = machine.source[0]
+            seen[machine.name] = machine.file
         machines += found
     return sorted(machines, key=lambda machine: machine.name)
 

@@ -52,14 +52,20 @@ class MachineFacts(Declared):
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine of the pool; `source` is file, line, column of its entry."""
+    """One machine of the pool; `file` is its inventory as messages show it, `where` its entry in there."""
 
     name: str
     site: str
     address: str
     facts: MachineFacts
-    source: tuple[str, int, int]
+    file: str
+    where: Location = ()
     port: int = 22
+
+    @property
+    def source(self) -> tuple[str, int, int]:
+        """File, line and column of its entry; reads the file again, which only a problem is worth."""
+        return (self.file, *locate(Path(self.file), self.where))
 
 
 def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine], list[Problem]]:
@@ -81,7 +87,6 @@ def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine
     machines: dict[str, Machine] = {}
     problems: list[Problem] = []
     for name, variables, where in _hosts(values["all"], {}, ("all",)):
-        line, column = 0, 0
         try:
             facts = _facts(variables)
         except ValidationError as error:
@@ -89,8 +94,8 @@ def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine
             problems += [_problem(shown_path, line, column, name, dict(item)) for item in error.errors()]
             continue
         address, port = str(variables.get("ansible_host", "")), variables.get("ansible_port", 22)
-        source = (shown_path, line, column)
-        machines[name] = Machine(name, site, address, facts, source, port if isinstance(port, int) else 22)
+        reached = port if isinstance(port, int) else 22
+        machines[name] = Machine(name, site, address, facts, shown_path, where, reached)
     return list(machines.values()), problems
 
 

@@ -1,0 +1,166 @@
+"""Every rule refuses something: by an edit of a valid estate here, elsewhere in the tests, or in `examples/refused`."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import estates
+import pytest
+from commonpool.model import EstateRefused, load_estate
+
+ROOT = Path(__file__).resolve().parents[2]
+POOL, FIRST, HOSTS = "pool.yaml", "departments/d0.yaml", "hosts.yml"
+CAMPUS = f"{estates.INVENTORIES}/new-campus/hosts.yml"
+ANNEX = f"{estates.INVENTORIES}/hill-annex/hosts.yml"
+LAST = "memory: 64Mi}}]\n"
+HOST = "all: {hosts: {one: {commonpool_flavor: legacy, commonpool_cpu: 4, commonpool_memory: 8Gi}}}\n"
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Path:
+    """Two departments, and an inventory that may be edited."""
+    estates.write(tmp_path, 2)
+    (tmp_path / HOSTS).write_text(HOST, encoding="utf-8")
+    pool = tmp_path / POOL
+    pool.write_text(pool.read_text(encoding="utf-8").replace(ANNEX, HOSTS), encoding="utf-8")
+    load_estate(tmp_path)
+    return tmp_path
+
+
+def rules(folder: Path) -> set[str]:
+    with pytest.raises(EstateRefused) as error:
+        load_estate(folder)
+    for problem in error.value.problems:
+        assert problem.line >= 1
+        assert problem.column >= 1
+        assert "\n" not in str(problem)
+    return {problem.rule for problem in error.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rule"),
+    [
+        (POOL, "cidr: 10.21.0.0/16", "cidr: 10.21.0.0/99", "cidr-invalid"),
+        (POOL, 'cpuHour: "0.03"', 'cpuHour: "cheap"', "decimal-invalid"),
+        (POOL, "domain: pool.jiangnan.example", "domain: Pool_Jiangnan", "domain-invalid"),
+        (POOL, CAMPUS, "nowhere.yml", "inventory-missing"),
+        (POOL, CAMPUS, HOSTS, "machine-duplicate"),
+        (POOL, 'overCommit: {cpu: "1.5"', 'overCommit: {cpu: "0"', "over-commit-zero"),
+        (POOL, "registries: [registry.jiangnan.example]", "registries: ['https://x']", "registry-invalid"),
+        (POOL, "media: ", "default: true, media: ", "tier-default"),
+        (POOL, ", nfs: {server: 10.20.1.22, path: /export/a}", "", "volume-source"),
+        (POOL, "tier: fast, capacity: 1800Gi", "tier: fats, capacity: 1800Gi", "tier-unknown"),
+        (POOL, "operators: [pool-operators]", "operators: ['system:masters']", "group-reserved"),
+        (POOL, "operators: [pool-operators]", "operators: ['pool operators']", "group-invalid"),
+        (FIRST, ', phone: "+86 555 0100"', "", "contact-phone"),
+        (FIRST, "cpu: 40m", "cpu: 0", "quantity-zero"),
+        (FIRST, "displayName: Department 0", 'displayName: " "', "text-empty"),
+        (FIRST, "displayName: Department 0", 'displayName: "a\\u200bb"', "text-character"),
+        (FIRST, "name: main", f"name: {'m' * 62}", "name-long"),
+        (FIRST, LAST, f"{LAST}      containers: {{defaultMemoryLimit: 64Mi}}\n", "limit-below-request"),
+        (FIRST, LAST, f"{LAST}      storage: [{{tier: fats, capacity: 1Gi}}]\n", "tier-unknown"),
+        (HOSTS, HOST, "hosts: {one: {}}\n", "inventory-shape"),
+        (HOSTS, "commonpool_cpu: 4", "commonpool_cpu: many", "machine-fact-invalid"),
+        (HOSTS, ", commonpool_memory: 8Gi", "", "machine-fact-missing"),
+        (HOSTS, "commonpool_cpu: 4", "commonpool_cpu: 4, commonpool_cpus: 4", "machine-fact-unknown"),
+    ],
+)
+def test_an_edit_is_refused_by_its_rule(estate: Path, file: str, old: str, new: str, rule: str) -> None:
+    path = estate / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    assert rules(estate) == {rule}
+
+
+def test_two_departments_cannot_make_the_same_namespace(estate: Path) -> None:
+    for name, short, number in (("x", "y-z", 7), ("x-y", "z", 8)):
+        text = estates.department(name, number).replace("name: main", f"name: {short}")
+        (estate / "departments" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    assert rules(estate) == {"namespace-collision"}
+
+
+OLD = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}
+PEER = {"name": "peer", "peer": {"peer": "nation", "department": "office", "service": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "rule"),
+    [
+        ({"endpoint": {"protocol": "TCP", "port": 9000}, "backends": [PEER]}, "backend-peer"),
+        (
+            {"endpoint": {"protocol": "TLS", "port": 9000}, "backends": [OLD | {"tls": {"serverName": "old.example"}}]},
+            "backend-tls",
+        ),
+        (
+            {
+                "endpoint": {"protocol": "TCP", "port": 9000},
+                "backends": [OLD],
+                "limits": {"total": {"requestsPerSecond": 1}},
+            },
+            "limit-protocol",
+        ),
+    ],
+)
+def test_a_service_is_refused_by_its_rule(tmp_path: Path, spec: dict[str, Any], rule: str) -> None:
+    estates.write(tmp_path, 1)
+    estates.add_service(tmp_path, "register", **spec)
+    assert rule in rules(tmp_path)
+
+
+def test_a_name_that_dns_cannot_carry_is_refused(tmp_path: Path) -> None:
+    estates.write(tmp_path, 1)
+    long = "d" * 40
+    (tmp_path / "departments" / f"{long}.yaml").write_text(estates.department(long, 5), encoding="utf-8")
+    estates.add_service(tmp_path, "s" * 40, owner=long, endpoint={"protocol": "HTTP"}, backends=[OLD])
+    pool = tmp_path / POOL
+    text = pool.read_text(encoding="utf-8")
+    domain = ".".join(["x" * 60] * 3)
+    pool.write_text(text.replace("domain: pool.jiangnan.example", f"domain: {domain}"), encoding="utf-8")
+    assert "hostname-long" in rules(tmp_path)
+
+
+def test_two_domains_that_overlap_have_two_owners(tmp_path: Path) -> None:
+    estates.write(tmp_path, 2)
+    pool = tmp_path / POOL
+    text = pool.read_text(encoding="utf-8")
+    start, end = text.index("      domains:"), text.index("  security:")
+    domains = "      domains: [{domain: a.example, department: d0}, {domain: b.a.example, department: d1}]\n"
+    pool.write_text(text[:start] + domains + text[end:], encoding="utf-8")
+    assert "domain-overlap" in rules(tmp_path)
+
+
+def test_a_folder_without_a_pool_is_no_estate(tmp_path: Path) -> None:
+    assert rules(tmp_path) == {"estate-missing"}
+
+
+def test_a_folder_in_place_of_a_manifest_cannot_be_read(estate: Path) -> None:
+    (estate / "departments" / "d9.yaml").mkdir()
+    assert rules(estate) == {"file-unreadable"}
+
+
+def rules_in_code() -> set[str]:
+    """Words with a dash that stand where a rule does: beside a message that is made or passed on."""
+    found: set[str] = set()
+    for path in (ROOT / "infra" / "commonpool").glob("[ml][oe]d*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            inside: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                if name.lower().lstrip("_") in ("problem", "refusal", "refuse", "refused", "pattern"):
+                    inside = node.args
+            elif isinstance(node, ast.Tuple) and len(node.elts) in (2, 3):
+                inside = node.elts
+            words = [item.value for item in inside if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            found |= {
+                word for word in words if word.replace("-", "").isalpha() and "-" in word and word == word.lower()
+            }
+    return found
+
+
+def test_every_rule_of_the_code_refuses_something_in_the_tests_or_the_examples() -> None:
+    known = rules_in_code()
+    assert len(known) > 60, "they are still found in the code"
+    texts = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "examples" / "refused").glob("*.txt")]
+    said = "\n".join(path.read_text(encoding="utf-8") for path in texts)
+    assert {rule for rule in known if f'"{rule}"' not in said and f"[{rule}]" not in said} == set()
