@@ -52,6 +52,8 @@ def fence(department: Department, full_name: str, spec: NamespaceSpec, standing:
             f"{PREFIX}/review": details.term.review,
             f"{PREFIX}/end": details.term.end,
             f"{PREFIX}/duty": f"{details.contacts.duty.role} {details.contacts.duty.phone}",
+            f"{PREFIX}/owner": " ".join(filter(None, (details.contacts.owner.role, details.contacts.owner.email))),
+            **{f"{PREFIX}/{word}": text for word in ("description", "source") if (text := getattr(spec, word))},
         },
         suspended=spec.suspended or standing != "active",
         reclaimed=standing == "reclaimed",
