@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class Backend:

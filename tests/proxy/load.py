@@ -1,4 +1,7 @@
-"""Open-loop load: requests start when they are due, whether or not earlier ones were answered. Nothing here asserts."""
+"""Open-loop load: requests start when they are due, whether or not earlier ones were answered.
+
+Up to a bound: a machine that is busy with other things sends fewer instead of piling them up until all of them time out.
+"""
 
 import asyncio
 import threading
@@ -9,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+
+IN_FLIGHT = 128
 
 
 @dataclass
@@ -69,13 +74,15 @@ class Load:
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=30)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session, asyncio.TaskGroup() as tasks:
+            free = asyncio.Semaphore(IN_FLIGHT)
             began = time.monotonic()
             while not self._ending.is_set():
                 due = began + self.outcome.sent / self.rate
                 if (pause := due - time.monotonic()) > 0:
                     await asyncio.sleep(pause)
+                await free.acquire()
                 self.outcome.sent += 1
-                tasks.create_task(self._send(session))
+                tasks.create_task(self._send(session)).add_done_callback(lambda task: free.release())
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
         began = time.monotonic()

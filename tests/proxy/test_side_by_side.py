@@ -51,7 +51,8 @@ def test_a_port_that_another_program_holds_is_served_elsewhere_and_told(
         assert json.loads(beside.await_status("held.test", 200, port=port))["name"] == "held"
 
 
-def test_a_start_is_over_only_when_the_declared_ports_are_served(beside: Proxy) -> None:
+def test_a_start_is_over_only_when_the_declared_ports_are_served_routes_or_none(beside: Proxy) -> None:
+    beside.forget()
     beside.pool.stop()
     beside.pool.start()
     assert beside.ask("nobody.test")[0] == 404

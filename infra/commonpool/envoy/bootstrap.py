@@ -7,6 +7,9 @@ from typing import Any
 from commonpool.envoy.bounds import bounds
 
 XDS_PORT = 18000
+# Envoy Gateway does not answer for clusters while there are none, and Envoy asks for listeners only after that answer: with
+# its own setting, never to give up, a Gateway without routes would not be served.
+CLUSTERS_TIMEOUT = "3s"
 METRICS_PORT = 19002
 _TYPE = "type.googleapis.com/envoy.extensions"
 _HTTP2 = {
@@ -52,7 +55,7 @@ def bootstrap(identity: Identity, control: str, admin: Path, heap_megabytes: int
                 ],
             },
             "lds_config": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
-            "cds_config": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
+            "cds_config": {"ads": {}, "initial_fetch_timeout": CLUSTERS_TIMEOUT, "resource_api_version": "V3"},
         },
         "static_resources": {
             "listeners": [_metrics_listener(control)],

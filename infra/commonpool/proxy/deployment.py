@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from commonpool.envoy.bootstrap import CLUSTERS_TIMEOUT
 from commonpool.envoy.bounds import bounds
 from commonpool.proxy.rights import RIGHTS
 
@@ -74,7 +75,8 @@ def configured(folder: Path, images: Images, service_type: str) -> str:
 def bootstrap_patches() -> dict[str, Any]:
     """The bounds of every Envoy, put into the bootstrap that Envoy Gateway writes."""
     parts = bounds(HEAP_MEGABYTES)
-    patches = [
+    patches: list[dict[str, Any]] = [
+        {"op": "replace", "path": "/dynamic_resources/cds_config/initial_fetch_timeout", "value": CLUSTERS_TIMEOUT},
         {"op": "replace", "path": "/overload_manager", "value": parts["overload_manager"]},
         {"op": "add", "path": "/stats_config/stats_matcher", "value": parts["stats_config"]["stats_matcher"]},
     ]
