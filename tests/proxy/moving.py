@@ -70,6 +70,7 @@ class Moving:
     proxy: Proxy
     name: str
     service: SharedService
+    backends: tuple[Backend, Backend]
     told: list[Progress] = field(default_factory=list)
 
     @property
@@ -118,17 +119,20 @@ class Moving:
         return [one["weight"] for one in live["spec"]["rules"][0]["backendRefs"]]
 
 
-def declare(proxy: Proxy, name: str, old: Backend, new: Backend, steps: list[dict[str, Any]]) -> Moving:
-    """Apply the service's objects and wait until the old backend answers."""
+def declare(
+    proxy: Proxy, name: str, old: Backend, new: Backend, steps: list[dict[str, Any]], *policies: dict[str, Any]
+) -> Moving:
+    """Apply the service's objects, policies before the route, and wait until the old backend answers."""
     namespace = f"service-{name}"
     proxy.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         backend(f"{name}-old", old.port, namespace=namespace),
         backend(f"{name}-new", new.port, namespace=namespace),
+        *policies,
         route(name),
     )
     proxy.await_status(f"{name}.test", 200)
-    return Moving(proxy, name, SharedService.model_validate(manifest(name, steps)))
+    return Moving(proxy, name, SharedService.model_validate(manifest(name, steps)), (old, new))
 
 
 def dying(cluster: Cluster, die_at: int) -> None:

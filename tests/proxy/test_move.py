@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,12 @@ from proxy.moving import STEP, Moving, declare, route
 Start = Callable[[str], Backend]
 STEPS = [{"weight": 10, **STEP}, {"weight": 50, **STEP}, {"weight": 100, **STEP}]
 RATE = 200
+
+
+@pytest.fixture
+def fresh() -> str:
+    """A name that no other test uses; `fresh` of the other tests would start one more pool."""
+    return f"m{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

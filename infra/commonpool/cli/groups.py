@@ -7,6 +7,7 @@ import typer
 
 from commonpool.cli import options as o
 from commonpool.cli.output import Color, Format, Output
+from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
 
 department = typer.Typer(help="Departments: make, list, look at, explain.", no_args_is_help=True, rich_markup_mode=None)
@@ -18,7 +19,7 @@ machine = typer.Typer(
 )
 
 
-GROUPS = {"department": department, "machine": machine, "embedded": embedded}
+GROUPS = {"department": department, "machine": machine, "service": service, "embedded": embedded}
 
 
 @department.command("list")

@@ -1,8 +1,8 @@
-"""One look at what every Envoy of the pool says of a service's backends. Changes nothing."""
+"""Looks at what every Envoy of the pool says of the backends of services. Changes nothing."""
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from commonpool.engine.cluster import Cluster
@@ -10,7 +10,8 @@ from commonpool.model import SharedService
 from commonpool.model.traffic import WITH_REQUESTS
 from commonpool.proxy import metrics, weights
 from commonpool.proxy.metrics import NoNumbers
-from commonpool.proxy.sample import Instance, Sample
+from commonpool.proxy.sample import Sample
+from commonpool.proxy.weights import Route
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,25 @@ class Looker:
     async def __call__(self) -> Sample:
         """Raises `NoNumbers` when one Envoy is silent: half of the callers are no base for a decision."""
         routes = await weights.routes(self.cluster, self.service)
-        if not routes:
-            raise NoNumbers(f"{self.service.name} has no route yet; `commonpool up` makes it")
-        if not self.addresses:
-            raise NoNumbers("no address of an Envoy's metrics is known; name them with --metrics")
-        backends = metrics.clusters(routes, weights.backends_by_object(self.service))
-        found = await asyncio.gather(*(asyncio.to_thread(self._read, url, backends) for url in self.addresses))
-        return Sample(dict(zip(self.addresses, found, strict=True)))
+        texts = await scrapes(self.addresses, self.service.namespace_name)
+        return read(texts, self.service, routes)
 
-    def _read(self, url: str, backends: dict[str, str | None]) -> Instance:
-        endpoint = self.service.spec.endpoint
-        calls = endpoint is not None and endpoint.protocol in WITH_REQUESTS
-        wanted = rf"^cluster\.[a-z]+route/{re.escape(self.service.namespace_name)}/"
-        return metrics.read(metrics.scrape(url, wanted), backends, calls=calls)
+
+async def scrapes(addresses: Sequence[str], namespace: str = "") -> dict[str, str]:
+    """What each Envoy says of the routes of one namespace, or of all. Raises `NoNumbers`."""
+    if not addresses:
+        raise NoNumbers("no address of an Envoy's metrics is known; name them with --metrics")
+    wanted = rf"^cluster\.[a-z]+route/{re.escape(namespace)}/" if namespace else r"^cluster\.[a-z]+route/"
+    found = await asyncio.gather(*(asyncio.to_thread(metrics.scrape, url, wanted) for url in addresses))
+    return dict(zip(addresses, found, strict=True))
+
+
+def read(texts: Mapping[str, str], service: SharedService, routes: Iterable[Route]) -> Sample:
+    """What was scraped, by Envoy and backend. Raises `NoNumbers`. Pure."""
+    routes = list(routes)
+    if not routes:
+        raise NoNumbers(f"{service.name} has no route yet; `commonpool up` makes it")
+    backends = metrics.clusters(routes, weights.backends_by_object(service))
+    endpoint = service.spec.endpoint
+    calls = endpoint is not None and endpoint.protocol in WITH_REQUESTS
+    return Sample({url: metrics.read(text, backends, calls=calls) for url, text in texts.items()})

@@ -1,0 +1,168 @@
+"""The commands of `commonpool service` and `commonpool service cutover`: names, options and help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commonpool.cli import options as o
+from commonpool.cli.output import Color, Format, Output
+from commonpool.cli.target import Target
+
+service = typer.Typer(
+    help="Shared services behind the proxy: list, look at, watch, move.", no_args_is_help=True, rich_markup_mode=None
+)
+cutover = typer.Typer(
+    help="Moving a service from one backend to another, by the plan in its manifest.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+service.add_typer(cutover, name="cutover")
+
+
+def _names(context: typer.Context, incomplete: str) -> list[str]:
+    return [name for name in o.names_in(context, "services") if name.startswith(incomplete)]
+
+
+NAME = Annotated[str, typer.Argument(help="Name of the service.", autocompletion=_names)]
+NAMES = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names of services; default: all with an endpoint.", show_default=False, autocompletion=_names),
+]
+METRICS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        metavar="URL",
+        help="Prometheus endpoint of an Envoy; once for each. Default: the embedded pool's.",
+        show_default=False,
+        envvar="COMMONPOOL_METRICS",
+    ),
+]
+WHY = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the decision.")]
+AGAIN = Annotated[bool, typer.Option("--again", help="Begin anew after a roll-back or an abort.")]
+HISTORY = Annotated[bool, typer.Option("--history", help="Every decision with the numbers that it saw.")]
+EVERY = Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="Time between two looks.")]
+LOOKS = Annotated[int, typer.Option("--looks", metavar="N", min=0, help="Number of looks; 0 for no end.")]
+
+
+def _target(estate: Path | None, kubeconfig: Path | None, context: str | None, pool: str) -> Target:
+    return Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+
+
+@service.command("list")
+def service_list(
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    metrics: METRICS = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Every service: protocol, who offers it, its backends with share and health, its cut-over."""
+    from commonpool.cli import service as commands
+
+    target = _target(estate, kubeconfig, context, pool)
+    raise typer.Exit(commands.list_services(target, metrics or (), Output(output, color)))
+
+
+@service.command("show")
+def service_show(
+    name: NAME,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    metrics: METRICS = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """One service: where it is served, every backend with the time of the last evidence, its cut-over, complaints."""
+    from commonpool.cli import service as commands
+
+    target = _target(estate, kubeconfig, context, pool)
+    raise typer.Exit(commands.show(target, name, metrics or (), Output(output, color)))
+
+
+@service.command("watch")
+def service_watch(
+    names: NAMES = None,
+    every: EVERY = 2.0,
+    looks: LOOKS = 0,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    metrics: METRICS = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """The same again and again: live on a terminal, lines elsewhere, one document a line with -o json."""
+    from commonpool.cli import service as commands
+
+    target = _target(estate, kubeconfig, context, pool)
+    out = Output(output, color)
+    raise typer.Exit(commands.watch(target, names or (), metrics or (), out, every=every, looks=looks))
+
+
+@cutover.command("run")
+def cutover_run(
+    name: NAME,
+    again: AGAIN = False,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    metrics: METRICS = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Begin or continue the plan, in the foreground, to its end: 0 moved, 1 rolled back or aborted, 130 interrupted."""
+    from commonpool.cli import cut_over as commands
+
+    target = _target(estate, kubeconfig, context, pool)
+    raise typer.Exit(commands.run(target, name, metrics or (), Output(output, color), again=again))
+
+
+@cutover.command("status")
+def cutover_status(
+    name: NAME,
+    history: HISTORY = False,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Where it stands, step by step, and the last decisions."""
+    from commonpool.cli import cut_over as commands
+
+    target = _target(estate, kubeconfig, context, pool)
+    raise typer.Exit(commands.status(target, name, Output(output, color), history=history))
+
+
+def _verb(verb: str, help_: str) -> None:
+    @cutover.command(verb, help=help_)
+    def command(
+        name: NAME,
+        reason: WHY = "",
+        estate: o.ESTATE = None,
+        kubeconfig: o.KUBECONFIG = None,
+        context: o.CONTEXT = None,
+        pool: o.POOL = "default",
+    ) -> None:
+        from commonpool.cli import cut_over as commands
+
+        target = _target(estate, kubeconfig, context, pool)
+        raise typer.Exit(commands.ask(target, name, verb, reason, Output()))
+
+
+for _name, _help in (
+    ("pause", "Stay at the present share; a failed gate still rolls back."),
+    ("resume", "Go on after a pause."),
+    ("approve", "Agree to what comes after the present step, where the plan asks for a person."),
+    ("abort", "Return to the old backend."),
+):
+    _verb(_name, _help)

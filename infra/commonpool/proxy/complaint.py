@@ -1,0 +1,56 @@
+"""What the proxy's control plane and Envoy have against the objects of a service. Reads statuses; changes nothing."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from commonpool.engine.cluster import Cluster
+from commonpool.engine.error import UnknownKind
+from commonpool.model import SharedService
+from commonpool.proxy import weights
+
+ENVOY = "gateway.envoyproxy.io/v1alpha1"
+KINDS = (
+    (ENVOY, "BackendTrafficPolicy"),
+    (ENVOY, "SecurityPolicy"),
+    (ENVOY, "ClientTrafficPolicy"),
+    (ENVOY, "Backend"),
+    (f"{weights.GATEWAY}/v1", "BackendTLSPolicy"),
+    (f"{weights.GATEWAY}/v1", "Gateway"),
+)
+_WANTED = frozenset({"Accepted", "Programmed", "ResolvedRefs"})
+
+
+async def complaints(cluster: Cluster, service: SharedService) -> list[str]:
+    """One line for each object that is not taken as it is declared."""
+    namespace = service.namespace_name
+
+    async def of_kind(api_version: str, kind: str) -> list[str]:
+        try:
+            items, _ = await cluster.list_objects(api_version, kind, namespace=namespace)
+        except UnknownKind:
+            return []
+        return [line for item in items for line in objections(kind, item)]
+
+    found = await asyncio.gather(*(of_kind(*one) for one in KINDS))
+    lines = [line for part in found for line in part]
+    for route in await weights.routes(cluster, service):
+        words = weights.objections(route, route["metadata"]["generation"]) or ()
+        lines += [f"{route['kind']} {route['metadata']['name']}: {one}" for one in words]
+    return lines
+
+
+def objections(kind: str, item: Mapping[str, Any]) -> list[str]:
+    """The conditions of an object that are not as they should be. Pure."""
+    name = item["metadata"]["name"]
+    return [
+        f"{kind} {name}: {one['reason']}: {one.get('message', '')}"
+        for one in _conditions(item.get("status", {}))
+        if one["type"] in _WANTED and one["status"] == "False"
+    ]
+
+
+def _conditions(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from status.get("conditions", ())
+    for ancestor in (*status.get("ancestors", ()), *status.get("listeners", ())):
+        yield from ancestor.get("conditions", ())
