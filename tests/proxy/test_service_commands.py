@@ -15,6 +15,7 @@ from typing import Any
 import estates
 import pytest
 from commonpool.cli import run
+from commonpool.proxy import metrics
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.load import Load
@@ -57,6 +58,7 @@ def moving(proxy: Proxy, estate: Path, start_backend: Start) -> Iterator[Moving]
         "spec": {"targetRefs": [target], "healthCheck": CHECKS},
     }
     found = declare(proxy, name, old, new, STEPS, policy)
+    until(lambda: checked_by_envoy(proxy, name), "Envoy checks the old backend")
     backends = [
         {"name": "old", "machines": ["ha-registry-1"], "port": 8080},
         {"name": "new", "machines": ["rs-nas-2"], "port": 8080, "weight": 0},
@@ -66,6 +68,11 @@ def moving(proxy: Proxy, estate: Path, start_backend: Start) -> Iterator[Moving]
     endpoint = {"protocol": "HTTP"}
     estates.add_service(estate, name, endpoint=endpoint, backends=backends, cutOver=plan, health=checked)
     yield found
+
+
+def checked_by_envoy(proxy: Proxy, name: str) -> bool:
+    text = metrics.scrape(proxy.pool.proxy_metrics, f"service-{name}")
+    return any(metric == metrics.CHECKS_PASSED and value for metric, _, value in metrics.lines(text))
 
 
 def document(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
