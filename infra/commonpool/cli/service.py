@@ -211,7 +211,7 @@ def lines(found: "ServiceState", output: Output) -> list[str]:
             one.place,
             "-" if one.share is None else _share(one.share),
             output.paint(_health(one), _COLORS.get(one.health, "dim")),
-            _age(one.proof, found.at),
+            _age(one, found.at),
             f"{one.total.requests:,}",
             f"{one.total.errors:,}",
             _milliseconds(one.total.median),
@@ -254,8 +254,12 @@ def cut_over_lines(record: "Record", output: Output) -> list[str]:
     return found
 
 
-def _age(proof: datetime | None, now: datetime) -> str:
-    return "none" if proof is None else f"{max(0.0, (now - proof).total_seconds()):.1f} s ago"
+def _age(backend: "BackendState", now: datetime) -> str:
+    if backend.health == "unwatched":
+        return "-"
+    if backend.proof is None:
+        return f"none in {backend.watched:.0f} s"
+    return f"{max(0.0, (now - backend.proof).total_seconds()):.1f} s ago"
 
 
 def _milliseconds(value: float | None) -> str:

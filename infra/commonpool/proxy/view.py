@@ -51,6 +51,7 @@ class BackendState:
     recent: Reading  # since the look before
     health: str  # healthy, partly, down, unknown or unwatched
     proof: datetime | None  # when a check or a call last proved it
+    watched: float  # for how many seconds we have looked
 
     @property
     def proven(self) -> bool:
@@ -157,19 +158,19 @@ def _backend(
         Reading.of(recent, members),
         health(members, (now - proof).total_seconds() if proof else None, watched, service.spec.health),
         proof,
+        watched,
     )
 
 
 def health(members: Members | None, age: float | None, watched: float, declared: Health) -> str:
     """How a backend is, as far as that can be known. Pure.
 
-    `age` is that of the last evidence; before there is any, Envoy's word stands for as long as one check may take.
+    `age` is that of the last evidence; before there is any, Envoy's word stands until it would have expired. Envoy checks
+    a backend that nobody calls once a minute, whatever the declared interval, so that may take a while.
     """
     if members is None:
         return "unwatched"  # no route gives it a share, so nothing is sent there, not even checks
-    if age is None and watched > seconds(declared.interval) + seconds(declared.timeout):
-        return "unknown"
-    if age is not None and age > seconds(declared.evidence_expires):
+    if (watched if age is None else age) > seconds(declared.evidence_expires):
         return "unknown"
     if not members.healthy:
         return "down"
