@@ -1,7 +1,7 @@
 """Everything that a department's manifest becomes. Pure."""
 
+from commonpool.components import credential, network, security
 from commonpool.components import namespace as namespaces
-from commonpool.components import network, security
 from commonpool.components.namespace import Fence
 from commonpool.components.rendering import DEPARTMENT, PREFIX, Body, body
 from commonpool.model import Department, Estate, NamespaceSpec
@@ -19,6 +19,7 @@ def objects(estate: Estate, department: Department) -> list[Body]:
             service = estate.service(name)
             if service is not None:
                 found.append(network.consumption(pool, full_name, service))
+                found += credential.objects(pool, full_name, service)
         for account in spec.service_accounts:
             found.append(
                 body(

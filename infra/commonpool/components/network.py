@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from commonpool.components.rendering import Body, body
+from commonpool.components.rendering import FLAVOR, PROXY_CLASS, PROXY_NAMESPACE, Body, body
 from commonpool.model import Pool, SharedService
 from commonpool.model.base import Egress, Port
 
 NETWORKING = "networking.k8s.io/v1"
+PROXY_PODS = {"gateway.envoyproxy.io/owning-gatewayclass": PROXY_CLASS}
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
@@ -44,22 +45,65 @@ def openings(pool: Pool, namespace: str, egress: Iterable[Egress]) -> list[Body]
 
 
 def consumption(pool: Pool, namespace: str, service: SharedService) -> Body:
-    """The way from a department's namespace to a shared service."""
-    rule: Body = {"to": [{"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: service.namespace_name}}}]}
-    if service.spec.workload:
-        rule["ports"] = [{"port": port.port, "protocol": port.protocol} for port in service.spec.workload.ports]
+    """The way from a department's namespace to a shared service: to the proxy, or without one to the service's pods."""
+    if service.spec.endpoint:
+        rule: Body = {"to": [_in_namespace(PROXY_NAMESPACE)], "ports": _proxy_ports(pool, service)}
+    else:
+        rule = {"to": [_in_namespace(service.namespace_name)], **_workload_ports(service)}
     return _policy(pool, namespace, f"consume-{service.name}", policyTypes=["Egress"], egress=[rule])
 
 
 def admission(pool: Pool, service: SharedService, namespaces: list[str]) -> list[Body]:
-    """The same way seen from the service: only the namespaces that declared it; none, no policy."""
+    """The same way seen from the service: only the namespaces that declared it, or the proxy, which lets in no others."""
     if not namespaces:
         return []
     callers = {"matchExpressions": [{"key": NAMESPACE_NAME, "operator": "In", "values": sorted(namespaces)}]}
-    rule: Body = {"from": [{"namespaceSelector": callers}]}
-    if service.spec.workload:
-        rule["ports"] = [{"port": port.port, "protocol": port.protocol} for port in service.spec.workload.ports]
-    return [_policy(pool, service.namespace_name, "allow-consumers", policyTypes=["Ingress"], ingress=[rule])]
+    peers = [_in_namespace(PROXY_NAMESPACE)] if service.spec.endpoint else [{"namespaceSelector": callers}]
+    found = []
+    if not service.spec.endpoint or service.spec.workload:
+        rule = {"from": peers, **_workload_ports(service)}
+        found.append(_policy(pool, service.namespace_name, "allow-consumers", policyTypes=["Ingress"], ingress=[rule]))
+    if service.spec.endpoint and service.spec.endpoint.port:
+        # Its calls carry no identity that the proxy could read: who reaches the port is who may call.
+        rule = {"from": [{"namespaceSelector": callers}], "ports": _proxy_ports(pool, service)}
+        found.append(_of_proxy(pool, f"port-{service.name}", ingress=[rule]))
+    return found
+
+
+def proxy(pool: Pool) -> list[Body]:
+    """Who reaches the proxy's common ports: every namespace of ours, since it knows its callers by their tokens."""
+    settings = pool.spec.network.proxy
+    if settings is None:
+        return []
+    ours = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}
+    numbers = [settings.http_port, *([settings.https_port] if settings.certificate else [])]
+    rule = {"from": [{"namespaceSelector": ours}], "ports": [{"port": number, "protocol": "TCP"} for number in numbers]}
+    return [_of_proxy(pool, "common-ports", ingress=[rule])]
+
+
+def _of_proxy(pool: Pool, name: str, ingress: list[Body]) -> Body:
+    found = _policy(pool, PROXY_NAMESPACE, name, policyTypes=["Ingress"], ingress=ingress)
+    found["spec"]["podSelector"] = {"matchLabels": PROXY_PODS}
+    return found
+
+
+def _proxy_ports(pool: Pool, service: SharedService) -> list[Body]:
+    settings, endpoint = pool.spec.network.proxy, service.spec.endpoint
+    if endpoint and endpoint.port:
+        return [{"port": endpoint.port, "protocol": "TCP"}]
+    numbers = [settings.http_port, *([settings.https_port] if settings.certificate else [])] if settings else []
+    return [{"port": number, "protocol": "TCP"} for number in numbers]
+
+
+def _workload_ports(service: SharedService) -> Body:
+    workload = service.spec.workload
+    if workload is None:
+        return {}
+    return {"ports": [{"port": port.port, "protocol": port.protocol} for port in workload.ports]}
+
+
+def _in_namespace(name: str) -> Body:
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: name}}}
 
 
 def _policy(pool: Pool, namespace: str, name: str, **spec: object) -> Body:

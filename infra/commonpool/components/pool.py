@@ -1,12 +1,16 @@
 """Everything that belongs to the pool itself and not to one namespace. Pure."""
 
-from commonpool.components import compute, security, storage
+from commonpool.components import compute, endpoint_guard, gateway, network, security, storage
+from commonpool.components.envoy_gateway import fleet
 from commonpool.components.rendering import Body
 from commonpool.model import Estate
 
 
-def objects(estate: Estate, *, simulate: bool) -> list[Body]:
-    """Machines, priority classes, storage, roles and admission policies."""
+def objects(estate: Estate, *, simulate: bool, loopback: bool = False) -> list[Body]:
+    """Machines, priority classes, storage, roles, admission policies, and the service proxy.
+
+    `loopback` lets backends stand there, which the embedded pool needs for what stands in for machines.
+    """
     pool = estate.pool
     return [
         *security.node_taints(pool),
@@ -18,4 +22,8 @@ def objects(estate: Estate, *, simulate: bool) -> list[Body]:
         *security.platform_bindings(pool),
         *security.placement(pool),
         *security.validations(pool),
+        *endpoint_guard.objects(pool, loopback=loopback),
+        *fleet.objects(pool),
+        *gateway.shared(pool),
+        *network.proxy(pool),
     ]

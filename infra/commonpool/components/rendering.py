@@ -13,6 +13,7 @@ SITE = f"{PREFIX}/site"
 SIMULATED = f"{PREFIX}/simulated"
 GRANTED_FLAVORS = f"{PREFIX}/flavors"
 GRANTED_REGISTRIES = f"{PREFIX}/registries"
+PROXY_NAMESPACE, PROXY_CLASS, SHARED_GATEWAY = "commonpool-proxy", "commonpool", "shared"
 
 
 def labels(pool: Pool, **extra: str) -> dict[str, str]:

@@ -1,15 +1,29 @@
-"""The namespace and the workload of a shared service. Pure."""
+"""The namespace of a shared service, its workload, and its way through the proxy. Pure."""
 
+from collections.abc import Mapping
+
+from commonpool.components import backend, envoy_gateway, gateway, network
 from commonpool.components import namespace as namespaces
-from commonpool.components import network
+from commonpool.components.backend import StandIns
+from commonpool.components.envoy_gateway import fleet, policy
 from commonpool.components.namespace import Fence
 from commonpool.components.rendering import DEPARTMENT, PREFIX, SERVICE, Body, body
 from commonpool.model import Estate, SharedService
 from commonpool.model.department import Groups
 
 
-def objects(estate: Estate, service: SharedService) -> list[Body]:
-    """The service's namespace, what fences it, who may come in, and what runs there."""
+def objects(
+    estate: Estate,
+    service: SharedService,
+    *,
+    stand_ins: StandIns | None = None,
+    weights: Mapping[str, int] | None = None,
+) -> list[Body]:
+    """The service's namespace, what fences it, who may come in, what runs there, and how the proxy leads to it.
+
+    `stand_ins` say where machines are played on this one; `weights` are the backends' shares of the moment, where they
+    are not the declared ones.
+    """
     pool = estate.pool
     name = service.namespace_name
     owner = estate.department(service.spec.offered_by)
@@ -32,8 +46,38 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
             f"{PREFIX}/description": service.spec.description,
         },
     )
-    callers = consumers(estate, service)
-    return [*namespaces.objects(pool, fence), *network.admission(pool, service, callers), *_workload(estate, service)]
+    return [
+        *namespaces.objects(pool, fence),
+        *network.admission(pool, service, consumers(estate, service)),
+        *_workload(estate, service),
+        *exposure(estate, service, stand_ins or {}, weights),
+    ]
+
+
+def exposure(
+    estate: Estate, service: SharedService, stand_ins: StandIns, weights: Mapping[str, int] | None = None
+) -> list[Body]:
+    """Backends, policies and routes of a service with an endpoint; the routes last, so that nothing is open before it is fenced."""
+    if service.spec.endpoint is None or estate.pool.spec.network.proxy is None:
+        return []
+    shares = {one.name: one.weight for one in service.spec.backends} | dict(weights or {})
+    references: list[Body] = []
+    if service.spec.notice is None:
+        references = gateway.weighted(backend.references(estate, service, stand_ins), shares)
+    found = backend.objects(estate, service, stand_ins)
+    if gateway.is_seen(service):
+        found += [
+            *envoy_gateway.filters(estate.pool, service),
+            *policy.objects(estate, service),
+            *gateway.routes(estate, service, references),
+        ]
+    elif references:
+        found += [
+            fleet.tcp_clients(estate.pool, service),
+            *policy.objects(estate, service),
+            *gateway.passthrough(estate, service, references),
+        ]
+    return [gateway.labelled(one, service) for one in found]
 
 
 def consumers(estate: Estate, service: SharedService) -> list[str]:

@@ -32,6 +32,11 @@ def departments_of(estate: Estate) -> list[Department]:
     return shard(estate, wanted)
 
 
+def stand_ins() -> dict[str, str]:
+    """Where machines are played on this one, "<machine>:<port>" to "<address>:<port>"; set by an embedded pool alone."""
+    return dict(pulumi.Config("commonpool").get_object("standIns") or {})
+
+
 def unchanged() -> frozenset[str]:
     """Names that need not be evaluated."""
     return frozenset(pulumi.Config("commonpool").get_object("unchanged") or ())

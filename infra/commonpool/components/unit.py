@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from commonpool.components.service import consumers
-from commonpool.model import Department, Estate
+from commonpool.components import gateway
+from commonpool.model import Department, Estate, SharedService
 
+STAND_INS = "commonpool:standIns"
 PROGRAMS = ("pool", "services", "departments")
 
 
@@ -18,14 +19,18 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
     base = f"{code_digest()}:{estate.digests['pool']}"
     if program == "pool":
         simulate = str(config.get("commonpool:simulatedMachines", "true"))
-        return {estate.pool.name: _digest(base, estate.digests["machines"], simulate)}
+        loopback = str(bool(config.get(STAND_INS)))
+        return {estate.pool.name: _digest(base, estate.digests["machines"], simulate, loopback)}
     if program == "services":
+        stand_ins = str(config.get(STAND_INS, ""))
         return {
             service.name: _digest(
                 base,
                 estate.digests[f"service/{service.name}"],
-                ",".join(consumers(estate, service)),
+                repr(gateway.consumers(estate, service)),
                 _groups(estate.department(service.spec.offered_by)),
+                repr(_machines(estate, service)),
+                stand_ins if service.spec.backends else "",
             )
             for service in estate.services
         }
@@ -59,6 +64,12 @@ def _department(estate: Estate, department: Department) -> list[str]:
         standing,
         *(estate.digests[f"service/{name}"] for name in names),
     ]
+
+
+def _machines(estate: Estate, service: SharedService) -> list[tuple[str, str]]:
+    """What a service takes from the inventory: where its machines are reached."""
+    names = [name for backend in service.spec.backends for name in backend.machines]
+    return [(machine.name, machine.address) for name in names if (machine := estate.machine(name))]
 
 
 def _groups(owner: Department | None) -> str:

@@ -51,6 +51,14 @@ class Estate:
         """A shared service by name."""
         return next((service for service in self.services if service.name == name), None)
 
+    def machine(self, name: str) -> Machine | None:
+        """A machine by name."""
+        return self._machines.get(name)
+
+    @cached_property
+    def _machines(self) -> Mapping[str, Machine]:
+        return {machine.name: machine for machine in self.machines}
+
     @cached_property
     def consumers(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         """By service the departments that list it under `consumes`, with the namespaces that do."""

@@ -40,6 +40,10 @@ class Proxy(Declared):
 
     http_port: ListenPort = Field(default=8080, description="Port for HTTP/1.1, HTTP/2 and gRPC in plain text.")
     https_port: ListenPort = Field(default=8443, description="Port for the same over TLS.")
+    certificate: Name | None = Field(
+        default=None,
+        description="Secret in the proxy's namespace with the certificate for httpsPort; no TLS where nothing is said.",
+    )
     connections: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         default=20_000, description="Most connections of callers to one instance; further ones are closed."
     )

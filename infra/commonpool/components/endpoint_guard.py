@@ -1,0 +1,129 @@
+"""Who may say where traffic goes: the platform alone, and only to addresses of the pool's machines (CVE-2021-25740). Pure.
+
+Roles give departments none of these kinds; these policies hold whatever roles somebody adds, and for the platform too.
+"""
+
+from commonpool.components import envoy_gateway
+from commonpool.components.envoy_gateway import fleet
+from commonpool.components.rendering import FLAVOR, Body, body
+from commonpool.components.security import ADMISSION
+from commonpool.model import Pool
+from commonpool.model.address import NEVER, allowed
+
+LOOPBACK = "the loopback range"
+_GATEWAY_KINDS = [
+    "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants",
+    "tcproutes", "tlsroutes", "udproutes",
+]  # fmt: skip
+# Kubernetes' own controllers write the endpoints of pods; Envoy Gateway writes statuses, which are not matched here.
+_CONTROLLERS = (
+    "system:apiserver",
+    "system:kube-controller-manager",
+    "system:serviceaccount:kube-system:endpointslice-controller",
+    "system:serviceaccount:kube-system:endpoint-controller",
+)
+
+
+def objects(pool: Pool, *, loopback: bool) -> list[Body]:
+    """The two policies; `loopback` allows backends there."""
+    if pool.spec.network.proxy is None:
+        return []
+    return [*_writers(pool), *_addresses(pool, loopback=loopback)]
+
+
+def _writers(pool: Pool) -> list[Body]:
+    identity = pool.spec.security.identity
+    groups = ["system:masters", *(f"{identity.groups_prefix}{group}" for group in identity.groups.pipelines)]
+    rules = [
+        _rule([""], ["endpoints"]),
+        _rule(["discovery.k8s.io"], ["endpointslices"]),
+        _rule(["gateway.networking.k8s.io"], _GATEWAY_KINDS),
+        *(_rule([group], kinds) for group, kinds in fleet.guarded_kinds().items()),
+    ]
+    check = {
+        "expression": f"request.userInfo.groups.exists(group, group in {groups!r})"
+        f" || (request.userInfo.username in {list(_CONTROLLERS)!r} && request.resource.group in ['', 'discovery.k8s.io'])",
+        "message": "only the platform says where traffic goes; declare a SharedService with its backends",
+        "reason": "Forbidden",
+    }
+    spec = {"failurePolicy": "Fail", "matchConstraints": _constraints(rules), "validations": [check]}
+    return _policy(pool, "commonpool-endpoint-writers", spec)
+
+
+def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
+    """Of our namespaces' Backends, and of the EndpointSlices in them that no controller keeps."""
+    never = [block for words, blocks in NEVER.items() if not (loopback and words == LOOPBACK) for block in blocks]
+    homes = allowed(pool.spec.network.ranges) + (list(NEVER[LOOPBACK]) if loopback else [])
+    refused = " || ".join(f"cidr('{block}').containsIP(a)" for block in never)
+    inside = " || ".join(f"cidr('{block}').containsIP(a)" for block in homes) or "false"
+    checks = [
+        {
+            "expression": f"variables.addresses.all(a, isIP(a) && !({refused}) && ({inside}))",
+            "messageExpression": "'backends stand at addresses of the machines\\' and storage ranges of pool.yaml, not at '"
+            " + variables.addresses.join(', ')",
+            "message": "backends stand at addresses of the machines' and storage ranges of pool.yaml",
+            "reason": "Forbidden",
+        },
+        {
+            "expression": "!has(object.spec) || !has(object.spec.endpoints)"
+            " || object.spec.endpoints.all(e, !has(e.unix) && (!has(e.fqdn) || e.fqdn.hostname in variables.names"
+            " || variables.domains.exists(d, e.fqdn.hostname.endsWith('.' + d))))",
+            "message": "a Backend names a peer pool's service or an address; other names could be pointed elsewhere later",
+            "reason": "Forbidden",
+        },
+        {
+            "expression": "!has(object.spec) || !has(object.spec.type) || object.spec.type == 'Endpoints'",
+            "message": "a Backend has fixed endpoints; a dynamic one goes wherever a caller says",
+            "reason": "Forbidden",
+        },
+    ]
+    of_backend = "has(object.spec) && has(object.spec.endpoints) ? object.spec.endpoints.filter(e, has(e.ip)).map(e, e.ip.address)"
+    of_slice = (
+        "has(object.endpoints) && object.endpoints != null ? object.endpoints.map(e, e.addresses)"
+        ".filter(l, true).map(l, l[0])"
+    )
+    proxy = pool.spec.network.proxy
+    domains = [peer.domain for peer in proxy.peers] if proxy else []
+    names = [proxy.traces.host] if proxy and proxy.traces else []
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": _constraints(
+            [_rule([envoy_gateway.GROUP], ["backends"]), _rule(["discovery.k8s.io"], ["endpointslices"])]
+        )
+        | {"namespaceSelector": {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}},
+        "matchConditions": [
+            {"name": "not-a-controllers", "expression": f"!(request.userInfo.username in {list(_CONTROLLERS)!r})"}
+        ],
+        "variables": [
+            {
+                "name": "addresses",
+                "expression": f"request.resource.resource == 'backends' ? ({of_backend} : []) : ({of_slice} : [])",
+            },
+            {"name": "domains", "expression": f"{domains!r}" if domains else "['.']"},
+            {"name": "names", "expression": f"{names!r}" if names else "['.']"},
+        ],
+        "validations": checks,
+    }
+    return _policy(pool, "commonpool-endpoint-addresses", spec)
+
+
+def _rule(groups: list[str], resources: list[str]) -> Body:
+    return {
+        "apiGroups": groups,
+        "apiVersions": ["*"],
+        "resources": resources,
+        "operations": ["CREATE", "UPDATE"],
+        "scope": "*",
+    }
+
+
+def _constraints(rules: list[Body]) -> Body:
+    return {"resourceRules": rules, "matchPolicy": "Equivalent"}
+
+
+def _policy(pool: Pool, name: str, spec: Body) -> list[Body]:
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    return [
+        body(ADMISSION, "ValidatingAdmissionPolicy", name, pool, spec=spec),
+        body(ADMISSION, "ValidatingAdmissionPolicyBinding", name, pool, spec=binding),
+    ]

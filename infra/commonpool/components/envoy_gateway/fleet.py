@@ -1,0 +1,260 @@
+"""What holds for everything that passes the proxy: the fleet's settings, the bounds of callers, who callers are. Pure.
+
+How many instances run, and where, is no part of this: it stands in Envoy Gateway's own configuration (`service-proxy/`), under
+which the settings here are merged.
+"""
+
+from commonpool.components.envoy_gateway import (
+    GROUP,
+    PROBLEM,
+    SETTINGS,
+    VERSION,
+    backend_reference,
+    for_class,
+    for_shared_gateway,
+    target,
+)
+from commonpool.components.gateway import CASE_HEADER, DEPARTMENT_HEADER, SERVICE_HEADER, SUBJECT_HEADER
+from commonpool.components.rendering import PROXY_NAMESPACE, SHARED_GATEWAY, Body, body
+from commonpool.model import Pool, SharedService
+from commonpool.model.proxy import TraceCollector
+
+ISSUER = "https://kubernetes.default.svc"
+KEYS = f"{ISSUER}/openid/v1/jwks"
+API_SERVER = "kubernetes"  # the Backend from which the keys come; whoever runs the proxy declares it
+PROVIDER = "pool"
+COLLECTOR = "traces"
+# What a caller must not say of itself: our own headers, and those by which older applications take somebody's word.
+IDENTITY_HEADERS = (
+    SUBJECT_HEADER,
+    DEPARTMENT_HEADER,
+    SERVICE_HEADER,
+    "x-department",
+    "x-user",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-remote-user",
+    "x-remote-group",
+    "remote-user",
+)
+_TYPES = "type.googleapis.com/envoy"
+
+
+def objects(pool: Pool) -> list[Body]:
+    """Everything of the pool's proxy that is Envoy Gateway's own."""
+    proxy = pool.spec.network.proxy
+    if proxy is None:
+        return []
+    found = [_settings(pool, proxy.traces), _clients(pool, proxy.connections), _callers(pool), _answers(pool)]
+    if proxy.traces:
+        endpoint = {"fqdn": {"hostname": proxy.traces.host, "port": proxy.traces.port}}
+        found.append(
+            body(VERSION, "Backend", COLLECTOR, pool, namespace=PROXY_NAMESPACE, spec={"endpoints": [endpoint]})
+        )
+    return found
+
+
+def _settings(pool: Pool, traces: TraceCollector | None) -> Body:
+    telemetry: Body = {
+        "accessLog": {
+            "settings": [
+                {
+                    "format": {"type": "JSON", "json": _ACCESS},
+                    "sinks": [{"type": "File", "file": {"path": "/dev/stdout"}}],
+                }
+            ]
+        }
+    }
+    if traces:
+        telemetry["tracing"] = {
+            "samplingFraction": {"numerator": traces.percent, "denominator": 100},
+            "provider": {"type": "OpenTelemetry", "backendRefs": [backend_reference(COLLECTOR)]},
+            "tags": {
+                "caller": f"%REQ({SUBJECT_HEADER})%",
+                "department": f"%REQ({DEPARTMENT_HEADER})%",
+                "service": f"%REQ({SERVICE_HEADER})%",
+                "case": f"%REQ({CASE_HEADER})%",
+            },
+        }
+    spec = {
+        "mergeType": "StrategicMerge",
+        "mergeGateways": True,
+        "telemetry": telemetry,
+        "shutdown": {"drainTimeout": "60s", "minDrainDuration": "5s"},
+    }
+    return body(VERSION, "EnvoyProxy", SETTINGS, pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+# One line for each call, denied ones included; without the query, which holds what is asked about whom.
+_ACCESS = {
+    "time": "%START_TIME%",
+    "caller": f"%REQ({SUBJECT_HEADER})%",
+    "department": f"%REQ({DEPARTMENT_HEADER})%",
+    "service": f"%REQ({SERVICE_HEADER})%",
+    "case": f"%REQ({CASE_HEADER})%",
+    "host": "%REQ(:AUTHORITY)%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%PATH(NQ)%",
+    "protocol": "%PROTOCOL%",
+    "route": "%ROUTE_NAME%",
+    "backend": "%UPSTREAM_HOST%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "status": "%RESPONSE_CODE%",
+    "outcome": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "milliseconds": "%DURATION%",
+    "backendMilliseconds": "%REQUEST_DURATION%",
+    "bytesReceived": "%BYTES_RECEIVED%",
+    "bytesSent": "%BYTES_SENT%",
+    "from": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "request": "%REQ(X-REQUEST-ID)%",
+    "trace": "%TRACE_ID%",
+}
+
+
+def _clients(pool: Pool, connections: int) -> Body:
+    """Bounds of callers, and one reading of a path and of a name for the proxy and every backend (CVE-2019-9901)."""
+    spec = {
+        "targetRefs": for_shared_gateway(),
+        "path": {"escapedSlashesAction": "RejectRequest"},
+        "headers": {
+            "withUnderscoresAction": "RejectRequest",
+            "xForwardedClientCert": {"mode": "Sanitize"},
+            "requestID": "PreserveOrGenerate",
+            "host": {"stripTrailingHostDot": True},
+            "earlyRequestHeaders": {
+                "remove": list(IDENTITY_HEADERS),
+                "removeOnMatch": [{"type": "Prefix", "value": "x-envoy-"}],
+            },
+        },
+        "connection": {"connectionLimit": {"value": connections}, "bufferLimit": "64Ki"},
+        "timeout": {"http": {"requestHeadersReceivedTimeout": "10s", "idleTimeout": "5m", "streamIdleTimeout": "5m"}},
+        "http2": {
+            "maxConcurrentStreams": 200,
+            "initialStreamWindowSize": "256Ki",
+            "initialConnectionWindowSize": "1Mi",
+            "onInvalidMessage": "TerminateStream",
+        },
+    }
+    return body(VERSION, "ClientTrafficPolicy", SHARED_GATEWAY, pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+def _callers(pool: Pool) -> Body:
+    """Who callers are: the pool's own tokens for service accounts, verified once for all services.
+
+    The audience is not looked at here but by each service: so all services share one provider with one set of keys, and a
+    new service changes no listener, which would make every caller connect anew.
+    """
+    provider = {
+        "name": PROVIDER,
+        "issuer": ISSUER,
+        "remoteJWKS": {"uri": KEYS, "backendRefs": [backend_reference(API_SERVER)], "cacheDuration": "300s"},
+        "claimToHeaders": [{"header": SUBJECT_HEADER, "claim": "sub"}],
+        "recomputeRoute": True,
+        "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
+    }
+    spec = {"targetRefs": for_shared_gateway(), "jwt": {"providers": [provider]}}
+    return body(VERSION, "SecurityPolicy", "callers", pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+def tcp_clients(pool: Pool, service: SharedService) -> Body:
+    """Bounds of the callers of a service whose connections are passed on."""
+    spec: Body = {
+        "targetRefs": [target("Gateway", service.name)],
+        "timeout": {"tcp": {"idleTimeout": service.spec.timeouts.idle}},
+    }
+    most = service.spec.limits.total.concurrent
+    if most:
+        spec["connection"] = {"connectionLimit": {"value": most}}
+    return body(VERSION, "ClientTrafficPolicy", service.name, pool, namespace=service.namespace_name, spec=spec)
+
+
+def _answers(pool: Pool) -> Body:
+    """What the proxy answers instead of a backend: a problem document that says why, and when to come back.
+
+    A patch, because Envoy Gateway has no field for it that would not add a filter to every call for each service.
+    """
+    mappers = [_answer(*words) for words in _REASONS]
+    proxy = pool.spec.network.proxy
+    listeners = {"http": "/default_filter_chain"}
+    if proxy and proxy.certificate:
+        listeners["https"] = "/filter_chains/0"
+    patches = [
+        {
+            "type": f"{_TYPES}.config.listener.v3.Listener",
+            "name": f"{PROXY_NAMESPACE}/{SHARED_GATEWAY}/{name}",
+            "operation": {
+                "op": "add",
+                "path": f"{chain}/filters/0/typed_config/local_reply_config",
+                "value": {"mappers": mappers},
+            },
+        }
+        for name, chain in listeners.items()
+    ]
+    spec = {"targetRef": for_class(), "type": "JSONPatch", "jsonPatches": patches}
+    return body(VERSION, "EnvoyPatchPolicy", "answers", pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+_OWN_ANSWER = "direct_response"
+# (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
+_REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
+    ("RL", 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% sends more calls in a second than its department's share", 1),
+    ("UO", 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% has as many calls under way as its department's share", 1),
+    ("UH", 503, "no-healthy-backend", "no backend of %REQ(:AUTHORITY)% is healthy", 5),
+    ("UF", 503, "backend-unreachable", "no backend of %REQ(:AUTHORITY)% could be reached", 5),
+    ("UC", 502, "backend-broke-off", "the backend of %REQ(:AUTHORITY)% broke the connection off", 0),
+    ("UT", 504, "backend-too-slow", "the backend of %REQ(:AUTHORITY)% did not answer in time", 0),
+    (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
+    (403, 403, "token-for-another-service", "the token of %REQ(X-COMMONPOOL-SUBJECT)% is not for the audience %REQ(:AUTHORITY)%", 0),
+)  # fmt: skip
+
+
+def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int) -> Body:
+    if isinstance(tells, str):
+        when: Body = {"response_flag_filter": {"flags": [tells]}}
+    else:
+        comparison = {"op": "EQ", "value": {"default_value": tells, "runtime_key": f"commonpool.answers.{tells}"}}
+        of_filters = {
+            "name": "cel",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": f"response.code_details != '{_OWN_ANSWER}'",
+            },
+        }
+        when = {
+            "and_filter": {
+                "filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": of_filters}]
+            }
+        }
+    found: Body = {
+        "filter": when,
+        "status_code": status,
+        "body_format_override": {
+            "content_type": PROBLEM,
+            "json_format": {
+                "type": f"https://commonpool.dev/problems/{name}",
+                "title": name.replace("-", " ").capitalize(),
+                "status": status,
+                "detail": detail,
+                "request": "%REQ(X-REQUEST-ID)%",
+            },
+        },
+    }
+    if seconds:
+        header = {
+            "header": {"key": "retry-after", "value": str(seconds)},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }
+        found["headers_to_add"] = [header]
+    return found
+
+
+def guarded_kinds() -> dict[str, list[str]]:
+    """The kinds of this implementation by which somebody could reroute calls, for the admission policy."""
+    return {
+        GROUP: [
+            "backends", "backendtrafficpolicies", "clienttrafficpolicies", "envoyextensionpolicies", "envoypatchpolicies",
+            "envoyproxies", "httproutefilters", "securitypolicies",
+        ]
+    }  # fmt: skip

@@ -1,0 +1,180 @@
+"""What holds for one service: who passes, how its backends are watched, and how much each consumer may use. Pure."""
+
+import base64
+
+from commonpool.components import gateway
+from commonpool.components.envoy_gateway import VERSION, target
+from commonpool.components.envoy_gateway.fleet import PROVIDER
+from commonpool.components.gateway import Consumer
+from commonpool.components.rendering import Body, body
+from commonpool.model import Estate, SharedService
+from commonpool.model.backend import Health
+from commonpool.model.traffic import Share
+
+_CLAIMS = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{PROVIDER}']"
+_LONGEST_EXPRESSION = 4000  # characters; the kind allows 4096
+_UNSENT = ("connect-failure", "refused-stream", "reset-before-request")
+_SEEN = (*_UNSENT, "reset", "gateway-error")
+_NOT_LIMITED = 100_000  # calls; instead of Envoy's own 1,024, which nobody declared
+_OFTEN_BRIEF = (404, 408, 429, 500, 502, 503, 504)  # what servers say while they start, stop or are busy
+_FEWEST_RETRIES = 5  # always allowed, so that the budget of a quiet service is not zero
+
+
+def objects(estate: Estate, service: SharedService) -> list[Body]:
+    """The policies of a service that has an endpoint."""
+    consumers = gateway.consumers(estate, service)
+    if not gateway.is_seen(service):
+        return [_traffic(estate, service, service.name, [target(gateway.route_kind(service), service.name)], Share())]
+    if not consumers:
+        return []
+    return [_admission(estate, service, consumers), *_shares(estate, service, consumers)]
+
+
+def _sections(estate: Estate, service: SharedService, consumers: list[Consumer], *, reads: bool) -> list[Body]:
+    """The rules of all consumers, or those for what they read."""
+    kind = gateway.route_kind(service)
+    names = {gateway.reads_name(one.department) if reads else one.department for one in consumers}
+    return [
+        target(kind, route["metadata"]["name"], rule["name"])
+        for route in gateway.routes(estate, service, [{}])
+        for rule in route["spec"]["rules"]
+        if rule["name"] in names
+    ]
+
+
+def _admission(estate: Estate, service: SharedService, consumers: list[Consumer]) -> Body:
+    """Tokens of declared consumers that were made for this very service; the rule's header alone is not believed."""
+    audience = service.host(estate.pool.spec.network.domain)
+    rules = [
+        {"name": f"{one.department}-{number}", "action": "Allow", "cel": expression}
+        for one in consumers
+        for number, expression in enumerate(_expressions(audience, one.subjects))
+    ]
+    targets = _sections(estate, service, consumers, reads=False)
+    if gateway.splits_reads(service):
+        targets += _sections(estate, service, consumers, reads=True)
+    spec = {
+        "targetRefs": targets,
+        "mergeType": "StrategicMerge",
+        "authorization": {"defaultAction": "Deny", "rules": rules},
+    }
+    return body(VERSION, "SecurityPolicy", service.name, estate.pool, namespace=service.namespace_name, spec=spec)
+
+
+def _expressions(audience: str, subjects: list[str]) -> list[str]:
+    """Conditions on a token, each short enough; names of Kubernetes hold nothing that ends a string."""
+    found: list[str] = []
+    batch: list[str] = []
+    for subject in subjects:
+        if batch and len(_expression(audience, [*batch, subject])) > _LONGEST_EXPRESSION:
+            found.append(_expression(audience, batch))
+            batch = []
+        batch.append(subject)
+    return [*found, _expression(audience, batch)]
+
+
+def _expression(audience: str, subjects: list[str]) -> str:
+    listed = ", ".join(f"'{subject}'" for subject in subjects)
+    return f"'{audience}' in {_CLAIMS}['aud'] && {_CLAIMS}['sub'] in [{listed}]"
+
+
+def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
+    """One policy for all consumers: each has a rule of its own, and with it counters and connections of its own."""
+    share = service.spec.limits.share(len(consumers))
+    kind = gateway.route_kind(service)
+    routes = [target(kind, name) for name in gateway.route_names(estate, service)]
+    found = [_traffic(estate, service, service.name, routes, share)]
+    if gateway.splits_reads(service):
+        reads = _sections(estate, service, consumers, reads=True)
+        found.append(_traffic(estate, service, f"{service.name}-reads", reads, share, repeats=True))
+    return found
+
+
+def _traffic(
+    estate: Estate, service: SharedService, name: str, targets: list[Body], share: Share, *, repeats: bool = False
+) -> Body:
+    spec = service.spec
+    seen = gateway.is_seen(service)
+    found: Body = {
+        "targetRefs": targets,
+        "loadBalancer": {"type": "LeastRequest"},
+        "healthCheck": _health(service, service.host(estate.pool.spec.network.domain)),
+        "circuitBreaker": _circuit_breaker(service, share),
+        "timeout": {"tcp": {"connectTimeout": spec.timeouts.connect}},
+    }
+    if seen:
+        http: Body = {"streamIdleTimeout": spec.timeouts.idle, "connectionIdleTimeout": "1m"}
+        if gateway.route_kind(service) == "GRPCRoute":
+            http["requestTimeout"] = "0s" if spec.timeouts.unlimited else spec.timeouts.request
+        found["timeout"]["http"] = http
+        if spec.retries.attempts:
+            found["retry"] = _retries(service, repeats=repeats or spec.retries.repeat == "all")
+        if share.requests_per_second:
+            limit = {"limit": {"requests": share.requests_per_second, "unit": "Second"}}
+            found["rateLimit"] = {"local": {"rules": [limit]}}
+    return body(VERSION, "BackendTrafficPolicy", name, estate.pool, namespace=service.namespace_name, spec=found)
+
+
+def _circuit_breaker(service: SharedService, share: Share) -> Body:
+    most = share.concurrent or service.spec.limits.total.concurrent or _NOT_LIMITED
+    found: Body = {"maxConnections": max(most, 8), "maxPendingRequests": most, "maxParallelRequests": most}
+    if gateway.is_seen(service):
+        percent = {"numerator": service.spec.retries.budget_percent, "denominator": 100}
+        found["retryBudget"] = {"percent": percent, "minRetryConcurrency": _FEWEST_RETRIES}
+    return found
+
+
+def _retries(service: SharedService, *, repeats: bool) -> Body:
+    retries = service.spec.retries
+    per_retry: Body = {"backOff": {"baseInterval": "25ms", "maxInterval": "250ms"}}
+    if retries.timeout:
+        per_retry["timeout"] = retries.timeout
+    found: Body = {
+        "numRetries": retries.attempts,
+        "retryOn": {"triggers": list(_SEEN if repeats else _UNSENT)},
+        "perRetry": per_retry,
+    }
+    if any(backend.priority for backend in service.spec.backends):
+        found["numAttemptsPerPriority"] = 1
+    return found
+
+
+def _health(service: SharedService, host: str) -> Body:
+    health = service.spec.health
+    active: Body = {
+        "interval": health.interval,
+        "timeout": health.timeout,
+        "unhealthyThreshold": health.unhealthy_after,
+        "healthyThreshold": health.healthy_after,
+        **_check(service, health, host),
+    }
+    passive = {
+        "interval": "1s",
+        "consecutive5XxErrors": health.passive.consecutive_errors,
+        "consecutiveGatewayErrors": health.passive.consecutive_errors,
+        "baseEjectionTime": health.passive.ejection,
+        "maxEjectionPercent": 50,  # a fault of everybody is rather one of the callers' doing
+        "alwaysEjectOneEndpoint": True,
+    }
+    # No panic: a backend that fails its checks gets nothing, however many of them there are.
+    return {"active": active, "passive": passive, "panicThreshold": 0}
+
+
+def _check(service: SharedService, health: Health, host: str) -> Body:
+    protocol = service.spec.endpoint.protocol if service.spec.endpoint else "HTTP"
+    if protocol == "GRPC":
+        return {"type": "GRPC", "grpc": {"service": health.grpc_service} if health.grpc_service else {}}
+    if protocol != "HTTP":
+        tcp = {"send": _bytes(health.send), "receive": _bytes(health.receive)}
+        return {"type": "TCP", "tcp": {key: value for key, value in tcp.items() if value}}
+    expected = health.statuses or [200]
+    http: Body = {"path": health.path or "/", "hostname": health.host or host, "expectedStatuses": list(expected)}
+    # Without these, one such answer would take the backend out at once, whatever `unhealthyAfter` says.
+    http["retriableStatuses"] = [status for status in _OFTEN_BRIEF if status not in expected]
+    if health.body:
+        http["expectedResponse"] = {"type": "Text", "text": health.body}
+    return {"type": "HTTP", "http": http}
+
+
+def _bytes(text: str | None) -> Body | None:
+    return {"type": "Binary", "binary": base64.b64encode(bytes.fromhex(text)).decode()} if text else None
