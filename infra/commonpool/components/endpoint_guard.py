@@ -52,7 +52,12 @@ def _writers(pool: Pool) -> list[Body]:
 
 def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
     """Of our namespaces' Backends, and of the EndpointSlices in them that no controller keeps."""
-    never = [block for words, blocks in NEVER.items() if not (loopback and words == LOOPBACK) for block in blocks]
+    never = [
+        block
+        for words, blocks in NEVER.items()
+        for block in blocks
+        if not (loopback and words == LOOPBACK) and "ffff" not in block  # CEL takes no disguised address for one anyway
+    ]
     homes = allowed(pool.spec.network.ranges) + (list(NEVER[LOOPBACK]) if loopback else [])
     refused = " || ".join(f"cidr('{block}').containsIP(a)" for block in never)
     inside = " || ".join(f"cidr('{block}').containsIP(a)" for block in homes) or "false"

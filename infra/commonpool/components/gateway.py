@@ -168,7 +168,9 @@ def _consumer_rules(service: SharedService, consumer: Consumer, references: list
         {"name": DEPARTMENT_HEADER, "value": consumer.department},
         {"name": SERVICE_HEADER, "value": service.name},
     ]
-    filters: list[Body] = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": verified}}]
+    # The token stops here: a backend has no use for it, and could pass itself off as the caller with it.
+    change = {"set": verified, "remove": ["authorization"]}
+    filters: list[Body] = [{"type": "RequestHeaderModifier", "requestHeaderModifier": change}]
     rule: Body = {"name": consumer.department, "matches": [{"headers": [identity]}], "filters": filters}
     if references:
         rule["backendRefs"] = references

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from commonpool.embedded import binaries, proxy, proxy_start
+from commonpool.embedded import binaries, proxy, proxy_start, token_keys
 from commonpool.embedded.certificate import Authority, Pair
 from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
 from commonpool.embedded.configuration import Layout, Ports, Settings, bootstrap_objects, kubeconfig
@@ -178,6 +178,10 @@ class EmbeddedPool:
             for body in bootstrap_objects():
                 await cluster.apply(body, field_manager=proxy_start.MANAGER)
             await proxy_start.install(proxy.Place(self.layout), cluster, observer)
+            ports = self._ports()
+            authority = (self.layout.pki / "ca.crt").read_text(encoding="utf-8")
+            for body in token_keys.objects(ports.api, authority) if ports else ():
+                await cluster.apply(body, field_manager=proxy_start.MANAGER)
         await self._serve(observer)
 
     async def _serve(self, observer: binaries.Observer) -> None:

@@ -174,7 +174,7 @@ def _envoy_gateway(place: Place) -> dict[str, Any]:
                 "infrastructure": {"type": "Host", "host": {**homes, "runtimeDir": str(place.folder / "run")}},
             },
         },
-        "extensionApis": {"enableBackend": True, "enableEnvoyPatchPolicy": False},
+        "extensionApis": {"enableBackend": True, "enableEnvoyPatchPolicy": True},
         "admin": {"address": {"host": place.control, "port": ADMIN_PORT}},
         "logging": {"level": {"default": "warn"}},
     }

@@ -177,16 +177,17 @@ def _answers(pool: Pool) -> Body:
     """
     mappers = [_answer(*words) for words in _REASONS]
     proxy = pool.spec.network.proxy
-    listeners = {"http": "/default_filter_chain"}
+    listeners = {"http": "default_filter_chain"}
     if proxy and proxy.certificate:
-        listeners["https"] = "/filter_chains/0"
+        listeners["https"] = "filter_chains[*]"
     patches = [
         {
             "type": f"{_TYPES}.config.listener.v3.Listener",
             "name": f"{PROXY_NAMESPACE}/{SHARED_GATEWAY}/{name}",
             "operation": {
                 "op": "add",
-                "path": f"{chain}/filters/0/typed_config/local_reply_config",
+                "jsonPath": f"$.{chain}.filters[?(@.name=='{_CONNECTION_MANAGER}')].typed_config",
+                "path": "/local_reply_config",
                 "value": {"mappers": mappers},
             },
         }
@@ -196,6 +197,7 @@ def _answers(pool: Pool) -> Body:
     return body(VERSION, "EnvoyPatchPolicy", "answers", pool, namespace=PROXY_NAMESPACE, spec=spec)
 
 
+_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 _OWN_ANSWER = "direct_response"
 # (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
 _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
@@ -206,7 +208,7 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     ("UC", 502, "backend-broke-off", "the backend of %REQ(:AUTHORITY)% broke the connection off", 0),
     ("UT", 504, "backend-too-slow", "the backend of %REQ(:AUTHORITY)% did not answer in time", 0),
     (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
-    (403, 403, "token-for-another-service", "the token of %REQ(X-COMMONPOOL-SUBJECT)% is not for the audience %REQ(:AUTHORITY)%", 0),
+    (403, 401, "token-for-another-service", "the token of %REQ(X-COMMONPOOL-SUBJECT)% is not for the audience %REQ(:AUTHORITY)%", 0),
 )  # fmt: skip
 
 
