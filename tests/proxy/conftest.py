@@ -1,20 +1,25 @@
-"""A pool whose proxy serves, backends to put behind it, and a way to ask through it."""
+"""A pool whose proxy serves, an estate declared in it, backends to put behind it, and a way to ask through it."""
 
 import asyncio
 import http.client
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import estates
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
 from proxy.backend import Backend
-from proxy.declarations import shared_gateway
+from proxy.declarations import gateway
+from proxy.estate import DeclaredEstate
 
-PORT = 8080
+PORT = 8081
 
 
 @dataclass
@@ -108,11 +113,17 @@ def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
 
 
 @pytest.fixture(scope="session")
-def serving(embedded_pool: EmbeddedPool) -> Proxy:
-    """The shared pool with a Gateway that is served; a later start waits for it."""
-    Proxy(embedded_pool).apply(*shared_gateway(PORT))
-    embedded_pool.start()
-    return Proxy(embedded_pool)
+def serving(worker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A pool of its own for these tests, with the proxy as our stacks declare it and one more Gateway without callers' identities."""
+    pool = EmbeddedPool(f"proxied-{worker}", Path(tempfile.gettempdir()) / f"commonpool-tests-{os.getuid()}")
+    pool.reset()
+    pool.start()
+    declared = DeclaredEstate(pool, estates.write(tmp_path_factory.mktemp("estate"), 3))
+    declared.up("pool")
+    Proxy(pool).apply(gateway("plain", PORT))
+    pool.start()
+    yield Proxy(pool)
+    pool.reset()
 
 
 @pytest.fixture

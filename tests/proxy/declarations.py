@@ -7,26 +7,6 @@ ENVOY_GATEWAY = "gateway.envoyproxy.io/v1alpha1"
 NAMESPACE = "commonpool-proxy"
 
 
-def shared_gateway(port: int = 8080) -> list[dict[str, Any]]:
-    """The class and its fleet, with one listener for HTTP."""
-    parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "commonpool", "namespace": NAMESPACE}
-    return [
-        {
-            "apiVersion": ENVOY_GATEWAY,
-            "kind": "EnvoyProxy",
-            "metadata": {"name": "commonpool", "namespace": NAMESPACE},
-            "spec": {"mergeGateways": True},
-        },
-        {
-            "apiVersion": GATEWAY_API,
-            "kind": "GatewayClass",
-            "metadata": {"name": "commonpool"},
-            "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller", "parametersRef": parameters},
-        },
-        gateway("shared", port),
-    ]
-
-
 def gateway(name: str, port: int) -> dict[str, Any]:
     listener = {"name": "http", "port": port, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
     return {
@@ -58,7 +38,7 @@ def http_route(name: str, weights: dict[str, int], *, host: str = "", namespace:
         "kind": "HTTPRoute",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
-            "parentRefs": [{"name": "shared", "namespace": NAMESPACE}],
+            "parentRefs": [{"name": "plain", "namespace": NAMESPACE}],
             "hostnames": [host or f"{name}.test"],
             "rules": [{"backendRefs": references}],
         },
