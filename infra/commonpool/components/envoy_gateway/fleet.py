@@ -201,7 +201,7 @@ _CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 _OWN_ANSWER = "direct_response"
 # (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
 _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
-    ("RL", 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% sends more calls in a second than its department's share", 1),
+    (429, 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% sends more calls in a second than its department's share", 1),
     ("UO", 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% has as many calls under way as its department's share", 1),
     ("UH", 503, "no-healthy-backend", "no backend of %REQ(:AUTHORITY)% is healthy", 5),
     ("UF", 503, "backend-unreachable", "no backend of %REQ(:AUTHORITY)% could be reached", 5),
