@@ -7,6 +7,26 @@ ENVOY_GATEWAY = "gateway.envoyproxy.io/v1alpha1"
 NAMESPACE = "commonpool-proxy"
 
 
+def plain_fleet(port: int = 8080) -> list[dict[str, Any]]:
+    """The class and its fleet with one listener for HTTP, for a pool without our stacks."""
+    parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "commonpool", "namespace": NAMESPACE}
+    return [
+        {
+            "apiVersion": ENVOY_GATEWAY,
+            "kind": "EnvoyProxy",
+            "metadata": {"name": "commonpool", "namespace": NAMESPACE},
+            "spec": {"mergeGateways": True},
+        },
+        {
+            "apiVersion": GATEWAY_API,
+            "kind": "GatewayClass",
+            "metadata": {"name": "commonpool"},
+            "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller", "parametersRef": parameters},
+        },
+        gateway("plain", port),
+    ]
+
+
 def gateway(name: str, port: int) -> dict[str, Any]:
     listener = {"name": "http", "port": port, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
     return {

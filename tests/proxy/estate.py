@@ -100,12 +100,16 @@ class DeclaredEstate:
         r, s = utils.decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{text}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
+    def port(self, declared: int = 8080) -> int:
+        """Where a declared port is served."""
+        return self.pool.proxy_port(declared)
+
     def call(self, host: str, path: str = "/", *, caller: str = "", method: str = "GET", **options: Any) -> Answer:
         """Call a service through the proxy, with the token of a namespace's default account where one is named."""
         headers = {"Host": host, **options.get("headers", {})}
         if caller:
             headers["Authorization"] = f"Bearer {self.token(caller, host)}"
-        connection = http.client.HTTPConnection(self.pool.proxy_address, options.get("port", 8080), timeout=15)
+        connection = http.client.HTTPConnection(self.pool.proxy_address, self.port(), timeout=15)
         try:
             connection.request(method, path, body=options.get("body"), headers=headers)
             answer = connection.getresponse()

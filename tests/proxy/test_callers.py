@@ -137,7 +137,7 @@ def test_a_path_means_the_same_to_proxy_and_backend_or_is_refused(
 def raw(estate: DeclaredEstate, request: str) -> str:
     """The status line that comes back for these very bytes."""
     token = estate.token("d1-main", HOST)
-    with socket.create_connection((estate.pool.proxy_address, 8080), timeout=10) as connection:
+    with socket.create_connection((estate.pool.proxy_address, estate.port()), timeout=10) as connection:
         connection.sendall(request.replace("TOKEN", token).replace("HOST", HOST).encode())
         return connection.recv(200).partition(b"\r\n")[0].decode()
 

@@ -8,7 +8,7 @@ import pytest
 from commonpool.embedded import EmbeddedPool
 from proxy.backend import Backend
 from proxy.conftest import PORT, Proxy
-from proxy.declarations import backend, gateway, http_route, shared_gateway
+from proxy.declarations import backend, gateway, http_route, plain_fleet
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """A second pool, whose Gateway declares the same port."""
     pool = EmbeddedPool("beside", tmp_path_factory.mktemp("pools"))
     pool.start()
-    Proxy(pool).apply(*shared_gateway(PORT))
+    Proxy(pool).apply(*plain_fleet(PORT))
     pool.start()
     yield Proxy(pool)
     pool.reset()
