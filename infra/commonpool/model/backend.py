@@ -85,7 +85,8 @@ class Health(Declared):
         default=None, description="gRPC: service asked about by grpc.health.v1; the whole server where nothing is said."
     )
     send: HexBytes | None = Field(
-        default=None, description="TCP: bytes sent, in hexadecimal; a connection alone where nothing is said."
+        default=None,
+        description="TCP: bytes sent, in hexadecimal, again and again on one connection; a connection alone where nothing is said.",
     )
     receive: HexBytes | None = Field(default=None, description="TCP: bytes that the answer must contain.")
     passive: PassiveHealth = Field(default=PassiveHealth(), description="What callers get, watched as well.")

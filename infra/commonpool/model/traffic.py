@@ -48,7 +48,8 @@ class Retries(Declared):
     repeat: Literal["unsent", "reads", "all"] = Field(
         default="unsent",
         description="unsent: only what no backend can have seen; reads: GET, HEAD and OPTIONS also when the connection "
-        "broke or the answer is 502 to 504; all: every call, when all of them may safely arrive twice.",
+        "broke or the answer is 502 to 504, and limits then hold for reads and for the rest each; all: every call, when all of "
+        "them may safely arrive twice.",
     )
     budget_percent: Annotated[int, Field(ge=1, le=100)] = Field(
         default=20, description="Most repetitions under way, in percent of the calls under way."
