@@ -110,12 +110,6 @@ REROUTING = {
         "metadata": {"name": "x", "namespace": NAMESPACE},
         "spec": {"type": "JSONPatch", "targetRef": TARGET[0]},
     },
-    "a script in Envoy": {
-        "apiVersion": ENVOY_GATEWAY,
-        "kind": "EnvoyExtensionPolicy",
-        "metadata": {"name": "x", "namespace": NAMESPACE},
-        "spec": {"targetRefs": TARGET, "lua": [{"type": "Inline", "inline": "os.exit()"}]},
-    },
     "a policy that admits everybody": {
         "apiVersion": ENVOY_GATEWAY,
         "kind": "SecurityPolicy",
@@ -151,6 +145,17 @@ def test_nor_can_anybody_else_whatever_roles_they_were_given(
     assert "only the platform says where traffic goes" in words
 
 
+def test_there_is_no_kind_that_runs_a_script_in_envoy(estate: DeclaredEstate) -> None:
+    lua = [{"type": "Inline", "inline": "os.exit()"}]
+    body = {
+        "apiVersion": ENVOY_GATEWAY,
+        "kind": "EnvoyExtensionPolicy",
+        "metadata": {"name": "x", "namespace": NAMESPACE},
+        "spec": {"targetRefs": TARGET, "lua": lua},
+    }
+    assert "EnvoyExtensionPolicy" in attempt(estate.pool.kubeconfig, body)
+
+
 @pytest.mark.parametrize(
     "address",
     ["169.254.169.254", "10.96.0.1", "10.128.0.7", "8.8.8.8", "0.0.0.0", "224.0.0.1", "255.255.255.255", "fe80::1", "fd00:ec2::254"],
@@ -162,6 +167,12 @@ def test_not_even_the_platform_leads_traffic_to_inner_workings(estate: DeclaredE
         return
     body = at(address) if kind == "Backend" else endpoint_slice(address)
     assert "backends stand at addresses of the machines' and storage ranges" in attempt(estate.pool.kubeconfig, body)
+
+
+def test_an_address_behind_another_one_is_no_way_around(estate: DeclaredEstate) -> None:
+    body = endpoint_slice("10.20.2.31")
+    body["endpoints"] = [{"addresses": ["10.20.2.31", "10.96.0.1"]}]
+    assert "one address each" in attempt(estate.pool.kubeconfig, body)
 
 
 def test_the_platform_leads_traffic_to_machines(estate: DeclaredEstate) -> None:

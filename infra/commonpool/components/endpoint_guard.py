@@ -70,6 +70,12 @@ def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
             "reason": "Forbidden",
         },
         {
+            "expression": "request.resource.resource == 'backends' || !has(object.endpoints) || object.endpoints == null"
+            " || object.endpoints.all(e, size(e.addresses) == 1)",
+            "message": "endpoints have one address each; only the first one of several would be looked at",
+            "reason": "Forbidden",
+        },
+        {
             "expression": "!has(object.spec) || !has(object.spec.endpoints)"
             " || object.spec.endpoints.all(e, !has(e.unix) && (!has(e.fqdn) || e.fqdn.hostname in variables.names"
             " || variables.domains.exists(d, e.fqdn.hostname.endsWith('.' + d))))",

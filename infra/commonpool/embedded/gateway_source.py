@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -53,17 +54,34 @@ def replaced(replacements: Path, module: Path) -> Iterator[tuple[str, str]]:
         yield entry["file"], content
 
 
-def pinned_definitions(go: str, folder: Path) -> list[object]:
-    """All kinds that Envoy Gateway serves, from the modules that it is built of."""
+def pinned_definitions(go: str, folder: Path) -> list[Any]:
+    """The kinds that the embedded pool serves (`definitions.yaml`), from the modules that Envoy Gateway is built of."""
+    choice = yaml.safe_load((folder / "definitions.yaml").read_text(encoding="utf-8"))
     places = [_module(go, folder, name) / place for name, place in _DEFINED_IN.items()]
-    return [definition for place in places for definition in definitions(place)]
+    return [chosen for place in places for one in definitions(place) if (chosen := _chosen(one, choice)) is not None]
 
 
-def definitions(folder: Path) -> list[object]:
+def definitions(folder: Path) -> list[Any]:
     """The custom resource definitions in a folder, without descriptions: they are four fifths of what the server keeps."""
     texts = (path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml")))
     documents = (one for text in texts for one in yaml.load_all(text, yaml.CSafeLoader))
     return [_plain(one) for one in documents if one["kind"] == "CustomResourceDefinition"]
+
+
+def _chosen(definition: Any, choice: dict[str, Any]) -> Any:  # noqa: ANN401
+    kind = definition["spec"]["names"]["kind"]
+    if kind in choice["omitted"]:
+        return None
+    versions = [one for one in definition["spec"]["versions"] if one["storage"] or one["name"] == choice["version"]]
+    definition["spec"]["versions"] = versions
+    *path, last = choice["opaque"].get(kind, [""])
+    if last:
+        for version in versions:
+            place = version["schema"]["openAPIV3Schema"]
+            for name in path:
+                place = place["properties"][name]
+            place["properties"][last] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return definition
 
 
 def _plain(value: object) -> object:
