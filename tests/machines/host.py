@@ -18,10 +18,14 @@ from pathlib import Path
 
 import psutil
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 CGROUPS = Path("/sys/fs/cgroup")
 # Kept outside of the overlay: containerd's snapshots are overlays too, and those do not lie on one another.
-APART = ("var/lib/containerd", "var/lib/kubelet")
+APART = ("var/lib/commonpool", "var/lib/kubelet")
+
+
+# A kubelet makes control groups, and nspawn mounts the old hierarchies read-only.
+WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw,bind $place; done 2>/dev/null"
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Host:
         run("mount", "-t", "overlay", "overlay", "-o", options, str(self.root))
         for part in APART:
             (self.root / part).mkdir(parents=True, exist_ok=True)
-        boot = "\n".join(("#!/bin/sh", *shape.at_boot, ""))
+        boot = "\n".join(("#!/bin/sh", WRITABLE, *shape.at_boot, ""))
         unit = "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/local/sbin/shape\n"
         files = {
             "etc/hostname": f"{self.name}\n",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from commonpool.embedded.binaries import KUBERNETES, built
 from lan import Lan
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "estate"
@@ -77,6 +78,16 @@ class Room:
         """`commonpool machine …` with the operator's key where it takes one."""
         key = [] if words[0] in ("trust", "list") else ["--private-key", str(self.lan.key)]
         return self.command("machine", *words, *key, timeout=timeout)
+
+    def kubectl(self, *words: str, given: str = "", kubeconfig: Path | None = None) -> Answer:
+        """kubectl as the administrator, or with another kubeconfig."""
+        program = [str(built(KUBERNETES) / "kubernetes"), "kubectl"]
+        place = kubeconfig or self.folder / "data" / "pools" / "default" / "kubeconfig"
+        with self.lan.entered():
+            result = subprocess.run(
+                [*program, "--kubeconfig", str(place), *words], input=given, capture_output=True, text=True, timeout=120
+            )
+        return Answer(result.returncode, result.stdout, result.stderr)
 
     def texts(self) -> list[tuple[Path, str]]:
         """Every file that commands left in the data folder."""

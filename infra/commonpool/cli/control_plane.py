@@ -22,9 +22,11 @@ def start(
     """Start a pool and say where it is. Address, port and provider (URL, audience, authority) are kept for later starts."""
     pool = EmbeddedPool(name)
     chosen = pool.settings
-    if listen not in (None, "127.0.0.1", "0.0.0.0"):  # noqa: S104
+    if listen is not None and listen not in _own_addresses():
         raise CommandFailed(
-            f"--listen {listen}: write 127.0.0.1 for this machine only, or 0.0.0.0 for every address", code="usage"
+            f"--listen {listen}: write 127.0.0.1 for this machine only, 0.0.0.0 for every address,"
+            " or the one of its own addresses by which machines that join reach it",
+            code="usage",
         )
     wanted = replace(chosen, address=listen or chosen.address, port=chosen.port if port is None else port)
     if provider:
@@ -41,6 +43,13 @@ def start(
         output.document("EmbeddedPool", **_document(found))
     else:
         output.data(f"export KUBECONFIG={found.kubeconfig}")
+
+
+def _own_addresses() -> set[str]:
+    import psutil
+
+    found = {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
+    return {*found, "127.0.0.1", "0.0.0.0"}  # noqa: S104
 
 
 def _issuer(url: str, audience: str, authority: Path | None) -> Issuer:

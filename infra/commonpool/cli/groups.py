@@ -176,6 +176,55 @@ def machine_survey(
     )
 
 
+@machine.command("onboard")
+def machine_onboard(
+    names: Annotated[
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+    ],
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    private_key: PRIVATE_KEY = None,
+    ask_become_pass: ASK_BECOME = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Only show what would change there.")] = False,
+    yes: o.YES = False,
+    diff: o.DIFF = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Bring machines in as nodes: survey, preview, ask, join, and open them for pods once they are whole."""
+    from commonpool.cli.onboard import Wishes, onboard
+
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    wishes = Wishes(private_key, ask_become_pass, preview, yes, diff)
+    raise typer.Exit(onboard(target, names, Output(output, color), wishes))
+
+
+@machine.command("retire")
+def machine_retire(
+    names: Annotated[
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+    ],
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    private_key: PRIVATE_KEY = None,
+    ask_become_pass: ASK_BECOME = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Only show who is affected.")] = False,
+    yes: o.YES = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Let machines go: show who is affected, ask, move their pods, undo the onboarding, forget the nodes."""
+    from commonpool.cli.retire import retire
+
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    access = (private_key, ask_become_pass)
+    raise typer.Exit(retire(target, names, Output(output, color), access, preview=preview, yes=yes))
+
+
 @machine.command("trust")
 def machine_trust(
     names: MACHINES = None,

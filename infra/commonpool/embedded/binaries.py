@@ -40,9 +40,12 @@ class Module:
     packages: int  # what `go build -v` names in a build from nothing; only for the progress shown
     flags: tuple[str, ...]
     arrange: Arrange
+    targets: str = "./..."
+    c_compiler: bool = False
 
 
-def _as_it_is(go: str, folder: Path, scratch: Path, output: Path) -> tuple[str, ...]:
+def as_it_is(go: str, folder: Path, scratch: Path, output: Path) -> tuple[str, ...]:
+    """Nothing to arrange."""
     return ()
 
 
@@ -55,7 +58,7 @@ KUBERNETES = Module(
         f"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={VERSION}"
         " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
     ),
-    _as_it_is,
+    as_it_is,
 )
 ENVOY_GATEWAY = Module(
     "envoy-gateway", "Envoy Gateway", "2 to 6 minutes on 2 cores", 1440, ("-ldflags=-s -w",), gateway_source.arrange
@@ -121,14 +124,17 @@ def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 def _build(module: Module, folder: Path, target: Path, observer: Observer) -> None:
     go = find_go(folder, observer)
+    if module.c_compiler and not (shutil.which("gcc") and shutil.which("pkg-config")):
+        raise BuildFailed(f"{module.title} is built with a C compiler: install gcc, pkg-config and libseccomp-dev")
     observer(f"building {module.title} once ({module.takes}; kept for every later start)", 0.0)
-    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    cgo = "1" if module.c_compiler else "0"
+    environment = os.environ | {"CGO_ENABLED": cgo, "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
         output = Path(scratch) / "output"
         output.mkdir()
         flags = (*FLAGS, *module.flags, *module.arrange(go, folder, Path(scratch), output))
         process = subprocess.Popen(
-            [go, "build", *flags, "-o", f"{output}/", "./..."],
+            [go, "build", *flags, "-o", f"{output}/", module.targets],
             cwd=folder,
             env=environment,
             stderr=subprocess.PIPE,

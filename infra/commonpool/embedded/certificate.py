@@ -27,6 +27,16 @@ class Pair:
         """End of validity, UTC."""
         return x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
 
+    @property
+    def hosts(self) -> set[str]:
+        """Names and addresses that it serves under."""
+        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return set()
+        return {str(name.value) for name in names}
+
     def stands(self, now: datetime.datetime) -> bool:
         """Whether it exists and is not about to expire."""
         if not (self.certificate.exists() and self.key.exists()):
@@ -64,7 +74,7 @@ class Authority:
     def _leaf(self, name: str, user: str, groups: tuple[str, ...], hosts: tuple[str, ...], days: int) -> Pair:
         pair = Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
         now = _now()
-        if pair.stands(now):
+        if pair.stands(now) and pair.hosts.issuperset(hosts):
             return pair
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, user)]

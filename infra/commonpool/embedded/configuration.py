@@ -14,6 +14,7 @@ POD_RANGE = "10.128.0.0/14"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")  # of Kubernetes
 KWOK_USER = "system:commonpool:kwok"
 GATEWAY_USER = "system:commonpool:envoy-gateway"
+KUBELET_CLIENT = "system:commonpool:kubelet-client"  # the API server, when it asks kubelets for logs
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Settings:
         """As `dataclasses.asdict` wrote them."""
         return cls(**{**values, "issuers": tuple(Issuer(**one) for one in values["issuers"])})
 
+    @property
+    def machine_address(self) -> str:
+        """Where machines reach it; empty when no certain address was named, and then no machine can join for real."""
+        return "" if self.address in ("localhost", "0.0.0.0") or self.address.startswith("127.") else self.address  # noqa: S104
+
 
 def arguments(component: str, layout: Layout, ports: Ports, settings: Settings) -> list[str]:
     """The command line of a component, without the binary."""
@@ -127,11 +133,17 @@ def _etcd(layout: Layout, ports: Ports, settings: Settings) -> dict[str, str]:
 
 def _apiserver(layout: Layout, ports: Ports, settings: Settings) -> dict[str, str]:
     pki, config = layout.pki, layout.config
-    return {
-        "bind-address": settings.address,
+    # A loopback address is no endpoint for pods. Beyond it, both are listened on: this machine's own programs use loopback.
+    place = (
+        {"bind-address": "0.0.0.0", "advertise-address": settings.machine_address}  # noqa: S104
+        if settings.machine_address
+        else {"bind-address": settings.address, "advertise-address": "127.0.0.1", "endpoint-reconciler-type": "none"}
+    )
+    return place | {
         "secure-port": str(ports.api),
-        "advertise-address": "127.0.0.1",
-        "endpoint-reconciler-type": "none",  # a loopback address is no endpoint for pods
+        "kubelet-client-certificate": str(pki / "kubelet-client.crt"),
+        "kubelet-client-key": str(pki / "kubelet-client.key"),
+        "kubelet-preferred-address-types": "InternalIP",
         "etcd-servers": f"https://127.0.0.1:{ports.etcd}",
         "etcd-cafile": str(pki / "etcd-ca.crt"),
         "etcd-certfile": str(pki / "etcd-client.crt"),
@@ -349,46 +361,3 @@ def kubeconfig(server: str, name: str, ca: bytes, certificate: bytes, key: bytes
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
     }
     return json.dumps(values, indent=1) + "\n"
-
-
-def bootstrap_objects() -> list[dict[str, Any]]:
-    """What a fresh API server needs before it is a pool: the platform's namespace and KWOK's rights, written out."""
-    everything = ["get", "list", "watch"]
-    rules = [
-        {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": everything},
-        {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete", "patch", "update"]},
-        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
-        {
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": [*everything, "create", "patch", "update"],
-        },
-    ]
-    role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "commonpool:kwok"},
-        "rules": rules,
-    }
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "commonpool:kwok"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "commonpool:kwok"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KWOK_USER}],
-    }
-    keys = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "commonpool:public-token-keys"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "system:service-account-issuer-discovery",
-        },
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:anonymous"}],
-    }
-    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "commonpool-system", "labels": labels}}
-    return [namespace, role, binding, keys]

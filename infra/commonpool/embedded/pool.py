@@ -21,8 +21,9 @@ import psutil
 from commonpool.embedded import binaries, proxy, proxy_start, token_keys
 from commonpool.embedded.certificate import Authority, Pair
 from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
-from commonpool.embedded.configuration import Layout, Ports, Settings, bootstrap_objects, kubeconfig
+from commonpool.embedded.configuration import Layout, Ports, Settings, kubeconfig
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
+from commonpool.embedded.objects import bootstrap_objects
 from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
 from commonpool.embedded.supervisor import api_ready
 from commonpool.envoy import admin
@@ -105,6 +106,17 @@ class EmbeddedPool:
     def audit_log(self) -> Path:
         """The API server's audit log, one JSON document a line."""
         return self.layout.audit_log
+
+    @property
+    def node_server(self) -> str:
+        """The API server's URL for machines. Raises `NotRunning` when only this machine reaches it."""
+        ports, settings = settle(self.layout, None)
+        if not settings.machine_address:
+            raise NotRunning(
+                f"the embedded pool {self.name} has no address that machines could reach, so none can join it;"
+                f" commonpool embedded start {self.name} --listen ADDRESS with one of this machine's own"
+            )
+        return f"https://{settings.machine_address}:{ports.api}"
 
     @property
     def proxy_address(self) -> str:

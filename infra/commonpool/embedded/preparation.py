@@ -9,7 +9,16 @@ from pathlib import Path
 
 from commonpool.embedded import proxy
 from commonpool.embedded.certificate import Authority, Pair, signing_key
-from commonpool.embedded.configuration import GATEWAY_USER, KWOK_USER, Layout, Ports, Settings, files, kubeconfig
+from commonpool.embedded.configuration import (
+    GATEWAY_USER,
+    KUBELET_CLIENT,
+    KWOK_USER,
+    Layout,
+    Ports,
+    Settings,
+    files,
+    kubeconfig,
+)
 
 CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin": ("commonpool:admin", ("system:masters",)),
@@ -61,8 +70,9 @@ def prepare(layout: Layout, ports: Ports, settings: Settings) -> bool:
     etcd = Authority(layout.pki, "etcd-ca")
     loopback = ("127.0.0.1", "localhost")
     names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
-    extra = (settings.address,) if settings.address not in ("127.0.0.1", "0.0.0.0") else (socket.gethostname(),)  # noqa: S104
+    extra = (settings.machine_address or socket.gethostname(),)
     authority.server("apiserver", (*loopback, *names, *extra))
+    authority.client("kubelet-client", KUBELET_CLIENT)
     etcd.server("etcd", loopback)
     etcd.client("etcd-client", "kube-apiserver")
     Authority(layout.pki, "front-proxy-ca").client("front-proxy", "front-proxy")

@@ -1,0 +1,156 @@
+"""`commonpool machine onboard`: survey, preview, ask, bring in. Machines that may not come in are told why and left alone."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commonpool.cli.consent import answered
+from commonpool.cli.failure import CommandFailed
+from commonpool.cli.output import Output, count
+from commonpool.cli.survey import Progress, access_of, chosen, machines_folder
+from commonpool.cli.target import Target
+
+if TYPE_CHECKING:
+    from commonpool.engine.kubeconfig import Credentials
+    from commonpool.machines import Access, Survey
+    from commonpool.machines.onboard import ControlPlane, Joined
+    from commonpool.model import Estate
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The options of `onboard`."""
+
+    private_key: Path | None
+    ask_become_pass: bool
+    preview: bool
+    yes: bool
+    diff: bool
+
+
+def onboard(target: Target, names: Sequence[str], output: Output, wishes: Wishes) -> int:
+    """0 when every named machine is in; 1 when one is not."""
+    from commonpool.machines import survey
+    from commonpool.machines.onboard import refusal
+
+    began = time.monotonic()
+    estate = target.load()
+    machines = chosen(estate, names)
+    credentials = target.credentials()
+    plane = control_plane(target, estate, credentials, output)
+    if not (wishes.yes or wishes.preview or output.interactive):
+        raise CommandFailed(
+            "nobody can be asked whether to change these machines",
+            code="declined",
+            next_step="look with --preview, then add --yes",
+        )
+    access = access_of(output, wishes.private_key, ask_become_pass=wishes.ask_become_pass)
+    folder = machines_folder(estate)
+    output.phase(f"survey {count(len(machines), 'machine')}")
+    surveys = survey(machines, folder, access, Progress(output, len(machines)).take)
+    work = _Work(estate, credentials, plane, folder, access, output)
+    if not wishes.yes:
+        output.phase("preview")
+        planned = work.run(surveys, check=True)
+        _show(planned, output, diff=wishes.diff or not output.interactive)
+        willing = [one for one in surveys if not refusal(one)]
+        if wishes.preview or not willing:
+            return 1 if any(one.state in ("failed", "refused") for one in planned) else 0
+        _ask(len(willing), output)
+    output.phase("bring in")
+    found = work.run(surveys, check=False)
+    _show(found, output, diff=wishes.diff)
+    output.say(f"{time.monotonic() - began:.0f} s")
+    return 1 if any(one.state in ("failed", "refused") for one in found) else 0
+
+
+@dataclass(frozen=True)
+class _Work:
+    estate: "Estate"
+    credentials: "Credentials"
+    plane: "ControlPlane"
+    folder: Path
+    access: "Access"
+    output: Output
+
+    def run(self, surveys: "Sequence[Survey]", *, check: bool) -> "list[Joined]":
+        from commonpool.engine import Cluster
+        from commonpool.machines.onboard import onboard
+
+        progress = Progress(self.output, len(surveys))
+
+        async def work() -> "list[Joined]":
+            async with await Cluster.connect(self.credentials) as cluster:
+                return await onboard(
+                    cluster, self.estate.pool, surveys, self.plane, self.folder, self.access, progress.take, check=check
+                )
+
+        return asyncio.run(work())
+
+
+def control_plane(target: Target, estate: "Estate", credentials: "Credentials", output: Output) -> "ControlPlane":
+    """How machines reach the cluster, with the archive of what they need. Raises `CommandFailed`, `EmbeddedError`."""
+    from commonpool.embedded import EmbeddedPool
+    from commonpool.embedded.configuration import POD_RANGE
+    from commonpool.embedded.node_archive import node_archive
+    from commonpool.machines.onboard import ControlPlane
+
+    server, pods = credentials.server, POD_RANGE
+    if target.embedded:
+        server = EmbeddedPool(target.pool).node_server
+    else:
+        named = [one.cidr for one in estate.pool.spec.network.ranges if one.purpose == "pods"]
+        if not named:
+            raise CommandFailed(
+                "pool.yaml names no range for pods", code="usage", next_step="add it to spec.network.ranges"
+            )
+        pods = named[0]
+    archive = node_archive(lambda message, done: output.progress(message))
+    return ControlPlane(
+        server,
+        credentials.ca,
+        archive.path,
+        archive.digest,
+        archive.pause_image,
+        archive.dns_image,
+        pods,
+        network=target.embedded,
+    )
+
+
+def _show(found: "Sequence[Joined]", output: Output, *, diff: bool) -> None:
+    if output.structured:
+        items = [one.to_json() for one in found]
+        output.document("MachineOnboardingList", items=items)
+        return
+    rows = [
+        [one.machine.name, one.machine.site, one.state, count(len(one.changed), "step"), _words(one)] for one in found
+    ]
+    output.data(output.table(["machine", "site", "state", "changed", "why"], rows, left=3))
+    for one in found if diff else ():
+        for part in one.diffs:
+            output.say(_diff(one.machine.name, part))
+
+
+def _words(one: "Joined") -> str:
+    return f"{one.step}: {one.words}" if one.step else one.words
+
+
+def _diff(name: str, part: object) -> str:
+    """One change of a file, as the run reported it."""
+    from difflib import unified_diff
+
+    if not isinstance(part, dict):
+        return f"{name}: {part}"
+    before, after = (str(part.get(word) or "").splitlines() for word in ("before", "after"))
+    title = str(part.get("after_header") or part.get("before_header") or "")
+    lines = [line for line in unified_diff(before, after, lineterm="", n=1) if not line.startswith(("---", "+++"))]
+    return "\n".join([f"{name}: {title}", *lines])
+
+
+def _ask(number: int, output: Output) -> None:
+    if answered(f"change {count(number, 'machine')} as shown? yes / no [no]: ", output).lower() not in ("y", "yes"):
+        raise CommandFailed("declined; nothing was changed", code="declined")

@@ -1,0 +1,143 @@
+"""Letting machines go: who is affected first, then pods moved by eviction, then the onboarding undone and the node forgotten.
+
+What it refuses: to go on while a disruption budget holds a pod, and to take a machine whose disk holds a bound volume.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commonpool.components.rendering import DEPARTMENT
+from commonpool.engine import Cluster
+from commonpool.engine.error import EngineError, Refused
+from commonpool.machines.error import MachineError
+from commonpool.machines.host_keys import pin_file
+from commonpool.machines.run import Event, MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.survey import Access
+from commonpool.model import Machine
+
+DRAIN_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Affected:
+    """Who feels it when a machine goes: pods (as namespace/name), their departments, and volumes on its disks."""
+
+    machine: str
+    known: bool
+    pods: tuple[str, ...] = ()
+    departments: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One item of a list."""
+        return {
+            "name": self.machine,
+            "isNode": self.known,
+            "pods": list(self.pods),
+            "departments": list(self.departments),
+            "volumes": list(self.volumes),
+        }
+
+
+async def affected(cluster: Cluster, machines: Sequence[Machine]) -> list[Affected]:
+    """From the live pool, one for each machine."""
+    spaces = {one["metadata"]["name"]: one for one in (await cluster.request("GET", "/api/v1/namespaces"))["items"]}
+    volumes = (await cluster.request("GET", "/api/v1/persistentvolumes"))["items"]
+    found = []
+    for machine in machines:
+        node = await cluster.read("v1", "Node", "", machine.name)
+        pods = await _pods(cluster, machine.name)
+        owners = {spaces.get(one["metadata"]["namespace"], {}).get("metadata", {}).get("labels", {}).get(DEPARTMENT) for one in pods}  # fmt: skip
+        found.append(
+            Affected(
+                machine.name,
+                node is not None,
+                tuple(sorted(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in pods)),
+                tuple(sorted(name for name in owners if name)),
+                tuple(sorted(one["metadata"]["name"] for one in volumes if _lies_on(one, machine.name))),
+            )
+        )
+    return found
+
+
+async def _pods(cluster: Cluster, node: str) -> list[dict[str, Any]]:
+    """Pods that run there and that a drain moves: none of a DaemonSet, none that the machine itself made."""
+    items = (await cluster.request("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}"))["items"]
+    return [one for one in items if not _stays(one) and one["status"].get("phase") not in ("Succeeded", "Failed")]
+
+
+def _stays(pod: Mapping[str, Any]) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    mirror = "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
+    return mirror or any(one["kind"] == "DaemonSet" for one in owners)
+
+
+def _lies_on(volume: Mapping[str, Any], node: str) -> bool:
+    """Whether a volume that somebody uses is bound to this machine."""
+    terms = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
+    values = [
+        value for term in terms for one in term.get("matchExpressions") or () for value in one.get("values") or ()
+    ]
+    return node in values and volume.get("status", {}).get("phase") == "Bound"
+
+
+async def retire(
+    cluster: Cluster, machines: Sequence[Machine], folder: Path, access: Access, observer: Observer
+) -> dict[str, MachineRun]:
+    """Close, drain, undo, forget. Raises `MachineError` before anything when a disk there holds a bound volume."""
+    bound = [one for one in await affected(cluster, machines) if one.volumes]
+    if bound:
+        words = "; ".join(f"{one.machine} holds {', '.join(one.volumes)}" for one in bound)
+        raise MachineError(
+            words, code="volume_bound", next_step="move or export their data and delete the claims first"
+        )
+    for machine in machines:
+        if await cluster.read("v1", "Node", "", machine.name) is not None:
+            await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"unschedulable": True}})
+    await asyncio.gather(*(_drain(cluster, machine.name, observer) for machine in machines))
+    wanted = Play(
+        "commonpool.pool.retire",
+        tuple(machines),
+        inventories_of(machines),
+        {machine.site: pin_file(machine) for machine in machines},
+        passwords=access.passwords(),
+        private_key=access.private_key,
+    )
+    runs = await asyncio.to_thread(play, wanted, folder / "runs", observer)
+    for name, run in runs.items():
+        if not run.failed:  # a kubelet that still runs would only register again
+            await cluster.delete("v1", "Node", "", name)
+    return runs
+
+
+async def _drain(cluster: Cluster, node: str, observer: Observer) -> None:
+    """Evict until nothing is left; a disruption budget makes it wait, and in the end gives up with its words."""
+    deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
+    while pods := await _pods(cluster, node):
+        observer(Event(node, f"Move {len(pods)} pods", "started"))
+        held = ""
+        for pod in pods:
+            held = await _evict(cluster, pod) or held
+        if asyncio.get_running_loop().time() > deadline:
+            raise MachineError(
+                f"{node} still has {len(pods)} pods after {DRAIN_SECONDS:.0f} s: {held or 'they do not end'}",
+                code="drain_held",
+                next_step="ask their departments, then run it again; the machine takes no new pods meanwhile",
+            )
+        await asyncio.sleep(1)
+
+
+async def _evict(cluster: Cluster, pod: Mapping[str, Any]) -> str:
+    """Why a pod may not go now; empty when it goes."""
+    space, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": space}}
+    try:
+        await cluster.request("POST", f"/api/v1/namespaces/{space}/pods/{name}/eviction", body)
+    except Refused as error:
+        return "" if error.status == 404 else f"{space}/{name}: {error}"
+    except EngineError as error:  # held by a disruption budget for as long as the client is patient
+        return f"{space}/{name}: {error}"
+    return ""

@@ -1,0 +1,308 @@
+"""Bringing machines in: judged, joined, looked at, and only then opened for pods. Running it again goes on from anywhere.
+
+A machine that goes wrong stops no other; what is half joined keeps its taint, so nothing is scheduled to it.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from commonpool.components.compute import node as declared_node
+from commonpool.components.rendering import SIMULATED
+from commonpool.engine import Cluster
+from commonpool.machines import dns
+from commonpool.machines.error import MachineError
+from commonpool.machines.host_keys import pin_file
+from commonpool.machines.joining import (
+    JOINING,
+    MACHINE,
+    Token,
+    decision,
+    objection,
+    public_key,
+    ready,
+    rights,
+    without_joining,
+)
+from commonpool.machines.run import Event, MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.survey import Access, Survey
+from commonpool.model import Machine, Pool
+
+MANAGER = "commonpool-machines"
+READY_SECONDS = 90.0
+REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """How machines reach the cluster, and what they get. `network` is whether our agent makes the pods' network."""
+
+    server: str
+    authority: bytes
+    archive: Path
+    digest: str
+    pause_image: str
+    dns_image: str
+    pods: str
+    network: bool = True
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What became of one machine. `state` is joined, unchanged, failed or refused; `changed` names steps."""
+
+    machine: Machine
+    state: str
+    step: str = ""
+    words: str = ""
+    changed: tuple[str, ...] = ()
+    diffs: tuple[Any, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One item of a list."""
+        return {
+            "name": self.machine.name,
+            "site": self.machine.site,
+            "state": self.state,
+            "step": self.step,
+            "words": self.words,
+            "changed": list(self.changed),
+            "diffs": list(self.diffs),
+        }
+
+
+def refusal(one: Survey) -> str:
+    """Why a machine is not brought in as a node; empty when it is."""
+    name = one.machine.name
+    if one.failure or one.verdict is None:
+        return one.failure or "it was never looked at"
+    if one.verdict.role != "node":
+        return f"its verdict is {one.verdict.role}: {one.verdict.why()}"
+    if one.machine.facts.role != "node":
+        return f"the inventory says {one.machine.facts.role}; set commonpool_role: node for {name}"
+    if not one.machine.facts.joined:
+        return f"the inventory has it simulated; set commonpool_joined: true for {name}"
+    return ""
+
+
+async def onboard(
+    cluster: Cluster,
+    pool: Pool,
+    surveys: Sequence[Survey],
+    plane: ControlPlane,
+    folder: Path,
+    access: Access,
+    observer: Observer,
+    *,
+    check: bool = False,
+) -> list[Joined]:
+    """Bring in what may come in; with `check`, only say what would change. Every survey has its answer, in order."""
+    refused = {one.machine.name: words for one in surveys if (words := refusal(one))}
+    chosen = [one for one in surveys if one.machine.name not in refused]
+    answers = {name: Joined(_machine(surveys, name), "refused", words=words) for name, words in refused.items()}
+    if chosen:
+        machines = [one.machine for one in chosen]
+        standing = await _nodes(cluster, machines)
+        tokens = {} if check else await _prepare(cluster, machines, standing, plane)
+        try:
+            wanted = _play(pool, chosen, plane, tokens, access, check=check)
+            runs = await _run(cluster, wanted, folder, tokens, observer)
+        finally:
+            await _forget(cluster, tokens)
+        opened = (
+            {name: "" for name in runs}
+            if check
+            else await _open(cluster, pool, [one for one in machines if not runs[one.name].failed], observer)
+        )
+        answers |= {one.name: _answer(one, runs[one.name], opened.get(one.name, ""), check) for one in machines}
+    return [answers[one.machine.name] for one in surveys]
+
+
+def _machine(surveys: Sequence[Survey], name: str) -> Machine:
+    return next(one.machine for one in surveys if one.machine.name == name)
+
+
+def _answer(machine: Machine, run: MachineRun, trouble: str, check: bool) -> Joined:
+    if run.failed:
+        return Joined(machine, "failed", run.step or "connecting", run.words, tuple(run.changed))
+    if trouble:
+        return Joined(machine, "failed", "Open for pods", trouble, tuple(run.changed))
+    word = ("would change" if check else "joined") if run.changed else "unchanged"
+    return Joined(machine, word, changed=tuple(run.changed), diffs=tuple(run.diffs))
+
+
+async def _nodes(cluster: Cluster, machines: Sequence[Machine]) -> dict[str, dict[str, Any]]:
+    """The nodes of these machines. Raises `MachineError` where a simulated one stands in a real one's place."""
+    found = {}
+    for machine in machines:
+        node = await cluster.read("v1", "Node", "", machine.name)
+        if node is not None:
+            found[machine.name] = node
+    simulated = [name for name, node in found.items() if node["metadata"].get("labels", {}).get(SIMULATED) == "true"]
+    if simulated:
+        raise MachineError(
+            f"{', '.join(simulated)} is still simulated in the cluster",
+            code="machine_simulated",
+            next_step="commonpool up, which takes the simulated node away now that the inventory says joined",
+        )
+    return found
+
+
+async def _prepare(
+    cluster: Cluster, machines: Sequence[Machine], standing: Mapping[str, dict[str, Any]], plane: ControlPlane
+) -> dict[str, Token]:
+    """What joining needs in the cluster, and a token for each machine that is not ready yet."""
+    for body in [*rights(network=plane.network), *(dns.objects(plane.dns_image) if plane.network else [])]:
+        await cluster.apply(body, field_manager=MANAGER)
+    tokens = {one.name: Token(one.name) for one in machines if not ready(standing.get(one.name, {}))}
+    for name, token in tokens.items():
+        await _end_tokens(cluster, name)
+        if name in standing:  # declared before it came: close it until it is whole
+            taints = without_joining(standing[name].get("spec", {}).get("taints") or ())
+            closed = {"spec": {"taints": [*taints, {"key": JOINING, "effect": "NoSchedule"}]}}
+            await cluster.merge_patch("v1", "Node", "", name, closed)
+        await cluster.create(token.secret(datetime.now(UTC)))
+    return tokens
+
+
+async def _end_tokens(cluster: Cluster, machine: str) -> None:
+    """Tokens of an earlier run that did not come to its end."""
+    path = f"/api/v1/namespaces/kube-system/secrets?labelSelector={MACHINE}%3D{machine}"
+    for old in (await cluster.request("GET", path))["items"]:
+        await cluster.delete("v1", "Secret", "kube-system", old["metadata"]["name"])
+
+
+async def _forget(cluster: Cluster, tokens: Mapping[str, Token]) -> None:
+    for token in tokens.values():
+        await cluster.delete("v1", "Secret", "kube-system", token.secret_name)
+
+
+def _play(
+    pool: Pool,
+    chosen: Sequence[Survey],
+    plane: ControlPlane,
+    tokens: Mapping[str, Token],
+    access: Access,
+    *,
+    check: bool,
+) -> Play:
+    machines = tuple(one.machine for one in chosen)
+    reserved = pool.spec.compute.system_reserved
+    variables = {
+        "container_runtime_archive": str(plane.archive),
+        "container_runtime_digest": plane.digest,
+        "container_runtime_pause_image": plane.pause_image,
+        "node_digest": plane.digest,
+        "node_server": plane.server,
+        "node_authority": plane.authority.decode(),
+        "node_dns": dns.ADDRESS,
+        "node_pods": plane.pods,
+        "node_network": plane.network,
+        "node_reserved": {"cpu": str(reserved.cpu), "memory": str(reserved.memory)},
+    }
+    return Play(
+        "commonpool.pool.onboard",
+        machines,
+        inventories_of(machines),
+        {machine.site: pin_file(machine) for machine in machines},
+        variables,
+        {one.machine.name: _own(one, tokens) for one in chosen},
+        {f"bootstrap/{name}": token.kubeconfig(plane.server, plane.authority) for name, token in tokens.items()},
+        access.passwords(),
+        access.private_key,
+        check,
+    )
+
+
+def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
+    assert one.facts is not None
+    driver = "systemd" if one.facts.cgroup == "v2" else "cgroupfs"
+    name = one.machine.name
+    bootstrap = {"node_bootstrap": "{{ commonpool_secrets }}/bootstrap/" + name} if name in tokens else {}
+    return {
+        "node_name": name,
+        "node_address": address(one),
+        "node_max_pods": one.machine.facts.pods,
+        "node_cgroup_driver": driver,
+        "container_runtime_cgroup_driver": driver,
+        **bootstrap,
+    }
+
+
+def address(one: Survey) -> str:
+    """The address by which other nodes reach it: the inventory's, else the first that it has."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(one.machine.address))
+    seen = one.facts.addresses if one.facts else []
+    return next((word.partition("/")[0] for word in seen if "." in word), one.machine.address)
+
+
+async def _run(
+    cluster: Cluster, wanted: Play, folder: Path, tokens: Mapping[str, Token], observer: Observer
+) -> dict[str, MachineRun]:
+    """The playbook in a thread, and beside it the approval of what its machines ask for."""
+    approving = asyncio.create_task(_approve(cluster, {token.user: token for token in tokens.values()}, observer))
+    try:
+        return await asyncio.to_thread(play, wanted, folder / "runs", observer)
+    finally:
+        approving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await approving
+
+
+async def _approve(cluster: Cluster, expected: Mapping[str, Token], observer: Observer) -> None:
+    """Decide on certificate requests of our tokens until cancelled; one key for each token, however often it asks."""
+    keys: dict[str, bytes] = {}
+    while expected:
+        for request, token in await _pending(cluster, expected):
+            words = objection(request, token, keys.get(token.user))
+            if not words:
+                keys[token.user] = public_key(request)
+            told = words or f"{token.machine} joins"
+            body = decision(request, approved=not words, words=told, now=datetime.now(UTC))
+            await cluster.request("PUT", f"{REQUESTS}/{request['metadata']['name']}/approval", body)
+            observer(Event(token.machine, "Decide on its certificate", "failed" if words else "ok", words))
+        await asyncio.sleep(0.3)
+
+
+async def _pending(cluster: Cluster, expected: Mapping[str, Token]) -> Iterator[tuple[dict[str, Any], Token]]:
+    found = (await cluster.request("GET", REQUESTS))["items"]
+    undecided = [one for one in found if not (one.get("status") or {}).get("conditions")]
+    kinds = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+    return (({**kinds, **one}, expected[one["spec"]["username"]]) for one in undecided if one["spec"].get("username") in expected)  # fmt: skip
+
+
+async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], observer: Observer) -> dict[str, str]:
+    """Wait until each is ready, label it as declared, take the taint away; returns what stood against it."""
+
+    async def one(machine: Machine) -> tuple[str, str]:
+        observer(Event(machine.name, "Wait until it is ready", "started"))
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        node = None
+        while not (node and ready(node)):
+            if asyncio.get_running_loop().time() > deadline:
+                return machine.name, f"not ready after {READY_SECONDS:.0f} s: {_why_not_ready(node)}"
+            await asyncio.sleep(0.3)
+            node = await cluster.read("v1", "Node", "", machine.name)
+        body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
+        labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
+        await cluster.apply(labels, field_manager=MANAGER)
+        taints = node.get("spec", {}).get("taints") or []
+        if len(without_joining(taints)) != len(taints):
+            await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"taints": without_joining(taints)}})
+        observer(Event(machine.name, "Open for pods", "ok"))
+        return machine.name, ""
+
+    return dict(await asyncio.gather(*(one(machine) for machine in machines)))
+
+
+def _why_not_ready(node: Mapping[str, Any] | None) -> str:
+    if node is None:
+        return "it never registered; journalctl -u commonpool-kubelet on the machine says why"
+    conditions = node.get("status", {}).get("conditions") or ()
+    return next((str(one.get("message")) for one in conditions if one["type"] == "Ready"), "it said nothing yet")

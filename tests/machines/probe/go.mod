@@ -1,0 +1,3 @@
+module commonpool.dev/tests/probe
+
+go 1.26.0

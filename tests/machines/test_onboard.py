@@ -1,0 +1,232 @@
+"""Two bare hosts become nodes of a real pool: pods run on them, reach one another, and are kept from one another."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commonpool.embedded.binaries import find_go
+from commonpool.machines.image import image
+from host import Shape
+from lan import GATEWAY, Lan
+from room import Room
+
+pytestmark = pytest.mark.timeout(1500)  # bringing in is minutes on a machine that does other things too
+IMAGE = "commonpool.local/probe:1"
+HOSTS = ("one", "two")
+# The host is inside of another one here, which may not lower what the kernel holds against a process.
+INSIDE = {"commonpool_joined": True, "node_oom_score": 0, "container_runtime_restrict_oom_score": True}
+
+
+def until(true: Callable[[], object], what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"still not: {what}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def room(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """A pool that listens on the LAN, and two hosts that were brought in."""
+    made = Room(lan, tmp_path_factory.mktemp("onboard"))
+    lan.add({name: Shape() for name in HOSTS})
+    made.declare({name: INSIDE for name in HOSTS})
+    assert made.command("embedded", "start", "--listen", GATEWAY, timeout=580).code == 0
+    try:
+        assert made.machine("trust", *HOSTS, "--yes").code == 0
+        answer = made.machine("onboard", *HOSTS, "--yes", timeout=580)
+        assert answer.code == 0, f"{answer.output}\n{answer.talk}\n{_journal(made)}"
+        _import(made, tmp_path_factory.mktemp("image"))
+        yield made
+    finally:
+        made.command("embedded", "reset", "--yes")
+        for name in HOSTS:
+            lan.remove(name)
+
+
+def _journal(room: Room) -> str:
+    return room.lan.ssh("one", "journalctl -o cat --no-pager -u commonpool-kubelet | tail -n 15")
+
+
+def _import(room: Room, folder: Path) -> None:
+    source = Path(__file__).with_name("probe")
+    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    subprocess.run(
+        [find_go(source), "build", "-trimpath", "-o", str(folder / "probe"), "."],
+        cwd=source,
+        env=environment,
+        check=True,
+    )
+    made = image(IMAGE, {"probe": (folder / "probe").read_bytes()}, ["/probe"], folder / "probe.tar")
+    for name in HOSTS:
+        target = room.lan.hosts[name].root / "root/probe.tar"
+        target.write_bytes(made.read_bytes())
+        room.lan.ssh(
+            name,
+            "/opt/commonpool-*/bin/ctr --address /run/commonpool/containerd.sock -n k8s.io images import /root/probe.tar",
+        )
+
+
+def nodes(room: Room) -> dict[str, dict[str, Any]]:
+    return {one["metadata"]["name"]: one for one in room.kubectl("get", "nodes", "-o", "json").json["items"]}
+
+
+def pod(name: str, namespace: str, node: str, *words: str) -> dict[str, Any]:
+    closed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "probe", "image": IMAGE, "imagePullPolicy": "Never", "args": [*words], "securityContext": closed,
+                 "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}}}  # fmt: skip
+    spec = {"nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}}  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Pod", "spec": spec,
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}}}  # fmt: skip
+
+
+def apply(room: Room, *bodies: dict[str, Any]) -> None:
+    answer = room.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies}))
+    assert answer.code == 0, answer.talk
+
+
+@pytest.fixture(scope="module")
+def pods(room: Room) -> Room:
+    """A server on one host and a client on the other, in namespaces of two departments."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    for name in ("water", "health"):
+        apply(room, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        until(lambda name=name: room.kubectl("get", "serviceaccount", "default", "-n", name).code == 0, "account")  # type: ignore[misc]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "server", "namespace": "water"},
+               "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]}}  # fmt: skip
+    apply(
+        room,
+        pod("server", "water", "one", "serve", "from-water"),
+        service,
+        pod("client", "health", "two", "serve", "x"),
+    )
+    for name, namespace in (("server", "water"), ("client", "health")):
+        answer = room.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=110s")
+        assert answer.code == 0, room.kubectl("describe", "pod", name, "-n", namespace).output[-2000:]
+    return room
+
+
+def ask(room: Room, target: str) -> str:
+    return room.kubectl("exec", "-n", "health", "client", "--", "/probe", "ask", target).output
+
+
+def test_both_hosts_are_ready_nodes_with_the_declared_labels_and_open(room: Room) -> None:
+    found = nodes(room)
+    assert set(found) == set(HOSTS)
+    for name, node in found.items():
+        ready = next(one for one in node["status"]["conditions"] if one["type"] == "Ready")
+        assert ready["status"] == "True", name
+        assert node["metadata"]["labels"]["commonpool.dev/flavor"] == "standard"
+        assert node["metadata"]["labels"]["commonpool.dev/trust"] == "3"
+        assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "test-room"
+        assert not node["spec"].get("taints")
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.3"
+
+
+def test_running_it_again_changes_nothing(room: Room) -> None:
+    answer = room.machine("onboard", *HOSTS, "--yes", "-o", "json")
+    assert answer.code == 0
+    assert {name: (item["state"], item["changed"]) for name, item in answer.items().items()} == {
+        name: ("unchanged", []) for name in HOSTS
+    }
+
+
+def test_a_preview_of_what_stands_shows_no_change(room: Room) -> None:
+    answer = room.machine("onboard", "one", "--preview", "-o", "json")
+    assert (answer.code, answer.items()["one"]["changed"]) == (0, [])
+
+
+def test_no_bootstrap_credential_is_left_anywhere(room: Room) -> None:
+    secrets = room.kubectl("get", "secrets", "-n", "kube-system", "-o", "json").json["items"]
+    assert not [one for one in secrets if one["type"] == "bootstrap.kubernetes.io/token"]
+    for name in HOSTS:
+        assert room.lan.ssh(name, "ls /etc/commonpool/bootstrap.kubeconfig 2>/dev/null; true").strip() == ""
+    token = re.compile(r"\b[0-9a-f]{6}\.[0-9a-f]{16}\b")
+    assert not [path for path, text in room.texts() if token.search(text) and "/runs/" in str(path)]
+
+
+def test_a_nodes_credential_is_good_for_that_node_only(room: Room, tmp_path: Path) -> None:
+    own = tmp_path / "node.pem"
+    own.write_text(room.lan.ssh("one", "cat /var/lib/kubelet/pki/kubelet-client-current.pem"), encoding="utf-8")
+    entry = json.loads(room.kubectl("config", "view", "--raw", "-o", "json").output)
+    entry["users"][0]["user"] = {"client-certificate": str(own), "client-key": str(own)}
+    place = tmp_path / "kubeconfig"
+    place.write_text(json.dumps(entry), encoding="utf-8")
+    for words in (
+        ("patch", "node", "two", "-p", '{"metadata":{"labels":{"a":"b"}}}'),
+        ("patch", "node", "one", "-p", '{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}'),
+        ("delete", "node", "two"),
+        ("get", "secrets", "-A"),
+        ("create", "clusterrolebinding", "x", "--clusterrole=cluster-admin", "--user=system:node:one"),
+    ):  # fmt: skip
+        answer = room.kubectl(*words, kubeconfig=place)
+        assert answer.code != 0, words
+        assert "forbidden" in answer.talk.lower(), answer.talk
+
+
+def test_a_machine_that_is_not_declared_joined_is_refused_with_the_edit(room: Room) -> None:
+    room.declare({"one": INSIDE, "two": {**INSIDE, "commonpool_joined": False}})
+    try:
+        answer = room.machine("onboard", "two", "--yes", "-o", "json")
+        assert answer.code == 1
+        assert answer.items()["two"]["words"] == "the inventory has it simulated; set commonpool_joined: true for two"
+    finally:
+        room.declare({name: INSIDE for name in HOSTS})
+
+
+def test_a_pod_reaches_another_host_by_address_by_service_and_by_name(pods: Room) -> None:
+    address = pods.kubectl("get", "pod", "server", "-n", "water", "-o", "jsonpath={.status.podIP}").output
+    assert ask(pods, f"{address}:8080") == "from-water"
+    service = pods.kubectl("get", "service", "server", "-n", "water", "-o", "jsonpath={.spec.clusterIP}").output
+    until(lambda: ask(pods, f"{service}:80") == "from-water", "the service's address answers")
+    until(lambda: ask(pods, "server.water.svc.cluster.local:80") == "from-water", "the name answers")
+
+
+def test_a_closed_namespace_is_closed_and_a_declared_opening_is_open(pods: Room) -> None:
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    closed = {**policy, "metadata": {"name": "closed", "namespace": "water"},
+              "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}  # fmt: skip
+    opening = {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "health"}}}],
+               "ports": [{"port": 8080, "protocol": "TCP"}]}  # fmt: skip
+    opened = {**policy, "metadata": {"name": "opened", "namespace": "water"},
+              "spec": {"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"], "ingress": [opening]}}  # fmt: skip
+    address = pods.kubectl("get", "pod", "server", "-n", "water", "-o", "jsonpath={.status.podIP}").output
+    assert ask(pods, f"{address}:8080") == "from-water"
+    apply(pods, closed)
+    until(lambda: ask(pods, f"{address}:8080") == "", "packets are dropped")
+    apply(pods, opened)
+    until(lambda: ask(pods, f"{address}:8080") == "from-water", "the opening is open")
+    pods.kubectl("delete", "networkpolicy", "-n", "water", "--all")
+    until(lambda: ask(pods, f"{address}:8080") == "from-water", "open without policies")
+
+
+def test_retiring_tells_who_is_affected_and_leaves_nothing_behind(pods: Room) -> None:
+    label = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "water", "labels": {"commonpool.dev/department": "water"}},
+    }
+    assert pods.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=json.dumps(label)).code == 0
+    seen = pods.machine("retire", "one", "--preview", "-o", "json").items()["one"]
+    assert "water/server" in seen["pods"]
+    assert seen["departments"] == ["water"]
+    assert pods.machine("retire", "one").code == 1, "nobody could be asked"
+    assert "one" in nodes(pods)
+    answer = pods.machine("retire", "one", "--yes", "-o", "json", timeout=580)
+    assert answer.code == 0, answer.output + answer.talk
+    assert set(nodes(pods)) == {"two"}
+    left = "ls -d /etc/commonpool /opt/commonpool-* /etc/systemd/system/commonpool-* /var/lib/kubelet/* /var/lib/commonpool/* 2>/dev/null; true"
+    assert pods.lan.ssh("one", left).strip() == ""
+    assert (
+        pods.lan.ssh(
+            "one", 'ps -e -o comm= | grep -E "^(containerd|kubelet|kube-proxy|pool-network|probe)"; true'
+        ).strip()
+        == ""
+    )
+    assert "10.128." not in pods.lan.ssh("one", "ip route")
