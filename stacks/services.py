@@ -3,12 +3,13 @@
 import pulumi
 from commonpool.components import service
 from commonpool.components.resource import Group
-from commonpool.components.stack import read_estate, stand_ins, unchanged
+from commonpool.components.stack import moved_weights, read_estate, stand_ins, unchanged
 
-estate, known, played = read_estate(), unchanged(), stand_ins()
+estate, known, played, weights = read_estate(), unchanged(), stand_ins(), moved_weights()
 
 for shared in estate.services:
     if shared.name not in known:
-        Group("SharedService", shared.name, service.objects(estate, shared, stand_ins=played))
+        bodies = service.objects(estate, shared, stand_ins=played, weights=weights.get(shared.name))
+        Group("SharedService", shared.name, bodies)
 
 pulumi.export("services", {shared.name: shared.namespace_name for shared in estate.services})

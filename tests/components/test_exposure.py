@@ -145,6 +145,18 @@ def test_weights_of_the_moment_replace_the_declared_ones(tmp_path: Path) -> None
     assert (weights(), weights(old=90, new=10)) == ([1, 3], [90, 10])
 
 
+def test_backends_are_told_apart_while_a_service_moves(tmp_path: Path) -> None:
+    steps = [{"weight": 100}]
+    plan = {"from": "old", "to": "new", "steps": steps, "responsible": {"role": "Office"}, "deadline": "2027-01-01"}
+    found = estate(tmp_path, endpoint={"protocol": "HTTP"}, backends=[OLD, NEW], cutOver=plan)
+    for rule in exposed(found)[("HTTPRoute", "register")]["spec"]["rules"][:2]:
+        said = [one["filters"][0]["requestHeaderModifier"]["set"][0]["value"] for one in rule["backendRefs"]]
+        assert said == ["old", "new"]
+    before = units(found, "services", {})
+    assert units(found, "services", {"commonpool:weights": '{"other": {"old": 1}}'}) == before
+    assert units(found, "services", {"commonpool:weights": '{"register": {"old": 1}}'}) != before
+
+
 def test_pods_are_reached_by_their_service_and_opened_to_the_proxy_alone(tmp_path: Path) -> None:
     found = estate(
         tmp_path, endpoint={"protocol": "GRPC"}, backends=[{"name": "pods", "pods": True}], workload=WORKLOAD

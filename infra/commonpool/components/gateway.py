@@ -25,6 +25,7 @@ from commonpool.model.traffic import WITH_REQUESTS
 GATEWAY = "gateway.networking.k8s.io/v1"
 SUBJECT_HEADER, DEPARTMENT_HEADER = "x-commonpool-subject", "x-commonpool-department"
 SERVICE_HEADER, CASE_HEADER = "x-commonpool-service", "x-commonpool-case"
+BACKEND_HEADER = "x-commonpool-backend"
 READS = ("GET", "HEAD", "OPTIONS")
 _MOST_RULES = 16  # of one route; the kind itself allows no more
 _KINDS = {"HTTP": "HTTPRoute", "GRPC": "GRPCRoute", "TCP": "TCPRoute", "TLS": "TLSRoute"}
@@ -240,6 +241,16 @@ def labelled(found: Body, service: SharedService) -> Body:
     return found
 
 
-def weighted(references: Mapping[str, Body], weights: Mapping[str, int]) -> list[Body]:
-    """References to backends by name, with the weights that hold now."""
-    return [reference | {"weight": weights[name]} for name, reference in references.items()]
+def weighted(service: SharedService, references: Mapping[str, Body], weights: Mapping[str, int]) -> list[Body]:
+    """References to backends by name, with the weights that hold now.
+
+    While a service moves, each says its name to what stands behind it: that makes the proxy count the two apart. Otherwise
+    they share one set of connections, in which an unhealthy one's share goes to the others.
+    """
+    found = [reference | {"weight": weights[name]} for name, reference in references.items()]
+    if service.spec.cut_over and is_seen(service):
+        for name, reference in zip(references, found, strict=True):
+            said = {"set": [{"name": BACKEND_HEADER, "value": name}]}
+            tells = {"type": "RequestHeaderModifier", "requestHeaderModifier": said}
+            reference["filters"] = [*reference.get("filters", []), tells]
+    return found

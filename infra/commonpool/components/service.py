@@ -63,7 +63,7 @@ def exposure(
     shares = {one.name: one.weight for one in service.spec.backends} | dict(weights or {})
     references: list[Body] = []
     if service.spec.notice is None:
-        references = gateway.weighted(backend.references(estate, service, stand_ins), shares)
+        references = gateway.weighted(service, backend.references(estate, service, stand_ins), shares)
     found = backend.objects(estate, service, stand_ins)
     if gateway.is_seen(service):
         found += [

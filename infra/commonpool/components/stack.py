@@ -37,6 +37,11 @@ def stand_ins() -> dict[str, str]:
     return dict(pulumi.Config("commonpool").get_object("standIns") or {})
 
 
+def moved_weights() -> dict[str, dict[str, int]]:
+    """By service the weights at which its cut-over stands, where they are not the declared ones any more."""
+    return dict(pulumi.Config("commonpool").get_object("weights") or {})
+
+
 def unchanged() -> frozenset[str]:
     """Names that need not be evaluated."""
     return frozenset(pulumi.Config("commonpool").get_object("unchanged") or ())

@@ -4,13 +4,14 @@ An engine that remembers the digests need not evaluate what did not change. Impo
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from commonpool.components import gateway
 from commonpool.model import Department, Estate, SharedService
 
-STAND_INS = "commonpool:standIns"
+STAND_INS, WEIGHTS = "commonpool:standIns", "commonpool:weights"
 PROGRAMS = ("pool", "services", "departments")
 
 
@@ -31,6 +32,7 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
                 _groups(estate.department(service.spec.offered_by)),
                 repr(_machines(estate, service)),
                 stand_ins if service.spec.backends else "",
+                _weights(config, service.name),
             )
             for service in estate.services
         }
@@ -64,6 +66,13 @@ def _department(estate: Estate, department: Department) -> list[str]:
         standing,
         *(estate.digests[f"service/{name}"] for name in names),
     ]
+
+
+def _weights(config: Mapping[str, object], service: str) -> str:
+    """At which weights its cut-over stands."""
+    told = config.get(WEIGHTS) or {}
+    by_service = json.loads(told) if isinstance(told, str) else told
+    return json.dumps(by_service.get(service), sort_keys=True) if isinstance(by_service, Mapping) else ""
 
 
 def _machines(estate: Estate, service: SharedService) -> list[tuple[str, str]]:

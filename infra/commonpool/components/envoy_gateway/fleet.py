@@ -29,6 +29,7 @@ IDENTITY_HEADERS = (
     SUBJECT_HEADER,
     DEPARTMENT_HEADER,
     SERVICE_HEADER,
+    BACKEND_HEADER,
     "x-department",
     "x-user",
     "x-forwarded-user",
