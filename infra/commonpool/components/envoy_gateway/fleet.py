@@ -14,7 +14,7 @@ from commonpool.components.envoy_gateway import (
     for_shared_gateway,
     target,
 )
-from commonpool.components.gateway import CASE_HEADER, DEPARTMENT_HEADER, SERVICE_HEADER, SUBJECT_HEADER
+from commonpool.components.gateway import BACKEND_HEADER, CASE_HEADER, DEPARTMENT_HEADER, SERVICE_HEADER, SUBJECT_HEADER
 from commonpool.components.rendering import PROXY_NAMESPACE, SHARED_GATEWAY, Body, body
 from commonpool.model import Pool, SharedService
 from commonpool.model.proxy import TraceCollector
