@@ -44,7 +44,9 @@ class Backend:
                 urllib.request.urlopen(f"{self.url}/seen", timeout=1).close()
                 return self
             except OSError:
-                assert time.monotonic() < deadline, f"backend {self.name} does not start"
+                if time.monotonic() > deadline:
+                    self.kill()
+                    raise AssertionError(f"backend {self.name} does not start") from None
                 time.sleep(0.02)
 
     def kill(self) -> None:
