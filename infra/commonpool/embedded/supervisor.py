@@ -32,7 +32,7 @@ RENEWAL_CHECK_SECONDS = 6 * 3600.0
 # Smaller heaps for some CPU: an idle pool must leave room for the work of the person who started it.
 ENVIRONMENT = {
     "etcd": {"GOGC": "40"},
-    "kube-apiserver": {"GOGC": "70"},
+    "kube-apiserver": {"GOGC": "50"},
     "kube-controller-manager": {"GOGC": "40"},
     "kube-scheduler": {"GOGC": "40"},
     "kwok": {"GOGC": "40"},
