@@ -81,6 +81,14 @@ def test_two_departments_cannot_make_the_same_namespace(estate: Path) -> None:
 
 
 OLD = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}
+NEW = {"name": "new", "machines": ["rs-nas-2"], "port": 8080, "weight": 0}
+PLAN = {
+    "from": "old",
+    "to": "new",
+    "steps": [{"weight": 100}],
+    "responsible": {"role": "Office"},
+    "deadline": "2027-03-31",
+}
 PEER = {"name": "peer", "peer": {"peer": "nation", "department": "office", "service": "x"}}
 
 
@@ -99,6 +107,15 @@ PEER = {"name": "peer", "peer": {"peer": "nation", "department": "office", "serv
                 "limits": {"total": {"requestsPerSecond": 1}},
             },
             "limit-protocol",
+        ),
+        ({"endpoint": {"protocol": "TCP", "port": 9000}, "backends": [OLD, NEW], "cutOver": PLAN}, "cut-over-numbers"),
+        (
+            {
+                "endpoint": {"protocol": "HTTP"},
+                "backends": [OLD, NEW, OLD | {"name": "spare", "priority": 1}],
+                "cutOver": PLAN,
+            },
+            "cut-over-numbers",
         ),
     ],
 )

@@ -108,6 +108,7 @@ async def _with_cluster(run: Run) -> int:
         run.cluster = cluster
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
+        await _know_moves(run, cluster)
         if run.verb == "destroy" or (run.verb == "up" and not (run.wishes.yes and _unseen(run.wishes))):
             await _stacks(run, "destroy" if run.verb == "destroy" else "preview", preview=True)
             if any(result.problems for result in run.results):
@@ -128,6 +129,17 @@ async def _with_cluster(run: Run) -> int:
         if run.verb == "up" and run.estate is not None and run.output.format is Format.TEXT:
             return _finish(run, brief, await _screen(run))
         return _finish(run, brief)
+
+
+async def _know_moves(run: Run, cluster: "Cluster") -> None:
+    """Render the weights that cut-overs have reached, where there are any, instead of the declared ones."""
+    if run.estate is None or not any(service.spec.cut_over for service in run.estate.services):
+        return
+    from commonpool.proxy.store import shares
+
+    moved = await shares(cluster, run.estate.services)
+    if moved:
+        run.programs = programs(run.target, run.estate, moved)
 
 
 def _unseen(wishes: Wishes) -> bool:

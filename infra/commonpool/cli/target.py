@@ -1,5 +1,6 @@
 """What a command works on: the estate, the stacks' programs, and the cluster that it speaks to."""
 
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -125,14 +126,19 @@ def _settings(stack: str) -> dict[str, Any]:
     return dict((yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("config") or {})
 
 
-def programs(target: Target, estate: "Estate | None") -> "list[Program]":
-    """The programs of a run in the order of application: ours, or the one of somebody else's folder."""
+def programs(
+    target: Target, estate: "Estate | None", weights: Mapping[str, Mapping[str, int]] | None = None
+) -> "list[Program]":
+    """The programs of a run in the order of application: ours, or the one of somebody else's folder.
+
+    `weights` are the backends' weights of services that are on the move.
+    """
     if target.program is not None:
         from commonpool.engine.program import load
 
         stacks = target.stacks or ("dev",)
         return [load(target.program.resolve(), stack, target.config) for stack in stacks]
-    from commonpool.components.unit import units
+    from commonpool.components.unit import WEIGHTS, units
     from commonpool.engine import Program
 
     assert estate is not None
@@ -145,5 +151,7 @@ def programs(target: Target, estate: "Estate | None") -> "list[Program]":
             "commonpool:estate": str(estate.root.resolve()),
             "commonpool:program": program,
         }
+        if program == "services" and weights:
+            config[WEIGHTS] = json.dumps(weights, sort_keys=True)
         found.append(Program("commonpool", stack, project_folder(), config, units=units(estate, program, config)))
     return found

@@ -60,7 +60,7 @@ def exposure(
     """Backends, policies and routes of a service with an endpoint; the routes last, so that nothing is open before it is fenced."""
     if service.spec.endpoint is None or estate.pool.spec.network.proxy is None:
         return []
-    shares = {one.name: one.weight for one in service.spec.backends} | dict(weights or {})
+    shares = _declared_shares(service) | dict(weights or {})
     references: list[Body] = []
     if service.spec.notice is None:
         references = gateway.weighted(service, backend.references(estate, service, stand_ins), shares)
@@ -78,6 +78,13 @@ def exposure(
             *gateway.passthrough(estate, service, references),
         ]
     return [gateway.labelled(one, service) for one in found]
+
+
+def _declared_shares(service: SharedService) -> dict[str, int]:
+    """The weights of the manifest; under a plan that has not begun, all of it where the plan starts."""
+    plan = service.spec.cut_over
+    declared = {one.name: one.weight for one in service.spec.backends}
+    return declared | ({plan.from_: 100, plan.to: 0} if plan else {})
 
 
 def consumers(estate: Estate, service: SharedService) -> list[str]:

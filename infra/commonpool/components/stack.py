@@ -38,7 +38,11 @@ def stand_ins() -> dict[str, str]:
 
 
 def moved_weights() -> dict[str, dict[str, int]]:
-    """By service the weights at which its cut-over stands, where they are not the declared ones any more."""
+    """By service the weights at which its cut-over stands; set by whoever knows the record of it, as `commonpool up` does.
+
+    Without them the declared weights are rendered, and the API server refuses them in the name of the cut-over's own
+    field manager, rather than moving traffic back.
+    """
     return dict(pulumi.Config("commonpool").get_object("weights") or {})
 
 

@@ -19,6 +19,7 @@ PART_OF = "applyset.kubernetes.io/part-of"
 RESOURCE = "commonpool.dev/resource"
 SEAL = "commonpool.dev/seal"
 MANAGER = "commonpool"
+HELPERS = frozenset({"commonpool-cut-over"})  # managers of ours that act between two runs; runs are told what they did
 
 
 class Identity(NamedTuple):

@@ -14,11 +14,19 @@ from commonpool.engine.answer import holds
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.deployment import Deployment
 from commonpool.engine.diff import field_changes, immutable_refusal
-from commonpool.engine.error import EngineError, ForeignObject, OtherEngine, Protected, Refused, UnknownKind
+from commonpool.engine.error import (
+    EngineError,
+    FieldConflict,
+    ForeignObject,
+    OtherEngine,
+    Protected,
+    Refused,
+    UnknownKind,
+)
 from commonpool.engine.event import Change, FieldChange, Operation
 from commonpool.engine.index import Drift
 from commonpool.engine.properties import UNKNOWN, drop_unknowns, show_path
-from commonpool.engine.record import Identity, Record, digest_body, mark, owned_fields, sealed
+from commonpool.engine.record import HELPERS, Identity, Record, digest_body, mark, owned_fields, sealed
 from commonpool.engine.registration import Registration, autonamed, body_of, field_manager
 
 DATA_BEARING = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace"})
@@ -232,7 +240,16 @@ class Step:
 
     async def _apply(self, *, force: bool) -> dict[str, Any]:
         await self.run.begin_writing()
-        return await self.cluster.apply(self.marked, force=force, field_manager=self.manager)
+        return await self._send(force=force)
+
+    async def _send(self, *, force: bool, dry_run: bool = False) -> dict[str, Any]:
+        """Apply; fields that a helper of ours holds are taken without being asked to, as it works for what is declared."""
+        try:
+            return await self.cluster.apply(self.marked, force=force, dry_run=dry_run, field_manager=self.manager)
+        except FieldConflict as conflict:
+            if any(manager not in HELPERS for manager, _ in conflict.conflicts):
+                raise
+            return await self.cluster.apply(self.marked, force=True, dry_run=dry_run, field_manager=self.manager)
 
     def _note_created(self, identity: Identity) -> None:
         if identity.kind == "Namespace" and identity.group == "":
@@ -294,7 +311,7 @@ class Step:
             return Outcome(identity, self.body, known=False)
         force = decision.force or self.run.options.force_conflicts or self.registration.patch
         try:
-            after = await self.cluster.apply(self.marked, dry_run=True, force=force, field_manager=self.manager)
+            after = await self._send(force=force, dry_run=True)
         except Refused as error:
             if live is None or not immutable_refusal(error):
                 raise

@@ -189,6 +189,21 @@ def _cut_over(subject: Subject, service: SharedService) -> Found:
                 "cut-over-others",
                 "give it priority 0",
             )
+    if service.spec.endpoint and service.spec.endpoint.protocol not in WITH_REQUESTS:
+        yield subject.problem(
+            ("spec", "cutOver"),
+            f"the proxy counts the {service.spec.endpoint.protocol} connections of all backends together, and no gate can be read",
+            "cut-over-numbers",
+            "take cutOver out and change the weights by hand",
+        )
+    for backend in service.spec.backends:
+        if backend.priority and backend.name not in (plan.from_, plan.to):
+            yield subject.problem(
+                ("spec", "cutOver"),
+                f"backend {backend.name!r} steps in for others, so the proxy counts it together with them",
+                "cut-over-numbers",
+                f"take {backend.name} out until the move is over",
+            )
     weights = [step.weight for step in plan.steps]
     if weights != sorted(set(weights)) or weights[-1] != 100:
         rising = sorted({*weights, 100})

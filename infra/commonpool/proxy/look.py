@@ -26,7 +26,14 @@ class Looker:
         """Raises `NoNumbers` when one Envoy is silent: half of the callers are no base for a decision."""
         routes = await weights.routes(self.cluster, self.service)
         texts = await scrapes(self.addresses, self.service.namespace_name)
-        return read(texts, self.service, routes)
+        found = read(texts, self.service, routes)
+        plan = self.service.spec.cut_over
+        for name in {name for one in found.instances.values() for name in one.counts} if plan else ():
+            if metrics.TOGETHER in name:
+                raise NoNumbers(
+                    f"Envoy counts {name} together, so that no gate can be read; `commonpool up` mends that"
+                )
+        return found
 
 
 async def scrapes(addresses: Sequence[str], namespace: str = "") -> dict[str, str]:

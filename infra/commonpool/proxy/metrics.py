@@ -16,6 +16,7 @@ from commonpool.proxy.histogram import Histogram
 from commonpool.proxy.sample import Counts, Instance, Members
 
 PATIENCE_SECONDS = 3.0
+TOGETHER = " + "  # between the names of backends that Envoy counts as one
 LARGEST = 64 << 20  # bytes of one scrape
 _LINE = re.compile(r"^(envoy_cluster_[a-z0-9_]+)\{(.*)\} ([0-9.eE+]+|NaN)$")
 _LABEL = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
@@ -32,7 +33,7 @@ HOSTS = "envoy_cluster_membership_total"
 
 
 class NoNumbers(Exception):
-    """Nobody answers, or what is answered does not tell backends apart; the message says which."""
+    """Nobody answers, or what is answered does not tell the backends of a move apart; the message says which."""
 
 
 def scrape(url: str, statistics: str = "") -> str:
@@ -60,9 +61,9 @@ def lines(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
             yield match[1], dict(_LABEL.findall(match[2])), float(match[3])
 
 
-def clusters(routes: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, str | None]:
-    """Backend by cluster; None for a cluster that several share. `names` are backends by their object's name."""
-    found: dict[str, str | None] = {}
+def clusters(routes: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, str]:
+    """Backend by cluster, several joined where they share one. `names` are backends by their object's name."""
+    found: dict[str, str] = {}
     for route in routes:
         metadata = route["metadata"]
         prefix = f"{route['kind'].lower()}/{metadata['namespace']}/{metadata['name']}/rule"
@@ -74,12 +75,12 @@ def clusters(routes: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> d
             ]
             found |= {f"{prefix}/{number}/backend/{index}": name for index, name in references}
             if references:
-                found[f"{prefix}/{number}"] = references[0][1] if len(references) == 1 else None
+                found[f"{prefix}/{number}"] = TOGETHER.join(name for _, name in references)
     return found
 
 
-def read(text: str, backends: Mapping[str, str | None], *, calls: bool) -> Instance:
-    """What one scrape says of each backend; `calls` counts answers, else connections. Raises `NoNumbers`."""
+def read(text: str, backends: Mapping[str, str], *, calls: bool) -> Instance:
+    """What one scrape says of each backend; `calls` counts answers, else connections."""
     numbers: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     buckets: dict[str, dict[float, float]] = defaultdict(lambda: defaultdict(float))
     members: dict[str, Members] = {}
@@ -88,8 +89,6 @@ def read(text: str, backends: Mapping[str, str | None], *, calls: bool) -> Insta
         if cluster not in backends or math.isnan(value):
             continue
         backend = backends[cluster]
-        if backend is None:
-            raise NoNumbers(f"Envoy has one cluster, {cluster}, for several backends, and cannot tell them apart")
         if name == LATENCY:
             buckets[backend][math.inf if labels["le"] == "+Inf" else float(labels["le"])] += value
         elif name == REQUESTS:

@@ -5,7 +5,7 @@ namespace is the platform's, not the service's: whoever may write there could ap
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from commonpool.components.rendering import PREFIX
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused, Stale, StateDamaged
 from commonpool.engine.state import NAMESPACE
+from commonpool.model import SharedService
 from commonpool.proxy.cut_over import Decision
 from commonpool.proxy.record import Record
 
@@ -46,6 +47,17 @@ async def load_all(cluster: Cluster) -> dict[str, Kept]:
     items, _ = await cluster.list_objects("v1", "ConfigMap", namespace=NAMESPACE, selector=LABEL)
     kept = [_kept(item) for item in items]
     return {one.record.service: one for one in kept}
+
+
+async def shares(cluster: Cluster, services: Iterable[SharedService]) -> dict[str, dict[str, int]]:
+    """What the backends of services with a plan get now, by service; those whose move never began are left out."""
+    kept = await load_all(cluster)
+    found = {}
+    for service in services:
+        plan, one = service.spec.cut_over, kept.get(service.name)
+        if plan and one and (plan.from_, plan.to) == (one.record.plan.from_, one.record.plan.to):
+            found[service.name] = one.record.weights
+    return found
 
 
 def _kept(item: Mapping[str, Any]) -> Kept:

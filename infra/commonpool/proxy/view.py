@@ -13,6 +13,7 @@ from commonpool.model import SharedService
 from commonpool.model.backend import Backend, Health
 from commonpool.model.duration import seconds
 from commonpool.proxy.cut_over import Decision
+from commonpool.proxy.metrics import TOGETHER
 from commonpool.proxy.record import Record
 from commonpool.proxy.sample import Counts, Members, Reading, Sample
 from commonpool.proxy.store import Kept
@@ -133,33 +134,48 @@ def state(
     """Everything together. Pure; `evidence` already holds the newest look, `before` is the one before it."""
     now = evidence.at or datetime.now(UTC)
     shares = live_shares(routes, service)
-    backends = tuple(_backend(service, one, shares, evidence, before, now) for one in service.spec.backends)
+    joined = counted_together(evidence.sample)
+    single = [(one.name, place(one)) for one in service.spec.backends if one.name not in joined]
+    rows = [*single, *((name, "counted together") for name in sorted(set(joined.values())))]
+    backends = tuple(_backend(service, *row, shares, evidence, before, now) for row in rows)
     last = kept.decisions[-1] if kept and kept.decisions else None
     return ServiceState(service, host, address, now, backends, kept.record if kept else None, last, tuple(complaints))
 
 
 def _backend(
     service: SharedService,
-    backend: Backend,
+    name: str,
+    stands: str,
     shares: Mapping[str, float],
     evidence: Evidence,
     before: Sample | None,
     now: datetime,
 ) -> BackendState:
-    sample, name = evidence.sample or Sample(), backend.name
+    sample = evidence.sample or Sample()
     members, proof = sample.members(name), evidence.proofs.get(name)
     recent = sample.since(before, name) if before else Counts()
     watched = (now - (evidence.since or now)).total_seconds()
     return BackendState(
         name,
-        place(backend),
-        shares.get(name),
+        stands,
+        _whole(shares, name),
         Reading.of(sample.counts(name), members),
         Reading.of(recent, members),
         health(members, (now - proof).total_seconds() if proof else None, watched, service.spec.health),
         proof,
         watched,
     )
+
+
+def _whole(shares: Mapping[str, float], name: str) -> float | None:
+    found = [shares[one] for one in name.split(TOGETHER) if one in shares]
+    return round(sum(found), 1) if found else None
+
+
+def counted_together(sample: Sample | None) -> dict[str, str]:
+    """The joined name under which Envoy counts a backend, for those that it does not count by themselves. Pure."""
+    names = {name for one in (sample or Sample()).instances.values() for name in one.counts}
+    return {one: name for name in names if TOGETHER in name for one in name.split(TOGETHER)}
 
 
 def health(members: Members | None, age: float | None, watched: float, declared: Health) -> str:

@@ -1,0 +1,138 @@
+"""A cut-over and `commonpool up` on the same service: neither takes back what the other did."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import estates
+import pytest
+from commonpool.engine import Cluster, kubeconfig
+from commonpool.engine.error import FieldConflict
+from commonpool.model import load_estate
+from commonpool.proxy import engine, store
+from commonpool.proxy.engine import CutOverEngine, Progress
+from commonpool.proxy.look import Looker
+from commonpool.proxy.record import Phase, Record
+from proxy.backend import Backend
+from proxy.conftest import Proxy, until
+from proxy.estate import DOMAIN, DeclaredEstate
+from proxy.load import Load
+from proxy.moving import STEP
+
+HOST = f"registry.d0.{DOMAIN}"
+ROUTE = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+METADATA = {"name": "registry", "namespace": "service-registry"}
+STEPS = [{"weight": 20, **STEP, "approval": True}, {"weight": 100, **STEP}]
+PLAN = {"from": "old", "to": "new", "steps": STEPS, "responsible": {"role": "Office"}, "deadline": "2036-12-31"}
+BACKENDS = [
+    {"name": "old", "machines": ["ha-registry-1"], "port": 8080},
+    {"name": "new", "machines": ["rs-nas-2"], "port": 8080},
+]
+
+
+@pytest.fixture
+def estate(serving: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeclaredEstate]:
+    """`registry` of d0, consumed by d1, with a plan to move from old to new."""
+    declared = DeclaredEstate(serving.pool, estates.write(tmp_path_factory.mktemp("move"), 3))
+    with Backend("old") as old, Backend("new") as new:
+        declared.stand_ins["rs-nas-2:8080"] = f"127.0.0.1:{new.port}"
+        declared.offer("registry", port=8080, at=old.port, backends=BACKENDS, cutOver=PLAN)
+        declared.consume(d1=["registry"])
+        declared.up("services", "departments")
+        until(lambda: declared.call(HOST, caller="d1-main").status == 200, "the declared consumer passes")
+        yield declared
+        estates.consume(declared.root, "d1")
+        (declared.root / "services" / "registry.yaml").unlink()
+        declared.up("services", "departments")
+
+
+def work(estate: DeclaredEstate, do: Any) -> Any:
+    async def connected() -> Any:
+        async with await Cluster.connect(kubeconfig.load(estate.pool.kubeconfig)) as cluster:
+            return await do(cluster)
+
+    return asyncio.run(connected())
+
+
+def rules(estate: DeclaredEstate) -> list[dict[str, Any]]:
+    async def read(cluster: Cluster) -> Any:
+        return await cluster.read(ROUTE["apiVersion"], "HTTPRoute", METADATA["namespace"], "registry")
+
+    return list(work(estate, read)["spec"]["rules"])
+
+
+def weights(estate: DeclaredEstate) -> list[int]:
+    return [one["weight"] for one in next(rule for rule in rules(estate) if "backendRefs" in rule)["backendRefs"]]
+
+
+def test_up_keeps_what_a_cut_over_reached_while_it_runs_and_after(estate: DeclaredEstate) -> None:
+    assert weights(estate) == [100, 0], "a plan that has not begun sends nothing to the new backend"
+    told: list[Progress] = []
+    service = load_estate(estate.root).service("registry")
+    assert service is not None
+    plan = service.spec.cut_over
+    assert plan is not None
+
+    async def run(cluster: Cluster) -> Record:
+        look = Looker(cluster, service, [estate.pool.proxy_metrics])
+        return await CutOverEngine(cluster, service, look, told.append, 0.2).run(plan)
+
+    url = f"http://{estate.pool.proxy_address}:{estate.port()}"
+    token = {"Authorization": f"Bearer {estate.token('d1-main', HOST)}"}
+    with Load(url, HOST, rate=50, headers=token) as load:
+        running = threading.Thread(target=lambda: work(estate, run), daemon=True)
+        running.start()
+        until(
+            lambda: bool(told) and told[-1].decision is not None and told[-1].decision.cause == "approval", "waits", 120
+        )
+        assert weights(estate) == [80, 20]
+        estate.up("services")
+        assert weights(estate) == [80, 20]
+        # Another field of the same rules changes while the weights are the cut-over's.
+        estates.add_service(
+            estate.root,
+            "registry",
+            endpoint={"protocol": "HTTP"},
+            backends=BACKENDS,
+            cutOver=PLAN,
+            health={"path": "/healthz", "interval": "1s", "timeout": "1s"},
+            timeouts={"request": "17s"},
+        )
+        estate.up("services")
+        assert weights(estate) == [80, 20]
+        assert next(rule for rule in rules(estate) if "backendRefs" in rule)["timeouts"] == {"request": "17s"}
+
+        async def declared_anew(cluster: Cluster) -> None:
+            stale = [rule | {"backendRefs": [one | {"weight": 1} for one in rule["backendRefs"]]} for rule in found]
+            await cluster.apply({**ROUTE, "metadata": METADATA, "spec": {"rules": stale}}, field_manager="another")
+
+        found = [rule for rule in rules(estate) if "backendRefs" in rule]
+        with pytest.raises(FieldConflict):
+            work(estate, declared_anew)
+
+        async def agree(cluster: Cluster) -> None:
+            await store.amend(cluster, "registry", lambda record: engine.approve(record, "office", ""))
+
+        work(estate, agree)
+        running.join(120)
+        assert not running.is_alive()
+    assert load.outcome.failed == 0, load.outcome
+    assert told[-1].record.phase is Phase.DONE
+    assert weights(estate) == [0, 100]
+    estate.up("services")
+    assert weights(estate) == [0, 100]
+    assert json.loads(estate.call(HOST, caller="d1-main").body)["name"] == "new"
+    # The plan is taken out of the manifest: the declared weights hold again.
+    settled = [BACKENDS[0] | {"weight": 0}, BACKENDS[1] | {"weight": 1}]
+    estates.add_service(
+        estate.root,
+        "registry",
+        endpoint={"protocol": "HTTP"},
+        backends=settled,
+        health={"path": "/healthz", "interval": "1s", "timeout": "1s"},
+    )
+    estate.up("services")
+    assert weights(estate) == [0, 1]
+    assert json.loads(estate.call(HOST, caller="d1-main").body)["name"] == "new"
