@@ -26,7 +26,8 @@ ROUTE = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
 METADATA = {"name": "registry", "namespace": "service-registry"}
 STEPS = [{"weight": 20, **STEP, "approval": True}, {"weight": 100, **STEP}]
 PLAN = {"from": "old", "to": "new", "steps": STEPS, "responsible": {"role": "Office"}, "deadline": "2036-12-31"}
-BACKENDS = [
+HEALTH = {"path": "/healthz", "interval": "1s", "timeout": "1s"}
+BACKENDS: list[dict[str, Any]] = [
     {"name": "old", "machines": ["ha-registry-1"], "port": 8080},
     {"name": "new", "machines": ["rs-nas-2"], "port": 8080},
 ]
@@ -67,6 +68,36 @@ def weights(estate: DeclaredEstate) -> list[int]:
     return [one["weight"] for one in next(rule for rule in rules(estate) if "backendRefs" in rule)["backendRefs"]]
 
 
+def change_another_field(estate: DeclaredEstate) -> None:
+    """A time limit in the same rules as the weights, which are the cut-over's."""
+    fields: dict[str, Any] = {"endpoint": {"protocol": "HTTP"}, "backends": BACKENDS, "cutOver": PLAN, "health": HEALTH}
+    estates.add_service(estate.root, "registry", **fields, timeouts={"request": "17s"})
+    estate.up("services")
+    assert next(rule for rule in rules(estate) if "backendRefs" in rule)["timeouts"] == {"request": "17s"}
+
+
+def refuse_who_does_not_know(estate: DeclaredEstate) -> None:
+    """Another manager, such as the Pulumi CLI's, with the declared weights."""
+    found = [rule for rule in rules(estate) if "backendRefs" in rule]
+    stale = [rule | {"backendRefs": [one | {"weight": 1} for one in rule["backendRefs"]]} for rule in found]
+
+    async def declare_anew(cluster: Cluster) -> None:
+        await cluster.apply({**ROUTE, "metadata": METADATA, "spec": {"rules": stale}}, field_manager="another")
+
+    with pytest.raises(FieldConflict):
+        work(estate, declare_anew)
+
+
+def take_the_plan_out(estate: DeclaredEstate) -> None:
+    """The declared weights hold again."""
+    settled = [BACKENDS[0] | {"weight": 0}, BACKENDS[1] | {"weight": 1}]
+    fields: dict[str, Any] = {"endpoint": {"protocol": "HTTP"}, "backends": settled, "health": HEALTH}
+    estates.add_service(estate.root, "registry", **fields)
+    estate.up("services")
+    assert weights(estate) == [0, 1]
+    assert json.loads(estate.call(HOST, caller="d1-main").body)["name"] == "new"
+
+
 def test_up_keeps_what_a_cut_over_reached_while_it_runs_and_after(estate: DeclaredEstate) -> None:
     assert weights(estate) == [100, 0], "a plan that has not begun sends nothing to the new backend"
     told: list[Progress] = []
@@ -90,27 +121,9 @@ def test_up_keeps_what_a_cut_over_reached_while_it_runs_and_after(estate: Declar
         assert weights(estate) == [80, 20]
         estate.up("services")
         assert weights(estate) == [80, 20]
-        # Another field of the same rules changes while the weights are the cut-over's.
-        estates.add_service(
-            estate.root,
-            "registry",
-            endpoint={"protocol": "HTTP"},
-            backends=BACKENDS,
-            cutOver=PLAN,
-            health={"path": "/healthz", "interval": "1s", "timeout": "1s"},
-            timeouts={"request": "17s"},
-        )
-        estate.up("services")
+        change_another_field(estate)
         assert weights(estate) == [80, 20]
-        assert next(rule for rule in rules(estate) if "backendRefs" in rule)["timeouts"] == {"request": "17s"}
-
-        async def declared_anew(cluster: Cluster) -> None:
-            stale = [rule | {"backendRefs": [one | {"weight": 1} for one in rule["backendRefs"]]} for rule in found]
-            await cluster.apply({**ROUTE, "metadata": METADATA, "spec": {"rules": stale}}, field_manager="another")
-
-        found = [rule for rule in rules(estate) if "backendRefs" in rule]
-        with pytest.raises(FieldConflict):
-            work(estate, declared_anew)
+        refuse_who_does_not_know(estate)
 
         async def agree(cluster: Cluster) -> None:
             await store.amend(cluster, "registry", lambda record: engine.approve(record, "office", ""))
@@ -124,15 +137,4 @@ def test_up_keeps_what_a_cut_over_reached_while_it_runs_and_after(estate: Declar
     estate.up("services")
     assert weights(estate) == [0, 100]
     assert json.loads(estate.call(HOST, caller="d1-main").body)["name"] == "new"
-    # The plan is taken out of the manifest: the declared weights hold again.
-    settled = [BACKENDS[0] | {"weight": 0}, BACKENDS[1] | {"weight": 1}]
-    estates.add_service(
-        estate.root,
-        "registry",
-        endpoint={"protocol": "HTTP"},
-        backends=settled,
-        health={"path": "/healthz", "interval": "1s", "timeout": "1s"},
-    )
-    estate.up("services")
-    assert weights(estate) == [0, 1]
-    assert json.loads(estate.call(HOST, caller="d1-main").body)["name"] == "new"
+    take_the_plan_out(estate)

@@ -60,18 +60,24 @@ def test_a_histogram_adds_up_takes_apart_and_knows_its_quantiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "age", "watched", "said"),
+    ("members", "share", "age", "watched", "said"),
     [
-        (None, None, 100.0, "unwatched"),
-        (Members(2, 2), 1.0, 100.0, "healthy"),
-        (Members(1, 2), 1.0, 100.0, "partly"),
-        (Members(0, 2), 1.0, 100.0, "down"),
-        (Members(2, 2), 61.0, 100.0, "unknown"),
-        (Members(2, 2), None, 5.0, "healthy"),
-        (Members(2, 2), None, 61.0, "unknown"),
+        (None, 0, None, 100.0, "unwatched"),
+        (None, 100, None, 100.0, "unknown"),
+        (Members(2, 2), 100, 1.0, 100.0, "healthy"),
+        (Members(1, 2), 100, 1.0, 100.0, "partly"),
+        (Members(0, 2), 100, 1.0, 100.0, "down"),
+        (Members(2, 2), 100, 61.0, 100.0, "unknown"),
+        (Members(2, 2), 100, None, 5.0, "healthy"),
+        (Members(2, 2), 100, None, 61.0, "unknown"),
     ],
 )
 def test_evidence_that_expired_proves_nothing(
-    members: Members | None, age: float | None, watched: float, said: str
+    members: Members | None, share: float, age: float | None, watched: float, said: str
 ) -> None:
-    assert health(members, age, watched, Health()) == said
+    assert health(members, share, age, watched, Health()) == said
+
+
+def test_connections_that_are_passed_on_have_one_cluster_whose_rule_has_no_number() -> None:
+    passed: dict[str, object] = {**route(1, 1), "kind": "TCPRoute"}
+    assert metrics.clusters([passed], NAMES)["tcproute/service-a/a/rule/-1"] == "old + new"

@@ -75,7 +75,9 @@ def clusters(routes: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> d
             ]
             found |= {f"{prefix}/{number}/backend/{index}": name for index, name in references}
             if references:
-                found[f"{prefix}/{number}"] = TOGETHER.join(name for _, name in references)
+                # Of connections that are passed on there is one rule only, and its number is -1.
+                only = -1 if route["kind"] in ("TCPRoute", "TLSRoute") else number
+                found[f"{prefix}/{only}"] = TOGETHER.join(name for _, name in references)
     return found
 
 

@@ -154,14 +154,15 @@ def _backend(
     sample = evidence.sample or Sample()
     members, proof = sample.members(name), evidence.proofs.get(name)
     recent = sample.since(before, name) if before else Counts()
+    share = _whole(shares, name)
     watched = (now - (evidence.since or now)).total_seconds()
     return BackendState(
         name,
         stands,
-        _whole(shares, name),
+        share,
         Reading.of(sample.counts(name), members),
         Reading.of(recent, members),
-        health(members, (now - proof).total_seconds() if proof else None, watched, service.spec.health),
+        health(members, share, (now - proof).total_seconds() if proof else None, watched, service.spec.health),
         proof,
         watched,
     )
@@ -178,14 +179,14 @@ def counted_together(sample: Sample | None) -> dict[str, str]:
     return {one: name for name in names if TOGETHER in name for one in name.split(TOGETHER)}
 
 
-def health(members: Members | None, age: float | None, watched: float, declared: Health) -> str:
+def health(members: Members | None, share: float | None, age: float | None, watched: float, declared: Health) -> str:
     """How a backend is, as far as that can be known. Pure.
 
     `age` is that of the last evidence; before there is any, Envoy's word stands until it would have expired. Envoy checks
     a backend that nobody calls once a minute, whatever the declared interval, so that may take a while.
     """
     if members is None:
-        return "unwatched"  # no route gives it a share, so nothing is sent there, not even checks
+        return "unknown" if share else "unwatched"  # without a share nothing is sent there, not even checks
     if (watched if age is None else age) > seconds(declared.evidence_expires):
         return "unknown"
     if not members.healthy:
