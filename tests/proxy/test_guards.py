@@ -145,6 +145,20 @@ def test_nor_can_anybody_else_whatever_roles_they_were_given(
     assert "only the platform says where traffic goes" in words
 
 
+def test_a_controller_lets_go_of_its_class_but_nobody_makes_another(
+    estate: DeclaredEstate, tmp_path: Path, all_powerful: None
+) -> None:
+    mistaken = somebody(estate, tmp_path, "oidc:mistake")
+    body = {
+        "apiVersion": GATEWAY_API,
+        "kind": "GatewayClass",
+        "metadata": {"name": "commonpool", "finalizers": ["tests/in-use"]},
+    }
+    assert attempt(mistaken, body) == ""
+    another = body | {"metadata": {"name": "another"}, "spec": {"controllerName": "example.org/mine"}}
+    assert "only the platform" in attempt(mistaken, another)
+
+
 def test_there_is_no_kind_that_runs_a_script_in_envoy(estate: DeclaredEstate) -> None:
     lua = [{"type": "Inline", "inline": "os.exit()"}]
     body = {
