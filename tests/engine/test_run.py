@@ -335,14 +335,15 @@ def test_a_run_that_is_killed_is_continued_by_running_again(
     """
     found = program(source)
     command = [sys.executable, "-c", SCRIPT, str(embedded_pool.kubeconfig), str(found.directory), fresh]
+    programs: list[psutil.Process] = []
     for number in (1, 25, 55):
         process = subprocess.Popen(command)
         _await_objects(on_cluster, fresh, number)
-        programs = psutil.Process(process.pid).children()
+        programs += psutil.Process(process.pid).children()
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert programs
-        assert psutil.wait_procs(programs, timeout=30)[1] == [], "the program outlived its engine"
+    assert programs
+    assert psutil.wait_procs(programs, timeout=30)[1] == [], "a program outlived its engine"
     smaller = program(source.replace("range(60)", "range(40)"))
     result = on_cluster(lambda cluster: up(smaller, cluster))
     assert result.problems == ()
