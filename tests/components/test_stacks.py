@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from commonpool.engine import Cluster, preview
-from commonpool.engine.program import load
+from commonpool.engine.project import load
 from commonpool.model import Estate
 
 ROOT = Path(__file__).resolve().parents[2]

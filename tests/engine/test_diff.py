@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from commonpool.engine.diff import MASK, field_changes, immutable_refusal
+from commonpool.engine.diff import field_changes, immutable_refusal
 from commonpool.engine.error import Refused
 from commonpool.engine.event import FieldChange
+from commonpool.engine.mask import MASK
 
 
 def pod_template(*containers: dict[str, Any]) -> dict[str, Any]:

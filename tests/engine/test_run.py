@@ -18,7 +18,7 @@ from commonpool.engine import Cluster, Options, Program, Result, destroy, previe
 from commonpool.engine import state as states
 from commonpool.engine.error import LockHeld, Unsupported
 from commonpool.engine.lock import Lock
-from commonpool.engine.program import load
+from commonpool.engine.project import load
 from commonpool.engine.record import PART_OF
 
 OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
@@ -289,7 +289,7 @@ def test_an_error_in_a_program_names_its_own_file_and_line(
 def test_an_encrypted_value_of_the_cli_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: x\nruntime: python\n", encoding="utf-8")
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  x:key:\n    secure: abc\n", encoding="utf-8")
-    with pytest.raises(Unsupported, match="-c x:key="):
+    with pytest.raises(Unsupported, match="--secret x:key="):
         load(tmp_path, "dev")
 
 
@@ -315,7 +315,7 @@ SCRIPT = """
 import asyncio, sys
 from pathlib import Path
 from commonpool.engine import Cluster, Program, kubeconfig, up
-from commonpool.engine.program import load
+from commonpool.engine.project import load
 
 async def main():
     async with await Cluster.connect(kubeconfig.load(Path(sys.argv[1]))) as cluster:

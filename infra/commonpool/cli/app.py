@@ -45,17 +45,29 @@ def _target(
     program: Path | None,
     stacks: list[str] | None,
     config: list[str] | None,
+    secret: list[str] | None,
     kubeconfig: Path | None,
     context: str | None,
     pool: str,
 ) -> Target:
+    pairs, secrets = _pairs("-c", config), _pairs("--secret", secret)
+    for key, value in secrets.items():
+        if value.startswith("@"):
+            secrets[key] = Path(value[1:]).read_text(encoding="utf-8").rstrip("\n")
+    return Target(estate, program, tuple(stacks or ()), pairs, kubeconfig, context, pool, secrets)
+
+
+def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
     pairs = {}
-    for item in config or ():
+    for item in items or ():
         key, separator, value = item.partition("=")
-        if not separator:
-            raise CommandFailed(f"-c {item!r} is not key=value", code="usage", next_step="write -c key=value")
+        if not separator or not key:
+            given = repr(item) if option == "-c" else "what was given"  # it may be the secret
+            raise CommandFailed(
+                f"{option}: {given} is not key=value", code="usage", next_step=f"write {option} key=value"
+            )
         pairs[key] = value
-    return Target(estate, program, tuple(stacks or ()), pairs, kubeconfig, context, pool)
+    return pairs
 
 
 def _run(verb: str, target: Target, output: Output, **wishes: Any) -> None:  # noqa: ANN401
@@ -77,6 +89,7 @@ def up(
     program: o.PROGRAM = None,
     stack: o.STACK = None,
     config: o.CONFIG = None,
+    secret: o.SECRET = None,
     kubeconfig: o.KUBECONFIG = None,
     context: o.CONTEXT = None,
     pool: o.POOL = "default",
@@ -109,7 +122,7 @@ def up(
     }
     _run(
         "up",
-        _target(estate, program, stack, config, kubeconfig, context, pool),
+        _target(estate, program, stack, config, secret, kubeconfig, context, pool),
         Output(output, color),
         yes=yes,
         diff=diff,
@@ -126,6 +139,7 @@ def preview(
     program: o.PROGRAM = None,
     stack: o.STACK = None,
     config: o.CONFIG = None,
+    secret: o.SECRET = None,
     kubeconfig: o.KUBECONFIG = None,
     context: o.CONTEXT = None,
     pool: o.POOL = "default",
@@ -150,7 +164,7 @@ def preview(
     }
     _run(
         "preview",
-        _target(estate, program, stack, config, kubeconfig, context, pool),
+        _target(estate, program, stack, config, secret, kubeconfig, context, pool),
         Output(output, color),
         diff=diff,
         detailed_exitcode=detailed_exitcode,
@@ -165,6 +179,7 @@ def destroy(
     program: o.PROGRAM = None,
     stack: o.STACK = None,
     config: o.CONFIG = None,
+    secret: o.SECRET = None,
     kubeconfig: o.KUBECONFIG = None,
     context: o.CONTEXT = None,
     pool: o.POOL = "default",
@@ -189,7 +204,7 @@ def destroy(
     }
     _run(
         "destroy",
-        _target(estate, program, stack, config, kubeconfig, context, pool),
+        _target(estate, program, stack, config, secret, kubeconfig, context, pool),
         Output(output, color),
         yes=yes,
         options=chosen,
@@ -202,6 +217,7 @@ def refresh(
     program: o.PROGRAM = None,
     stack: o.STACK = None,
     config: o.CONFIG = None,
+    secret: o.SECRET = None,
     kubeconfig: o.KUBECONFIG = None,
     context: o.CONTEXT = None,
     pool: o.POOL = "default",
@@ -212,7 +228,7 @@ def refresh(
     """Report how the pool drifted from what was applied."""
     _run(
         "refresh",
-        _target(estate, program, stack, config, kubeconfig, context, pool),
+        _target(estate, program, stack, config, secret, kubeconfig, context, pool),
         Output(output, color),
         detailed_exitcode=detailed_exitcode,
     )

@@ -118,14 +118,18 @@ def _unexpected(error: BaseException) -> CommandFailed:
     text = "".join(traceback.format_exception(error))
     if os.environ.get("COMMONPOOL_TRACEBACK") == "1":
         return CommandFailed(text, code="internal_error")
-    descriptor, name = tempfile.mkstemp(prefix="commonpool-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
     words = " ".join(str(error).split())[:200]
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="commonpool-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        details = f"the details are in {Path(name)}"
+    except OSError as full:
+        details = f"the details could not be kept ({full.strerror}); COMMONPOOL_TRACEBACK=1 prints them"
     return CommandFailed(
         f"something unexpected happened ({type(error).__name__}: {words})",
         code="internal_error",
-        next_step=f"the details are in {Path(name)}; running again is safe",
+        next_step=f"{details}; running again is safe",
     )
 
 

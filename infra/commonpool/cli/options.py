@@ -96,6 +96,15 @@ CONFIG = Annotated[
         "--config", "-c", metavar="KEY=VALUE", help="Configuration as key=value; may be repeated.", show_default=False
     ),
 ]
+SECRET = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret",
+        metavar="KEY=VALUE",
+        help="Secret configuration as key=value or key=@file; shown nowhere; may be repeated.",
+        show_default=False,
+    ),
+]
 KUBECONFIG = Annotated[
     Path | None,
     typer.Option(

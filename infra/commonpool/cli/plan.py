@@ -53,6 +53,7 @@ def read_estate(run: Run) -> str:
 
     if run.target.program is not None:
         run.programs = programs(run.target, None)
+        _warn_unknown_keys(run)
         return f"program {run.target.program}"
     run.target.refuse_sample()
     run.estate = estate = run.target.load()
@@ -65,6 +66,15 @@ def read_estate(run: Run) -> str:
         f"{estate.pool.name}: {count(len(estate.machines), 'machine')}, {count(len(estate.departments), 'department')}, "
         f"{count(len(estate.services), 'shared service')}{place}"
     )
+
+
+def _warn_unknown_keys(run: Run) -> None:
+    from commonpool.engine.project import unknown_keys
+
+    given = {**run.target.config, **run.target.secret_config}
+    for program in run.programs:
+        for words in unknown_keys(program, given):
+            run.output.say(f"  warning: {words}")
 
 
 def stand_pool(run: Run) -> str:

@@ -71,7 +71,15 @@ def lines(result: "Result", output: Output, *, diff: bool) -> list[str]:
         found.append(output.paint(f"  ! {_short(problem.urn)}: {problem.message} [{problem.code}]", "red"))
         if problem.next_step:
             found.append(f"      next: {problem.next_step}")
-    return found
+    return found + outputs(result)
+
+
+def outputs(result: "Result") -> list[str]:
+    """What the program exports; the values of secrets are masked already."""
+    if not result.outputs:
+        return []
+    rows = [[f"      {name}", _value(value)] for name, value in sorted(result.outputs.items())]
+    return ["  outputs", *table(["", ""], rows, left=2).splitlines()]
 
 
 def _inside(change: "Change", result: "Result") -> int:

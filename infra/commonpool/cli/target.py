@@ -29,6 +29,7 @@ class Target:
     kubeconfig: Path | None = None
     context: str | None = None
     pool: str = field(default_factory=lambda: os.environ.get("COMMONPOOL_POOL", "default"))
+    secret_config: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -134,10 +135,7 @@ def programs(
     `weights` are the backends' weights of services that are on the move.
     """
     if target.program is not None:
-        from commonpool.engine.program import load
-
-        stacks = target.stacks or ("dev",)
-        return [load(target.program.resolve(), stack, target.config) for stack in stacks]
+        return _of_folder(target, target.program.resolve())
     from commonpool.components.unit import WEIGHTS, units
     from commonpool.engine import Program
 
@@ -154,4 +152,29 @@ def programs(
         if program == "services" and weights:
             config[WEIGHTS] = json.dumps(weights, sort_keys=True)
         found.append(Program("commonpool", stack, project_folder(), config, units=units(estate, program, config)))
+    return found
+
+
+def _of_folder(target: Target, folder: Path) -> "list[Program]":
+    """Somebody else's program: the stacks that are named, else the only one that has settings, else `dev`."""
+    from commonpool.engine.project import load, stacks_of
+
+    known = stacks_of(folder)
+    if len(known) > 1 and not target.stacks and "dev" not in known:
+        raise CommandFailed(
+            f"{folder} has settings of several stacks: {', '.join(known)}",
+            code="stack_unknown",
+            next_step="name one with --stack",
+        )
+    only = known[0] if len(known) == 1 else "dev"
+    found = [load(folder, stack, target.config, target.secret_config) for stack in target.stacks or (only,)]
+    for program in found:
+        for key in ("kubeconfig", "context"):
+            if program.config.get(f"kubernetes:{key}") and target.embedded:
+                raise CommandFailed(
+                    f"the configuration of stack {program.stack} names a cluster (kubernetes:{key}), "
+                    "and this command is about the embedded pool",
+                    code="cluster_unclear",
+                    next_step=f"name that cluster with --{key}, or say -c kubernetes:{key}= to mean the embedded pool",
+                )
     return found

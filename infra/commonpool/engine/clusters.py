@@ -1,14 +1,17 @@
 """The clusters that one program speaks to: the pool itself, and one for every explicit Pulumi provider."""
 
 import asyncio
-import tempfile
+import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from commonpool.engine import kubeconfig
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import Unsupported
+from commonpool.engine.error import EngineError, Unsupported
+from commonpool.engine.memory_file import memory_file
+from commonpool.engine.unknown import UNKNOWN
 
 # What a provider may say without changing what is applied; the rest is refused by name.
 _HARMLESS = {
@@ -23,9 +26,17 @@ _HARMLESS = {
     "suppressHelmHookWarnings",
     "enableConfigMapMutable",
     "enableSecretMutable",
+    "enablePatchForce",
     "clusterIdentifier",
+    "kubeClientSettings",
+    "helmReleaseSettings",
     "version",
     "pluginDownloadURL",
+}
+
+_MUTABLE = {
+    "ConfigMap": ("enableConfigMapMutable", "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
+    "Secret": ("enableSecretMutable", "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
 }
 
 
@@ -44,14 +55,32 @@ class Clusters:
         unknown = sorted(set(inputs) - _HARMLESS)
         if unknown or str(inputs.get("enableServerSideApply", "true")).lower() == "false":
             words = ", ".join(unknown) or "enableServerSideApply: false"
-            raise Unsupported(f"provider {urn} sets {words}, which the embedded engine does not do")
+            whose = f"provider {urn}" if urn else "the configuration of the default provider (kubernetes:…)"
+            raise Unsupported(f"{whose} sets {words}, which the embedded engine does not do")
         self._providers[urn] = inputs
+
+    def immutable_data(self, provider: str, kind: str) -> bool:
+        """Whether a change of data replaces objects of this kind, as in pulumi-kubernetes unless it is told otherwise."""
+        return kind in _MUTABLE and not self._set(provider, *_MUTABLE[kind])
+
+    def forced(self, provider: str) -> bool:
+        """Whether the provider takes over fields that other managers own, everywhere."""
+        return self._set(provider, "enablePatchForce", "PULUMI_K8S_ENABLE_PATCH_FORCE")
+
+    def known(self, provider: str) -> bool:
+        """Whether the provider's cluster is known already; in a preview its kubeconfig may be an output of something new."""
+        inputs = self._providers.get(provider_urn(provider), {})
+        return not any(inputs.get(key) is UNKNOWN for key in ("kubeconfig", "context", "namespace"))
+
+    def _set(self, provider: str, name: str, variable: str) -> bool:
+        value = self._providers.get(provider_urn(provider), {}).get(name, os.environ.get(variable, ""))
+        return str(value).lower() in ("true", "1")
 
     async def connect(self, provider: str) -> Cluster:
         """The connection of a provider reference (`urn::id` or the URN alone)."""
         urn = provider_urn(provider)
         inputs = self._providers.get(urn, {})
-        if not inputs.get("kubeconfig") and not inputs.get("context"):
+        if not urn or (not inputs.get("kubeconfig") and not inputs.get("context")):
             return self._pool
         if urn not in self._open:
             self._open[urn] = asyncio.create_task(_connect(inputs))
@@ -69,7 +98,8 @@ class Clusters:
     async def close(self) -> None:
         """Close what was opened here."""
         for task in self._open.values():
-            await (await task).close()
+            with contextlib.suppress(EngineError):  # who never got a connection has been told
+                await (await task).close()
 
 
 def provider_urn(reference: str) -> str:
@@ -83,8 +113,5 @@ async def _connect(inputs: Mapping[str, Any]) -> Cluster:
         return await Cluster.connect(kubeconfig.load(None, inputs["context"]))
     if "\n" not in text and "{" not in text:
         return await Cluster.connect(kubeconfig.load(Path(text).expanduser(), inputs.get("context")))
-    with tempfile.TemporaryDirectory(prefix="commonpool-") as folder:
-        path = Path(folder) / "kubeconfig"
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
+    with memory_file(text.encode()) as path:
         return await Cluster.connect(kubeconfig.load(path, inputs.get("context")))

@@ -7,23 +7,35 @@ by running again.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from commonpool.engine import state as states
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.clusters import Clusters
-from commonpool.engine.error import EngineError, FieldConflict, LockLost, NotReady, Refused
+from commonpool.engine.error import (
+    EngineError,
+    FieldConflict,
+    Interrupted,
+    LockLost,
+    NotReady,
+    ProgramFailed,
+    Refused,
+    Unsupported,
+)
 from commonpool.engine.event import Change, Event, Observer, Operation, ResourceProblem
 from commonpool.engine.index import Index
 from commonpool.engine.lock import Lock
+from commonpool.engine.mask import Masks
+from commonpool.engine.record import Identity
 from commonpool.engine.state import EVERYTHING, State
 
 FLUSH_SECONDS = 10.0  # records younger than this are recovered from the seals of live objects instead
 
+T = TypeVar("T")
 ConfigValue = str | int | float | bool | list[Any] | dict[str, Any]
 
 
@@ -85,14 +97,42 @@ class Deployment:
     standing_namespaces: set[tuple[str, str]] = field(default_factory=set)
     outputs: dict[str, Any] | None = None
     secret_outputs: tuple[str, ...] = ()
-    interrupted: bool = False
+    masks: Masks = field(default_factory=Masks)
+    declared_namespaces: set[str] = field(default_factory=set)
+    places: dict[tuple[str, Identity], str] = field(default_factory=dict)  # whose each object of this run is
     order: int = 0
     done: int = 0
     took_over: str = ""
+    _interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    _expected_namespaces: dict[str, str] = field(default_factory=dict)
     _writing: asyncio.Task[None] | None = None
     _flushing: asyncio.Task[None] | None = None
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _lock: Lock | None = None
+
+    def __post_init__(self) -> None:
+        """Secret configuration is hidden from the first line on."""
+        for key in self.program.secret_config:
+            self.masks.hide(self.program.config.get(key))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody asked for the run to end."""
+        return self._interrupted.is_set()
+
+    def interrupt(self) -> None:
+        """Let writes in flight finish, and begin nothing new."""
+        self._interrupted.set()
+
+    async def unless_interrupted(self, work: Coroutine[Any, Any, T], otherwise: T) -> T:
+        """The result of waiting for something, or `otherwise` as soon as the run is interrupted."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._interrupted.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else otherwise
+        finally:
+            for one in (task, stop):
+                one.cancel()
 
     @property
     def stopping(self) -> bool:
@@ -112,25 +152,56 @@ class Deployment:
     def report(self, change: Change) -> None:
         """Count a finished resource and tell the observer."""
         self.done += 1
+        change = replace(change, reason=self.masks.apply(change.reason), name=self.masks.apply(change.name))
         if change.operation is Operation.SAME:
             self.unchanged += 1
         else:
             self.changes.append(change)
-        self.observer(Event("resource", change.name, change=change, done=self.done))
+        self.tell(Event("resource", change.name, change=change, done=self.done))
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on to the observer, without secrets."""
+        self.observer(replace(event, message=self.masks.apply(event.message)))
 
     def note(self, message: str) -> None:
         """Tell the observer something that is no resource."""
-        self.observer(Event("note", message, done=self.done))
+        self.tell(Event("note", message, done=self.done))
 
     def fail(self, urn: str, error: EngineError) -> None:
         """Remember a problem; what depends on the resource is skipped, not tried."""
         self.failed.add(urn)
-        self.problems.append(ResourceProblem(urn, error.code, str(error), error.next_step or next_step(error)))
+        step = error.next_step or next_step(error)
+        self.problems.append(ResourceProblem(urn, error.code, self.masks.apply(str(error)), self.masks.apply(step)))
+
+    def fail_program(self, error: ProgramFailed) -> None:
+        """Remember that the program itself failed; when it did because we refused it something, that is told with its place."""
+        place = error.file and f"{error.file}:{error.line}"
+        refused = [problem for problem in self.problems if not problem.urn and problem.code == Unsupported.code]
+        if place and refused:
+            self.problems = [replace(one, urn=place) if one in refused else one for one in self.problems]
+        elif not refused and not (self.failed and not error.file):
+            self.fail(place, error)
+
+    def expect_namespace(self, namespace: str, urn: str) -> None:
+        """A preview met an object in a namespace that does not exist (yet)."""
+        if namespace:
+            self._expected_namespaces.setdefault(namespace, urn)
+
+    def refuse_missing_namespaces(self) -> None:
+        """At the end of a preview: who declared something in a namespace that neither exists nor is declared."""
+        for namespace, urn in self._expected_namespaces.items():
+            if namespace not in self.declared_namespaces:
+                words = f"namespace {namespace} does not exist, and this program does not make it"
+                error = Refused(words, status=404, reason="NotFound")
+                error.next_step = "declare the Namespace, or correct metadata.namespace"
+                self.fail(urn, error)
 
     async def begin_writing(self) -> None:
         """Take the lease, once, before the first write. Raises `LockHeld` or `LockLost`."""
         if self.preview:
             raise AssertionError("a preview never writes")
+        if self.interrupted and self._writing is None:
+            raise Interrupted("the run was interrupted before anything was written")
         if self._writing is None:
             self._writing = asyncio.create_task(self._begin())
         await asyncio.shield(self._writing)
@@ -175,7 +246,9 @@ class Deployment:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._flushing
         if self._lock:
-            await self._lock.release()
+            # An aborted save leaves the digest of before, and the next run looks at everything.
+            content = self.state.written.get(self.state.name)
+            await self._lock.release(states.digest_of(content) if content is not None else "")
 
 
 def next_step(error: EngineError) -> str:

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from commonpool.engine.error import Refused
 from commonpool.engine.event import FieldChange
+from commonpool.engine.mask import MASK
 from commonpool.engine.record import PART_OF, RESOURCE, SEAL
 
-MASK = "[secret]"
+LONGEST_REASON = 240
 Path = tuple[str | int, ...]
 
 _SERVER_METADATA = frozenset(
@@ -89,6 +90,14 @@ def field_changes(
 def immutable_refusal(error: Refused) -> bool:
     """Whether the server refused because a field cannot be changed in place, so that only a replacement helps."""
     return error.status == 422 and bool(_IMMUTABLE.search(str(error)))
+
+
+def immutable_words(error: Refused) -> str:
+    """The refusal as a reason: servers quote whole pod templates, which nobody reads."""
+    text = str(error)
+    if len(text) > LONGEST_REASON:
+        text = f"{text[: LONGEST_REASON // 2]} … {text[-LONGEST_REASON // 2 :]}"
+    return f"a field that cannot be changed in place differs: {text}"
 
 
 def show(path: Iterable[str | int | Element]) -> str:

@@ -70,6 +70,12 @@ class Unsupported(EngineError):
     code = "unsupported"
 
 
+class ConfigRefused(EngineError):
+    """Configuration is missing, or is not of the type that the project declares."""
+
+    code = "config_refused"
+
+
 class ProgramFailed(EngineError):
     """The Pulumi program raised; `file` and `line` are the last frame in the program's own folder."""
 
@@ -111,6 +117,12 @@ class Stale(EngineError):
     """A write carried a resourceVersion that is no longer the newest: somebody else wrote in between."""
 
     code = "stale"
+
+
+class Interrupted(EngineError):
+    """The run was asked to end; what was applied is recorded."""
+
+    code = "interrupted"
 
 
 class StateDamaged(EngineError):

@@ -13,16 +13,7 @@ from typing import Any
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused
-from commonpool.engine.record import (
-    MANAGER,
-    PART_OF,
-    RESOURCE,
-    Identity,
-    Record,
-    field_manager_of,
-    owned_fields,
-    sealed,
-)
+from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, owned_fields, sealed
 from commonpool.engine.state import State
 
 Place = tuple[str, Identity]  # (provider, identity)
@@ -34,6 +25,7 @@ class Drift(StrEnum):
 
     NONE = ""
     MISSING = "it was deleted outside of this stack"
+    DELETING = "somebody is deleting it"
     REPLACED = "an object of the same name but another uid stands in its place"
     CHANGED = "somebody changed a field that this stack owns"
 
@@ -53,17 +45,21 @@ class Index:
             return Drift.MISSING
         if found["metadata"]["uid"] != record.uid:
             return Drift.REPLACED
-        manager = field_manager_of(record.urn) if record.patch else MANAGER
-        return Drift.NONE if owned_fields(found, manager) == record.fields else Drift.CHANGED
+        if found["metadata"].get("deletionTimestamp") and not record.patch:
+            return Drift.DELETING
+        return Drift.NONE if owned_fields(found, record.owner) == record.fields else Drift.CHANGED
 
     def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
         """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
         known = {(record.provider, record.identity) for record in state.records.values()}
-        return [
-            (provider, found)
-            for (provider, identity), found in self.live.items()
-            if (provider, identity) not in known and sealed(state.key, found)
-        ]
+        seen = {record.uid for record in state.records.values()}  # two providers may speak to one cluster
+        result = []
+        for (provider, identity), found in self.live.items():
+            uid = found["metadata"]["uid"]
+            if (provider, identity) not in known and uid not in seen and sealed(state.key, found):
+                seen.add(uid)
+                result.append((provider, found))
+        return result
 
     def smuggled(self, state: State) -> list[Mapping[str, Any]]:
         """Objects that carry our membership label but neither a record nor a valid seal: never touched, reported."""
@@ -71,8 +67,13 @@ class Index:
         return [
             found
             for found in self.live.values()
-            if found["metadata"]["uid"] not in uids and not sealed(state.key, found)
+            if found["metadata"]["uid"] not in uids and not sealed(state.key, found) and not _copies_labels(found)
         ]
+
+
+def _copies_labels(found: Mapping[str, Any]) -> bool:
+    """Controllers copy the labels of what they work for: of Services to their endpoints, of templates to pods."""
+    return found["kind"] in ("Endpoints", "EndpointSlice") or bool(found["metadata"].get("ownerReferences"))
 
 
 def urn_of(live: Mapping[str, Any]) -> str:

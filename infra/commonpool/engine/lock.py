@@ -17,7 +17,7 @@ from typing import Any
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import EngineError, LockHeld, Refused, Stale
-from commonpool.engine.state import NAMESPACE
+from commonpool.engine.state import NAMESPACE, STATE_DIGEST
 
 DURATION_SECONDS = 30  # a holder that stays silent this long is taken to be dead
 RENEW_SECONDS = 8  # three misses fit into the duration
@@ -83,12 +83,17 @@ class Lock:
         try:
             self._lease = await (self.cluster.replace(body) if found else self.cluster.create(body))
         except (Stale, Refused) as error:
+            if isinstance(error, Refused) and error.reason != "AlreadyExists":
+                raise  # nobody else has it: the server cannot write, or we may not
             raise self._held_by(await self._reread()) from error
         self._renewing = asyncio.create_task(self._renew(), name=f"lease {self.name}")
         return str(previous)
 
-    async def release(self) -> None:
-        """Stop renewing and empty the lease, so that the next run need not wait."""
+    async def release(self, digest: str | None = None) -> None:
+        """Stop renewing and empty the lease, so that the next run need not wait.
+
+        `digest` is that of the state as this run leaves it; None leaves the one of the run before.
+        """
         if self._renewing:
             self._renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -96,6 +101,8 @@ class Lock:
         lease, self._lease = self._lease, None
         if lease and not self.lost.is_set():
             lease["spec"] = {"holderIdentity": ""}
+            if digest is not None:
+                lease["metadata"].setdefault("annotations", {})[STATE_DIGEST] = digest
             with contextlib.suppress(EngineError):
                 await self.cluster.replace(lease)
 
@@ -127,7 +134,9 @@ class Lock:
         return again
 
     def _body(self, found: dict[str, Any] | None) -> dict[str, Any]:
-        metadata: dict[str, Any] = {"name": self.name, "namespace": NAMESPACE, "annotations": {REASON: self.reason}}
+        before = ((found or {}).get("metadata", {}).get("annotations") or {}).get(STATE_DIGEST, "")
+        annotations = {REASON: self.reason, STATE_DIGEST: before}
+        metadata: dict[str, Any] = {"name": self.name, "namespace": NAMESPACE, "annotations": annotations}
         transitions = 0
         if found:
             metadata["resourceVersion"] = found["metadata"]["resourceVersion"]

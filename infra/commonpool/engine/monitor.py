@@ -6,23 +6,41 @@ in a process of its own over Pulumi's public gRPC protocol. What is not supporte
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import yaml
 from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
 
-from commonpool.engine import stack_reference
+from commonpool.engine import manifest_component, stack_reference
 from commonpool.engine.deployment import Deployment
-from commonpool.engine.error import EngineError, Refused, Unsupported
+from commonpool.engine.error import EngineError, Interrupted, Refused, Unsupported
 from commonpool.engine.event import Change, Operation
-from commonpool.engine.properties import decode, encode
-from commonpool.engine.registration import PROVIDER_TYPE, Registration, make_urn, parse
+from commonpool.engine.manifest import documents
+from commonpool.engine.neighbour import Neighbours
+from commonpool.engine.plugin import needs_plugin, of_type
+from commonpool.engine.program import program_folder
+from commonpool.engine.properties import Properties, decode, encode, reference, secret_values
+from commonpool.engine.record import Identity
+from commonpool.engine.registration import PROVIDER_TYPE, Registration, inherited_aliases, make_urn, parse
 from commonpool.engine.step import Outcome, Step
+from commonpool.engine.unknown import UNKNOWN
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
 T = TypeVar("T")
+_FEATURES = frozenset(
+    {"secrets", "deletedWith", "resourceReferences", "transforms", "invokeTransforms", "resourceHooks", "errorHooks"}
+)
+_NEWER_FEATURES = {
+    "secrets": resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+    "deletedWith": resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
+    "resourceReferences": resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES,
+    "transforms": resource_pb2.RESOURCE_MONITOR_FEATURE_TRANSFORMS,
+    "invokeTransforms": resource_pb2.RESOURCE_MONITOR_FEATURE_INVOKE_TRANSFORMS,
+    "resourceHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_HOOKS,
+    "errorHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_ERROR_HOOKS,
+}
 
 
 class Monitor:
@@ -33,6 +51,9 @@ class Monitor:
         self.run, self.loop = run, loop
         self.root = ""
         self.limit = asyncio.Semaphore(run.options.parallel)
+        self.neighbours = Neighbours()
+        self.aliases: dict[str, tuple[str, ...]] = {}
+        self.components: dict[str, tuple[str, struct_pb2.Struct]] = {}  # what components of manifests made: id, outputs
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
@@ -40,12 +61,15 @@ class Monitor:
     # -- the resource monitor
 
     def SupportsFeature(self, request: Any, context: Any = None) -> resource_pb2.SupportsFeatureResponse:  # noqa: ANN401
-        """Secrets only; alias specs are left to the SDK, which then sends alias URNs."""
-        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in ("secrets", "deletedWith"))
+        """Secrets above all; alias specs are left to the SDK, which then sends alias URNs.
+
+        Transforms and hooks are claimed so that programs get as far as being refused here, by name.
+        """
+        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in _FEATURES)
 
     def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """What newer SDKs ask instead of `SupportsFeature`."""
-        features = [resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS, resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH]
+        features = [value for name, value in _NEWER_FEATURES.items() if name in _FEATURES]
         program = self.run.program
         return resource_pb2.DeploymentInfo(
             project=program.project, stack=program.stack, dryRun=self.run.preview, supportedFeatures=features
@@ -58,7 +82,10 @@ class Monitor:
     def RegisterResourceOutputs(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """Outputs of components are of no use to anybody but the program; those of the stack are kept."""
         if self.run.unit_of.get(request.urn) is None or request.urn == self.root:
-            outputs = decode(request.outputs)
+            try:
+                outputs = decode(request.outputs)
+            except EngineError as error:
+                raise self._refuse(error) from error
             self.run.outputs = outputs.values
             self.run.secret_outputs = tuple(sorted({str(path[0]) for path in outputs.secrets if path}))
         return empty_pb2.Empty()
@@ -68,13 +95,20 @@ class Monitor:
         return self._wait(self.read(request))
 
     def Invoke(self, request: Any, context: Any = None) -> provider_pb2.InvokeResponse:  # noqa: ANN401
-        """The one function that needs no plugin: decoding YAML."""
-        if request.tok != "kubernetes:yaml:decode":
-            raise self._refuse(Unsupported(f"function {request.tok} needs a Pulumi plugin, which is not here"))
-        arguments = decode(request.args).values
-        documents = [item for item in yaml.safe_load_all(arguments["text"]) if item]
+        """The two functions that need no plugin: decoding YAML, and looking at a resource of a manifest component."""
+        if request.tok == "kubernetes:yaml:decode":
+            try:
+                found = encode({"result": documents(decode(request.args).values["text"])})
+            except EngineError as error:
+                raise self._refuse(error) from error
+        elif request.tok == "pulumi:pulumi:getResource" and decode(request.args).values.get("urn") in self.components:
+            urn = decode(request.args).values["urn"]
+            found = encode({"urn": urn, "id": self.components[urn][0]})
+            found.fields["state"].struct_value.CopyFrom(self.components[urn][1])
+        else:
+            raise self._refuse(needs_plugin(f"function {request.tok}", request.tok))
         response = provider_pb2.InvokeResponse()
-        response.CopyFrom(provider_pb2.InvokeResponse(**{"return": encode({"result": documents})}))
+        response.CopyFrom(provider_pb2.InvokeResponse(**{"return": found}))
         return response
 
     def Call(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
@@ -82,7 +116,7 @@ class Monitor:
         raise self._refuse(Unsupported(f"method {request.tok} needs a Pulumi plugin, which is not here"))
 
     def RegisterStackTransform(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
-        """Not claimed as a feature; a program that asks all the same is told."""
+        """A program that asks for one is told."""
         raise self._refuse(Unsupported("transforms, hooks and existence checks run in the Pulumi CLI's engine only"))
 
     RegisterStackInvokeTransform = RegisterResourceHook = RegisterErrorHook = RegisterStackTransform
@@ -139,10 +173,13 @@ class Monitor:
             return _failed(urn)
         run.registered.add(urn)
         run.unit_of[urn] = unit
+        self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
                 self.root = urn
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+        if request.remote and request.type in manifest_component.TYPES:
+            return await self._manifests(request, urn, unit)
         if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
             run.failed.add(urn)
             return _failed(urn)
@@ -155,23 +192,85 @@ class Monitor:
     async def _custom(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         if request.type == PROVIDER_TYPE:
             return self._provider(request, urn)
-        if not request.type.startswith("kubernetes:"):
+        if not request.type.startswith("kubernetes:") or (request.remote and not request.custom):
             package = request.type.split(":")[2 if request.type.startswith("pulumi:providers:") else 0]
-            raise Unsupported(f"{request.type} {request.name!r} needs the Pulumi plugin {package!r}, which is not here")
-        registration = parse(request, urn, unit)
-        cluster = await self.run.clusters.connect(registration.provider)
-        if self._untargeted(registration):
-            outcome = await self._as_it_stands(registration, cluster)
-        else:
-            async with self.limit:
-                outcome = await Step(self.run, registration, cluster).perform()
+            raise needs_plugin(f"{request.type} {request.name!r}", package)
+        registration = parse(request, urn, unit, self.aliases[urn])
+        outcome = await self._perform(registration)
         if self.run.program.units is not None:
             # Programs in units read no outputs of their objects; the SDK answers from the inputs what it is not told.
             return resource_pb2.RegisterResourceResponse(urn=urn, id=_identifier(outcome))
         return self._response(registration, outcome)
 
+    async def _perform(self, registration: Registration) -> Outcome:
+        run = self.run
+        if "apiVersion" not in registration.values:
+            raise needs_plugin(f"{registration.type} {registration.name!r}", registration.type)
+        for value in secret_values(Properties(registration.values, set(registration.secrets))):
+            run.masks.hide(value)
+        if run.preview and not run.clusters.known(registration.provider):
+            run.report(_elsewhere(registration))
+            return Outcome(Identity("", "", "", ""), registration.values, known=False)
+        cluster = await run.clusters.connect(registration.provider)
+        if self._untargeted(registration):
+            return await self._as_it_stands(registration, cluster)
+
+        async def attempt() -> Outcome:
+            async with self.limit:
+                return await Step(run, registration, cluster, self.limit).perform()
+
+        return await self.neighbours.patiently(attempt, lambda: run.stopping)
+
+    async def _manifests(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+        """A component that the CLI's provider would build: it is built here."""
+        run, made = self.run, {}
+        try:
+            if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
+                raise Interrupted("not tried, because something else failed before it")
+            inputs = decode(request.object)
+            if inputs.unknowns:
+                run.note(f"{request.name}: its inputs are outputs of something new; this preview lacks what it makes")
+                return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": UNKNOWN}))
+            provider = request.provider or request.providers.get("kubernetes", "")
+            template = replace(
+                parse(_without_remote(request), urn, unit, ()),
+                provider=provider,
+                secrets=frozenset(),
+                values={"namespace": await run.clusters.namespace(provider)},
+            )
+
+            async def one(child: Registration) -> None:
+                run.registered.add(child.urn)
+                run.unit_of[child.urn] = unit
+                if run.stopping or not run.failed.isdisjoint(child.dependencies):
+                    run.failed.add(child.urn)
+                    return
+                try:
+                    outcome = await self._perform(child)
+                except EngineError as error:
+                    run.fail(child.urn, error)
+                    return
+                made[child.urn] = _identifier(outcome)
+                self.components[child.urn] = (_identifier(outcome), self._response(child, outcome).object)
+
+            cluster = await run.clusters.connect(provider)
+            directory = program_folder(run.program)
+            urns = await manifest_component.register(template, inputs, directory, cluster, one)
+            references = [reference(child, made[child]) for child in urns if child in made]
+            if len(references) < len(urns):
+                run.failed.add(urn)
+            return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": references}))
+        except Interrupted:
+            run.failed.add(urn)
+        except EngineError as error:
+            run.fail(urn, error)
+        return _failed(urn)
+
     def _provider(self, request: Any, urn: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
-        inputs = decode(request.object).values
+        decoded = decode(request.object)
+        for value in secret_values(decoded):
+            self.run.masks.hide(value)
+        inputs = decoded.values
         self.run.clusters.declare(urn, inputs)
         if not self.run.preview:
             self.run.state.providers[urn] = inputs
@@ -227,7 +326,9 @@ class Monitor:
         inputs = decode(request.properties).values
         api_version, kind = inputs.get("apiVersion"), inputs.get("kind")
         if not api_version or not kind:
-            raise Unsupported(f"{urn}: reading {request.type} needs apiVersion and kind")
+            api_version, kind = of_type(request.type)
+        if not request.id:
+            return encode({"apiVersion": api_version, "kind": kind})  # named by an output of something new
         namespace, _, name = request.id.rpartition("/")
         cluster = await self.run.clusters.connect(request.provider)
         if not namespace and (await cluster.kind(api_version, kind)).namespaced:
@@ -243,6 +344,36 @@ def _identifier(outcome: Outcome) -> str:
     place = outcome.identity
     name = f"{place.namespace}/{place.name}" if place.namespace else place.name
     return name if outcome.known else ""
+
+
+def _without_remote(request: Any) -> Any:  # noqa: ANN401
+    """The request with the options that its children inherit, and without what makes it a remote component."""
+    plain = resource_pb2.RegisterResourceRequest()
+    plain.CopyFrom(request)
+    plain.remote = False
+    plain.ClearField("object")
+    return plain
+
+
+def _elsewhere(registration: Registration) -> Change:
+    """A resource of a cluster that is not known before the run."""
+    values = registration.values
+    metadata = values["metadata"] if isinstance(values.get("metadata"), dict) else {}
+    name, namespace = (
+        str(metadata.get(key, fallback)) for key, fallback in (("name", registration.name), ("namespace", ""))
+    )
+    return Change(
+        Operation.CREATE,
+        registration.urn,
+        registration.type,
+        str(values.get("apiVersion", "")),
+        str(values.get("kind", "")),
+        namespace,
+        name,
+        "its cluster is an output of something new",
+        checked=False,
+        unit=registration.unit,
+    )
 
 
 def _failed(urn: str) -> resource_pb2.RegisterResourceResponse:

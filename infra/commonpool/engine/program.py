@@ -1,82 +1,32 @@
-"""Where a Pulumi program is found and how it is started, in this process or in one of its own.
+"""How a Pulumi program is started, in this process or in one of its own, and how it is ended.
 
 Our own stacks run inside, which saves a process and an import of the SDK. Other people's programs run under their own
 interpreter, named by `runtime.options.virtualenv` of their `Pulumi.yaml`, over Pulumi's public gRPC protocol.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import os
+import signal
 import sys
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from commonpool.engine.deployment import ConfigValue, Deployment, Program
-from commonpool.engine.error import ProgramFailed, Unsupported
+from commonpool.engine.error import ProgramFailed
+from commonpool.engine.project import describe
 
 if TYPE_CHECKING:
     from commonpool.engine.monitor import Monitor
 
 ENTRIES = ("__main__.py", "main.py")
-STOP_SECONDS = 10.0
-
-
-def describe(directory: Path) -> dict[str, Any]:
-    """The `Pulumi.yaml` of a program's folder. Raises `Unsupported` for another language than Python."""
-    for name in ("Pulumi.yaml", "Pulumi.yml"):
-        path = directory / name
-        if path.exists():
-            project = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            break
-    else:
-        raise Unsupported(f"{directory} has no Pulumi.yaml, so it is not a Pulumi project")
-    runtime = project.get("runtime")
-    language = runtime.get("name") if isinstance(runtime, dict) else runtime
-    if language != "python":
-        raise Unsupported(f"{path}: runtime {language!r}; the embedded engine runs Python programs")
-    return dict(project)
-
-
-def load(directory: Path, stack: str, config: Mapping[str, ConfigValue] | None = None) -> Program:
-    """A program of somebody else's, with the configuration of `Pulumi.<stack>.yaml` under the given one.
-
-    Keys without a namespace belong to the project. Raises `Unsupported` for encrypted values, whose key is with the
-    Pulumi CLI.
-    """
-    project = describe(directory)
-    name = str(project["name"])
-    merged: dict[str, ConfigValue] = dict(_project_defaults(project))
-    settings = directory / f"Pulumi.{stack}.yaml"
-    if settings.exists():
-        values = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("config") or {}
-        for key, value in values.items():
-            if isinstance(value, dict) and "secure" in value:
-                raise Unsupported(
-                    f"{settings}: {key} is encrypted for the Pulumi CLI; give it with -c {key}=… or as an environment "
-                    "variable of the program"
-                )
-            merged[_qualify(key, name)] = value
-    merged |= {_qualify(key, name): value for key, value in (config or {}).items()}
-    return Program(name, stack, directory, merged, isolated=True)
-
-
-def _project_defaults(project: Mapping[str, Any]) -> dict[str, ConfigValue]:
-    defaults: dict[str, ConfigValue] = {}
-    for key, value in (project.get("config") or {}).items():
-        given = value.get("value", value.get("default")) if isinstance(value, dict) else value
-        if given is not None:
-            defaults[_qualify(key, str(project["name"]))] = given
-    return defaults
-
-
-def _qualify(key: str, project: str) -> str:
-    return key if ":" in key else f"{project}:{key}"
+STOP_SECONDS = 5.0
+LONGEST_LINE = 1 << 20  # of a program's output; more is cut into several
+MOST_IN_FLIGHT = 512  # the SDK blocks a thread for each resource under way, those that only wait for others included
 
 
 def entry_of(program: Program) -> Path:
@@ -89,16 +39,29 @@ def entry_of(program: Program) -> Path:
     raise ProgramFailed(f"{place} holds neither of {', '.join(ENTRIES)}", file=str(place))
 
 
-def interpreter_of(program: Program) -> str:
-    """The program's own Python, else the one that runs us."""
+def program_folder(program: Program) -> Path:
+    """Where the program runs, and what its relative paths are relative to."""
+    return entry_of(program).parent
+
+
+def interpreter_of(program: Program) -> tuple[str, str]:
+    """The program's own Python, else the one that runs us; and what a person should know about that."""
     runtime = describe(program.directory).get("runtime")
-    options = runtime.get("options", {}) if isinstance(runtime, dict) else {}
-    folder = (options or {}).get("virtualenv")
-    if folder:
-        own = program.directory / folder / "bin" / "python"
-        if own.exists():
-            return str(own)
-    return sys.executable
+    options = (runtime.get("options") if isinstance(runtime, dict) else None) or {}
+    named = options.get("virtualenv")
+    toolchain = options.get("toolchain", "pip")
+    folder = named or (".venv" if toolchain in ("uv", "poetry") else None)
+    if not folder:
+        return sys.executable, ""
+    own = program.directory / folder / "bin" / "python"
+    if own.exists():
+        return str(own), ""
+    if not named:
+        return sys.executable, ""
+    return sys.executable, (
+        f"the virtual environment {folder!r} that Pulumi.yaml names does not exist, so the program runs in that of "
+        "commonpool; if it needs more, make it (python -m venv, pip install -r requirements.txt)"
+    )
 
 
 def config_strings(config: Mapping[str, ConfigValue]) -> dict[str, str]:
@@ -144,23 +107,29 @@ def _evaluate_inside(run: Deployment, monitor: "Monitor") -> None:
 
 
 async def _evaluate_outside(run: Deployment, monitor: "Monitor") -> None:
-    server, address = _serve(monitor, run.options.parallel)
+    threads = max(run.options.parallel, MOST_IN_FLIGHT)
+    server, address = _serve(monitor, threads)
     try:
-        with tempfile.TemporaryDirectory(prefix="commonpool-") as folder:
-            ending = Path(folder) / "ending.json"
-            code = await _run_process(run, address, ending)
-            result = json.loads(ending.read_text(encoding="utf-8")) if ending.exists() else None
+        code, ending = await _run_process(run, address, threads)
     finally:
         server.stop(grace=None)
-    if result is None:
-        raise ProgramFailed(f"the program's process ended with code {code} before it said why")
+    if run.interrupted:
+        return
+    try:
+        result = json.loads(ending)
+    except ValueError:
+        raise ProgramFailed(f"the program's process ended with code {code} before it said why") from None
     if result:
-        raise ProgramFailed(result["message"], file=result["file"], line=result["line"])
+        error = ProgramFailed(result["message"], file=result["file"], line=result["line"])
+        error.next_step = result.get("next", "")
+        raise error
 
 
-async def _run_process(run: Deployment, address: str, ending: Path) -> int:
+async def _run_process(run: Deployment, address: str, threads: int) -> tuple[int, bytes]:
+    """Returns the exit code, and what the process says of its ending: a JSON object, empty when all went well."""
     program = run.program
     entry = entry_of(program)
+    ending, writing = os.pipe()
     orders = {
         "entry": str(entry),
         "root": str(program.directory.resolve()),
@@ -168,34 +137,78 @@ async def _run_process(run: Deployment, address: str, ending: Path) -> int:
         "stack": program.stack,
         "address": address,
         "preview": run.preview,
-        "threads": run.options.parallel,
+        "threads": threads,
         "config": config_strings(program.config),
         "secretKeys": sorted(program.secret_config),
-        "ending": str(ending),
+        "ending": writing,
     }
-    script = Path(__file__).with_name("program_process.py")
-    process = await asyncio.create_subprocess_exec(
-        interpreter_of(program),
-        str(script),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
+    interpreter, note = interpreter_of(program)
+    if note:
+        run.note(note)
+    told = asyncio.create_task(asyncio.to_thread(_drain, ending))
+    process = await _start(interpreter, str(Path(__file__).with_name("program_process.py")), writing)
     assert process.stdin is not None
     assert process.stdout is not None
+    # Standard input stays open as long as we live: the program ends itself when it closes.
     process.stdin.write(json.dumps(orders).encode() + b"\n")
+    reading = asyncio.create_task(_pass_on(run, process.stdout))
     try:
-        async for line in process.stdout:
-            run.note(line.decode(errors="replace").rstrip())
-        return await process.wait()
+        code = await run.unless_interrupted(process.wait(), -1)
+        if not run.interrupted:
+            await asyncio.wait([reading], timeout=STOP_SECONDS)  # what it started may hold the pipe open
+        await _end(process)
+        return code, await told
     finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
+        await _end(process)
+        reading.cancel()
+
+
+async def _start(interpreter: str, script: str, writing: int) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            interpreter,
+            script,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            limit=LONGEST_LINE,
+            pass_fds=(writing,),
+            start_new_session=True,  # Ctrl-C is for us: we let writes in flight finish before the program ends
+        )
+    except OSError as error:
+        raise ProgramFailed(f"{interpreter} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(writing)
+
+
+def _drain(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+async def _pass_on(run: Deployment, output: asyncio.StreamReader) -> None:
+    """Tell what the program prints, line by line; a line that is endless is cut."""
+    rest = b""
+    while chunk := await output.read(LONGEST_LINE):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) >= LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        for line in lines:
+            run.note(line.decode(errors="replace").rstrip())
+    if rest:
+        run.note(rest.decode(errors="replace").rstrip())
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the program's process, and whatever it started, when it has not ended by itself."""
+    if process.returncode is not None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
 
 
 def _serve(monitor: "Monitor", threads: int) -> tuple[Any, str]:

@@ -2,11 +2,12 @@
 
 As a script it needs nothing but the `pulumi` package, because it runs under the program's own interpreter. It reads its
 orders as one line of JSON from standard input (configuration may be secret, so it is on no command line) and writes how
-it ended to the file named there. When standard input ends, the engine is gone, and so is the script.
+it ended to the pipe named there. When standard input ends, the engine is gone, and so is the script.
 """
 
 import asyncio
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -98,12 +99,33 @@ def _end_with_the_engine() -> None:
     os._exit(1)
 
 
+def _settings(**values: Any) -> Settings:  # noqa: ANN401
+    """Settings as the program's own SDK knows them; older ones know fewer."""
+    known = inspect.signature(Settings.__init__).parameters
+    return Settings(**{name: value for name, value in values.items() if name in known})
+
+
+def _words(error: BaseException) -> tuple[str, str]:
+    """What went wrong, and what to do; the SDK's own advice is for users of the Pulumi CLI."""
+    if isinstance(error, pulumi.ConfigMissingError):
+        option = "--secret" if getattr(error, "secret", False) else "-c"
+        return str(error).partition("\n")[0], f"give it with {option} {error.key}=VALUE"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{type(error).__name__}: {error}", (
+            f"install it for {sys.executable}, or name the program's own environment in Pulumi.yaml "
+            "(runtime.options.virtualenv)"
+        )
+    return str(error) if isinstance(error, pulumi.RunError) else f"{type(error).__name__}: {error}", ""
+
+
 def _script() -> None:
+    sys.path.remove(str(Path(__file__).parent))  # or our own modules would stand before those of the same name
     orders: dict[str, Any] = json.loads(sys.stdin.readline())
+    os.set_inheritable(orders["ending"], False)  # what the program starts must not keep us waiting
     threading.Thread(target=_end_with_the_engine, daemon=True).start()
     entry, root = Path(orders["entry"]), Path(orders["root"])
     os.chdir(entry.parent)
-    settings = Settings(
+    settings = _settings(
         project=orders["project"],
         stack=orders["stack"],
         monitor=orders["address"],
@@ -118,9 +140,10 @@ def _script() -> None:
         run(entry, settings, orders["config"], orders["secretKeys"], orders["threads"])
     except BaseException as error:
         file, line = place(error, root)
-        words = str(error) if isinstance(error, pulumi.RunError) else f"{type(error).__name__}: {error}"
-        ending = {"message": words, "file": file, "line": line, "traceback": traceback.format_exc()}
-    Path(orders["ending"]).write_text(json.dumps(ending), encoding="utf-8")
+        message, advice = _words(error)
+        ending = {"message": message, "next": advice, "file": file, "line": line}
+    with os.fdopen(orders["ending"], "w", encoding="utf-8") as pipe:
+        json.dump(ending, pipe)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 
 from commonpool.engine.error import Unsupported
+from commonpool.engine.unknown import UNKNOWN, Unknown
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 (a marker of the protocol, not a secret)
@@ -19,17 +20,6 @@ RESOURCE_REFERENCE = "5cf8f73096256a8f31e491e813e4eb8e"
 UNKNOWN_SENTINEL = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 Path = tuple[str | int, ...]
-
-
-class Unknown:
-    """The place of a value that exists only after an apply."""
-
-    def __repr__(self) -> str:
-        """As it is shown in a diff."""
-        return "[known after apply]"
-
-
-UNKNOWN = Unknown()
 
 
 @dataclass
@@ -96,6 +86,25 @@ def _decode_special(struct: struct_pb2.Struct, path: Path, result: Properties) -
         reference = struct.fields["id"] if "id" in struct.fields else struct.fields["urn"]
         return _decode_value(reference, path, result)
     raise Unsupported(f"assets and archives are not values of a Kubernetes object (at {show_path(path)})")
+
+
+def secret_values(properties: Properties) -> list[Any]:
+    """The values at the secret paths."""
+    found = []
+    for path in properties.secrets:
+        node: Any = properties.values
+        for part in path:
+            if isinstance(node, dict):
+                node = node.get(part)
+            else:
+                node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else None
+        found.append(node)
+    return found
+
+
+def reference(urn: str, identifier: str) -> dict[str, Any]:
+    """A resource as a value, which the SDK turns into the resource again."""
+    return {SIGNATURE: RESOURCE_REFERENCE, "urn": urn, "id": identifier}
 
 
 def encode(values: Mapping[str, Any], secrets: frozenset[str] = frozenset()) -> struct_pb2.Struct:

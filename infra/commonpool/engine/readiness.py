@@ -12,12 +12,12 @@ from contextlib import aclosing
 from typing import Any
 
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.condition import READY, Readiness, Surroundings, condition, pod_trouble, timeout_of
+from commonpool.engine.condition import READY, SKIP, Readiness, Surroundings, condition, pod_trouble, timeout_of
 from commonpool.engine.error import EngineError, NotReady, Refused
 from commonpool.engine.event import Event, Observer
 from commonpool.engine.key import Key
 
-__all__ = ["Readiness", "condition", "timeout_of", "wait_gone", "wait_ready"]
+__all__ = ["SKIP", "Readiness", "condition", "timeout_of", "wait_gone", "wait_ready"]
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 QUIET_SECONDS = 1.0  # what is ready sooner than this is not worth a report; also how often one is made

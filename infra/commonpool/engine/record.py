@@ -20,6 +20,7 @@ RESOURCE = "commonpool.dev/resource"
 SEAL = "commonpool.dev/seal"
 MANAGER = "commonpool"
 HELPERS = frozenset({"commonpool-cut-over"})  # managers of ours that act between two runs; runs are told what they did
+REPLACED = "#replaced-"  # in the URN of a record whose object another one has replaced
 
 
 class Identity(NamedTuple):
@@ -64,6 +65,14 @@ class Record:
     retain: bool = False
     patch: bool = False
     deleted_with: str = ""
+    manager: str = ""  # the field manager, where a program names its own
+    unready: bool = False  # applied, and its readiness was awaited in vain
+    delete_timeout: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The field manager under which it was applied."""
+        return self.manager or (field_manager_of(self.urn) if self.patch else MANAGER)
 
     @property
     def type(self) -> str:
@@ -90,7 +99,18 @@ class Record:
         )
 
 
-_OFTEN_BLANK = ("fields", "provider", "dependencies", "protect", "retain", "patch", "deleted_with")
+_OFTEN_BLANK = (
+    "fields",
+    "provider",
+    "dependencies",
+    "protect",
+    "retain",
+    "patch",
+    "deleted_with",
+    "manager",
+    "unready",
+    "delete_timeout",
+)
 
 
 def digest_body(key: bytes, body: Mapping[str, Any]) -> str:

@@ -1,23 +1,25 @@
 """One request of a program for one resource, decoded, and the Kubernetes object that it asks for. Pure."""
 
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pulumi.runtime.proto import resource_pb2
 
 from commonpool.engine.error import Unsupported
-from commonpool.engine.properties import UNKNOWN, Path, decode, remove_path
+from commonpool.engine.properties import Path, decode, remove_path
 from commonpool.engine.record import MANAGER, Identity, field_manager_of
+from commonpool.engine.unknown import UNKNOWN
 
 AUTONAMED = "pulumi.com/autonamed"
+FIELD_MANAGER = "pulumi.com/patchFieldManager"
+FORCE = "pulumi.com/patchForce"
+REPLACE_UNREADY = "pulumi.com/replaceUnready"
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
 _BLANK_OPTIONS = {
-    "remote": "remote components (multi-language packages)",
-    "replaceOnChanges": "the resource option replace_on_changes",
+    "remote": "a remote component, which needs a Pulumi plugin and",
     "replace_with": "the resource option replace_with",
-    "transforms": "transforms that run in the engine (use transformations)",
+    "transforms": "transforms, which run in the Pulumi CLI's engine (use transformations)",
     "state_migrations": "state migrations",
 }
 
@@ -43,8 +45,16 @@ class Registration:
     deleted_with: str = ""
     import_id: str = ""
     ignore_changes: tuple[str, ...] = ()
+    replace_on_changes: tuple[str, ...] = ()
     secret_outputs: frozenset[str] = frozenset()
     timeouts: Mapping[str, str] = field(default_factory=dict)
+
+    def annotation(self, name: str) -> str:
+        """An annotation that the program sets; empty without it, or while it is not known."""
+        metadata = self.values.get("metadata")
+        annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+        value = annotations.get(name, "") if isinstance(annotations, dict) else ""
+        return value if isinstance(value, str) else ""
 
     @property
     def patch(self) -> bool:
@@ -59,7 +69,27 @@ def make_urn(stack: str, project: str, parent: str, type_token: str, name: str) 
     return f"urn:pulumi:{stack}::{project}::{qualified}::{name}"
 
 
-def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str) -> Registration:
+def inherited_aliases(request: Any, of_parent: Iterable[str]) -> tuple[str, ...]:  # noqa: ANN401
+    """The aliases of a resource: its own, and those that follow from the aliases of its parent.
+
+    As in Pulumi, a child whose name begins with its parent's name had it begin with the parent's former name.
+    """
+    own = tuple(request.aliasURNs)
+    tokens = [
+        (request.type, request.name),
+        *((urn.split("::")[2].rsplit("$", 1)[-1], urn.split("::")[3]) for urn in own),
+    ]
+    parent_name = request.parent.rsplit("::", 1)[-1]
+    found = list(own)
+    for former in of_parent:
+        stack, project, _, former_name = former.removeprefix("urn:pulumi:").split("::", 3)
+        for token, name in tokens:
+            renamed = former_name + name.removeprefix(parent_name) if name.startswith(parent_name) else name
+            found += [make_urn(stack, project, former, token, one) for one in (renamed, name)]
+    return tuple(dict.fromkeys(found))
+
+
+def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, aliases: tuple[str, ...]) -> Registration:
     """Decode a request. Raises `Unsupported` for options that this engine does not claim."""
     for option, words in _BLANK_OPTIONS.items():
         if getattr(request, option):
@@ -78,7 +108,7 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str) ->
         values=inputs.values,
         secrets=frozenset(inputs.secrets),
         unknowns=frozenset(inputs.unknowns),
-        aliases=tuple(request.aliasURNs),
+        aliases=aliases,
         dependencies=tuple(request.dependencies),
         provider=request.provider,
         protect=request.protect,
@@ -87,6 +117,7 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str) ->
         deleted_with=request.deletedWith,
         import_id=request.importId,
         ignore_changes=tuple(request.ignoreChanges),
+        replace_on_changes=tuple(request.replaceOnChanges),
         secret_outputs=frozenset(request.additionalSecretOutputs),
         timeouts=_timeouts(request),
     )
@@ -98,17 +129,26 @@ def _timeouts(request: resource_pb2.RegisterResourceRequest) -> dict[str, str]:
 
 
 def body_of(
-    registration: Registration, *, namespaced: bool, namespace: str, previous: Identity | None
+    registration: Registration,
+    *,
+    namespaced: bool,
+    namespace: str,
+    previous: Identity | None,
+    suffix: str,
+    whole: bool = False,
 ) -> dict[str, Any]:
-    """The object to apply: inputs without ignored fields, with a name and a namespace.
+    """The object to apply: inputs without ignored fields (with them when `whole`), with a name and a namespace.
 
-    Without a name in the metadata the object gets `<logical name>-<8 hex digits>`, Pulumi's auto-naming; it keeps the
-    name of `previous`. During a preview the digits come from the URN, so that a preview shows the same name twice.
+    Without a name in the metadata the object gets `<logical name>-<suffix>`, Pulumi's auto-naming; it keeps the name
+    of `previous`. `suffix` has to be the same when a run that was killed is run again, or there would be two objects.
     """
     if "apiVersion" not in registration.values or "kind" not in registration.values:
-        raise Unsupported(f"{registration.urn}: type {registration.type} is not a Kubernetes object")
-    body: dict[str, Any] = _copy(registration.values)
-    for expression in registration.ignore_changes:
+        raise Unsupported(
+            f"{registration.type} {registration.name!r} is no Kubernetes object: it needs the Pulumi plugin "
+            "'kubernetes', which is not here"
+        )
+    body: dict[str, Any] = copied(registration.values)
+    for expression in () if whole else registration.ignore_changes:
         remove_path(body, expression)
     body.pop("status", None)
     metadata = body.setdefault("metadata", {})
@@ -122,7 +162,7 @@ def body_of(
         prefix = metadata.pop("generateName", f"{registration.name.lower()}-")
         metadata.setdefault("annotations", {})[AUTONAMED] = "true"
         keep = previous is not None and previous.name.startswith(prefix)
-        metadata["name"] = previous.name if previous and keep else prefix + secrets.token_hex(4)
+        metadata["name"] = previous.name if previous and keep else prefix + suffix
     return body
 
 
@@ -133,12 +173,14 @@ def autonamed(body: Mapping[str, Any]) -> bool:
 
 def field_manager(registration: Registration) -> str:
     """Patches own their fields under a manager of their own, so that removing one gives back only its fields."""
-    return field_manager_of(registration.urn) if registration.patch else MANAGER
+    own = field_manager_of(registration.urn) if registration.patch else MANAGER
+    return registration.annotation(FIELD_MANAGER) or own
 
 
-def _copy(value: Any) -> Any:  # noqa: ANN401
+def copied(value: Any) -> Any:  # noqa: ANN401
+    """A copy that may be changed; what is not known stays the same unknown."""
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copy(item) for item in value]
+        return [copied(item) for item in value]
     return value

@@ -10,17 +10,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from commonpool.engine import index as indexes
 from commonpool.engine import state as states
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.clusters import Clusters
+from commonpool.engine.clusters import Clusters, provider_urn
 from commonpool.engine.deployment import Deployment, Options, Program, now
-from commonpool.engine.error import EngineError, ProgramFailed, Unsupported
-from commonpool.engine.event import Change, Event, Observer, Operation, ResourceProblem, Result
+from commonpool.engine.error import EngineError, ProgramFailed, StateDamaged
+from commonpool.engine.event import Change, Event, Observer, Operation, Result
 from commonpool.engine.index import Drift
+from commonpool.engine.mask import MASK
 from commonpool.engine.record import Record
 from commonpool.engine.state import EVERYTHING, State
+from commonpool.engine.unknown import holds_unknown, known_only
 
 
 def silent(event: Event) -> None:
@@ -69,6 +72,7 @@ async def destroy(
         from commonpool.engine.sweep import sweep, unprotected
 
         clock.lap("read")
+        _need_providers(run)
         victims = [record for record in run.state.records.values() if _targeted(record, run)]
         if chosen.exclude_protected:
             victims = unprotected(victims)
@@ -77,7 +81,7 @@ async def destroy(
         try:
             await sweep(run, "the stack is destroyed", victims)
         except asyncio.CancelledError:
-            run.interrupted = True
+            run.interrupt()
             raise
         finally:
             await _store(run, finished=False)
@@ -122,6 +126,8 @@ def select(program: Program, state: State, index: indexes.Index, options: Option
         return None
     changed = {unit for unit, digest in program.units.items() if state.units.get(unit) != digest}
     if EVERYTHING in state.pending or options.refresh:
+        changed |= set(program.units)
+    if index.leftovers(state):  # whose unit is not known: only a whole evaluation tells what nobody declares any more
         changed |= set(program.units)
     changed |= drifted_units(state, index) | set(state.pending)
     chosen = changed & (set(program.units) | {""})
@@ -168,14 +174,16 @@ async def _run_program(run: Deployment) -> bool:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        run.interrupted = True
+        run.interrupt()
+        run.note("interrupted: writes in flight finish, nothing new begins")
         await asyncio.wait([task])
         await _store(run, finished=False)
         raise
     except ProgramFailed as error:
-        if not any(problem.code == Unsupported.code for problem in run.problems):
-            run.problems.append(ResourceProblem(error.file and f"{error.file}:{error.line}", error.code, str(error)))
+        run.fail_program(error)
         return False
+    if run.preview and not run.problems and not run.options.targets:
+        run.refuse_missing_namespaces()
     return True
 
 
@@ -186,7 +194,7 @@ async def _store(run: Deployment, *, finished: bool) -> None:
     state, program = run.state, run.program
     if finished:
         if run.outputs is not None:
-            state.outputs, state.secret_outputs = run.outputs, run.secret_outputs
+            _remember_outputs(state, run.outputs, run.secret_outputs)
         broken = {run.unit_of.get(urn, "") for urn in run.failed}
         if program.units is not None and run.selected is not None:
             kept = {unit: digest for unit, digest in state.units.items() if unit in program.units}
@@ -203,16 +211,35 @@ async def _store(run: Deployment, *, finished: bool) -> None:
         await run.save()
 
 
+def _remember_outputs(state: State, outputs: dict[str, object], secret: tuple[str, ...]) -> None:
+    """The new outputs; one whose resource failed keeps the value that it had."""
+    before, hidden = state.outputs, set(state.secret_outputs)
+    state.outputs = {
+        key: before[key] if holds_unknown(value) else value
+        for key, value in outputs.items()
+        if key in before or not holds_unknown(value)
+    }
+    state.secret_outputs = tuple(sorted(key for key in state.outputs if key in secret or key in hidden))
+
+
 @asynccontextmanager
 async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
     state = await states.load(cluster, program.project, program.stack)
+    if state.lost and not options.adopt:
+        raise StateDamaged(
+            f"what the pool remembered of stack {program.stack} is gone, although it was applied; restore the Secrets of "
+            f"{states.NAMESPACE} from a backup, or run `up --adopt` to take over the objects that the program declares"
+        )
+    for words in state.damage:
+        observer(Event("note", f"{words}: everything is looked at, and what it held is rebuilt"))
     clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
+    clusters.declare("", default_provider(program))
     for urn, inputs in state.providers.items():
         clusters.declare(urn, inputs)
-    index = await indexes.load(clusters.connect, state, everything=bool(state.pending))
+    index = await indexes.load(clusters.connect, state, everything=bool(state.pending) or options.adopt)
     selected = select(program, state, index, options)
     run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
     run.order = max((record.order for record in state.records.values()), default=0)
@@ -221,6 +248,26 @@ async def _opened(
     finally:
         await asyncio.shield(run.finish())
         await clusters.close()
+
+
+def default_provider(program: Program) -> dict[str, Any]:
+    """What the configuration says of the provider that resources without an explicit one use.
+
+    Which cluster that is has been decided by whoever made the connection.
+    """
+    values = {
+        key.removeprefix("kubernetes:"): value for key, value in program.config.items() if key.startswith("kubernetes:")
+    }
+    return {key: value for key, value in values.items() if key not in ("kubeconfig", "context", "cluster", "namespace")}
+
+
+def _need_providers(run: Deployment) -> None:
+    """Raises `StateDamaged` when nobody knows any more in which cluster something is."""
+    explicit = {record.provider for record in run.state.records.values() if record.provider}
+    if lost := sorted(urn for urn in explicit if provider_urn(urn) not in run.state.providers):
+        raise StateDamaged(
+            f"the settings of provider {', '.join(lost)} got lost; run `up` once, which records them again"
+        )
 
 
 def _targeted(record: Record, run: Deployment) -> bool:
@@ -256,12 +303,13 @@ def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = 
     clock.lap("close")
     shown = outputs if outputs is not None else (run.outputs if run.outputs is not None else run.state.outputs)
     hidden = set(run.secret_outputs) | set(run.state.secret_outputs)
+    shown = {key: MASK if key in hidden else known_only(value) for key, value in shown.items()}
     return Result(
         stack=run.program.stack,
         preview=run.preview,
         changes=tuple(run.changes),
         unchanged=run.unchanged,
-        outputs={key: "[secret]" if key in hidden else value for key, value in shown.items()},
+        outputs=shown,
         timings=clock.timings,
         problems=tuple(run.problems),
     )

@@ -3,12 +3,18 @@
 One Secret is the ApplySet parent with the stack's key, outputs, providers and, while a run is under way, the units that
 it touches. Up to 32 more hold the records of resources, spread over them by unit, so that a change of one department
 rewrites one small Secret and none reaches etcd's limit. Every write carries the resourceVersion that was read: a
-writer that lost its lease cannot overwrite its successor. Each Secret carries a digest of its own content.
+writer that lost its lease cannot overwrite its successor.
+
+Each Secret carries a digest of its content, the parent one of each other Secret, and the stack's lease one of the
+parent, so what was truncated, edited, deleted or put back from an old copy is noticed. Because every Secret also carries
+the stack's key, by which live objects prove whose they are, whatever is lost but the last one is rebuilt by the next run.
 """
 
+import asyncio
 import base64
 import gzip
 import hashlib
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -28,6 +34,9 @@ PROJECT_LABEL = "commonpool.dev/project"
 SECRET_TYPE = "commonpool.dev/stack"  # noqa: S105 (a type, not a secret)
 BUCKETS = 32
 EVERYTHING = "*"
+STATE_DIGEST = "commonpool.dev/state"  # annotation of the lease
+LONGEST_NAME = 180  # a Secret's name has 253 characters
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass
@@ -49,11 +58,16 @@ class State:
     written: dict[str, bytes] = field(default_factory=dict)
     buckets: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     touched: set[int] = field(default_factory=set)  # buckets whose records changed since they were last packed
+    damage: list[str] = field(default_factory=list)  # what was found wrong, for a person
+    lost: bool = False  # nothing is left of it, although the stack was applied
 
     @property
     def name(self) -> str:
-        """Name of the parent Secret."""
-        return f"commonpool.{self.project}.{self.stack}".lower().replace("_", "-")
+        """Name of the parent Secret, and of the lease; different for every project and stack."""
+        plain = f"{self.project}.{self.stack}"
+        usual = plain.lower().replace("_", "-")
+        unusual = usual != plain or "." in self.project or "." in self.stack or len(plain) > LONGEST_NAME
+        return f"commonpool.{usual[:LONGEST_NAME]}" + (f".{_short_digest(plain)}" if unusual else "")
 
     @property
     def part_of(self) -> str:
@@ -74,13 +88,14 @@ class State:
         self.drop(record.urn)
         self.records[record.urn] = record
         self.unit_of[record.urn] = unit
-        self.buckets[bucket_of(unit)].add(record.urn)
-        self.touched.add(bucket_of(unit))
+        number = bucket_of(unit or record.urn)
+        self.buckets[number].add(record.urn)
+        self.touched.add(number)
 
     def drop(self, urn: str) -> None:
         """Forget a resource."""
         if self.records.pop(urn, None) is not None:
-            number = bucket_of(self.unit_of.pop(urn))
+            number = bucket_of(self.unit_of.pop(urn) or urn)
             self.buckets[number].discard(urn)
             self.touched.add(number)
 
@@ -101,37 +116,113 @@ class State:
 
 
 @lru_cache(maxsize=1 << 16)
-def bucket_of(unit: str) -> int:
-    """Which of the record Secrets a unit's records go to."""
-    return hashlib.sha256(unit.encode()).digest()[0] % BUCKETS
+def bucket_of(name: str) -> int:
+    """Which of the record Secrets the records of a unit go to; those of no unit are spread one by one."""
+    return hashlib.sha256(name.encode()).digest()[0] % BUCKETS
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def label_of(text: str) -> str:
+    """The text as the value of a label: as it is where it may be one, else cut and told apart by a digest."""
+    if _LABEL.fullmatch(text):
+        return text
+    return f"{re.sub('[^A-Za-z0-9]', '-', text)[:50].strip('-')}-{_short_digest(text)}"
+
+
+def _selector(project: str, stack: str) -> str:
+    return f"{PROJECT_LABEL}={label_of(project)},{STACK_LABEL}={label_of(stack)}"
 
 
 async def load(cluster: Cluster, project: str, stack: str) -> State:
-    """Read what the pool remembers. Raises `StateDamaged` when a Secret does not match its own digest."""
+    """Read what the pool remembers; what is damaged is noted in the state, which then asks for everything to be looked at.
+
+    Raises `StateDamaged` when the stack's key can be read nowhere any more.
+    """
     state = State(project, stack)
-    selector = f"{PROJECT_LABEL}={project},{STACK_LABEL}={stack}"
-    items, _ = await cluster.list_objects("v1", "Secret", namespace=NAMESPACE, selector=selector)
+    (items, _), lease = await asyncio.gather(
+        cluster.list_objects("v1", "Secret", namespace=NAMESPACE, selector=_selector(project, stack)),
+        _lease(cluster, state.name),
+    )
+    parent: Mapping[str, Any] | None = None
     for item in items:
         name = item["metadata"]["name"]
-        content = _content(item)
         state.versions[name] = item["metadata"]["resourceVersion"]
+        state.written[name] = b""
+        content = _content(item)
+        if content is None:
+            state.damage.append(f"the Secret {NAMESPACE}/{name} does not match its own digest")
+            continue
         state.written[name] = content
+        state.key = state.key or base64.b64decode(item["data"].get("key", ""))
         values = orjson.loads(gzip.decompress(content))
         if name == state.name:
-            _read_parent(state, values)
-        else:
-            for unit, records in values.items():
-                for record in records:
-                    state.put(Record.from_json(record), unit)
+            parent = values
+            continue
+        for unit, records in values.items():
+            for record in records:
+                state.put(Record.from_json(record), unit)
     state.touched.clear()
+    if parent is not None:
+        _read_parent(state, parent)
+    _compare(state, parent, _remembered(lease))
+    if state.damage:
+        state.pending = tuple({*state.pending, EVERYTHING})
     if not state.key:
         if state.versions:
             raise StateDamaged(
-                f"the Secret {NAMESPACE}/{state.name} is missing while its records exist; restore it from a backup, or "
-                f"delete the other Secrets labelled {selector} and run with --adopt to take the objects over again"
+                f"{'; '.join(state.damage)}, and no other holds the key of stack {stack}; restore them from a backup, "
+                f"or delete the Secrets labelled {_selector(project, stack)} and run with --adopt to take the objects over"
             )
         state.key = secrets.token_bytes(32)
     return state
+
+
+async def _lease(cluster: Cluster, name: str) -> dict[str, Any] | None:
+    try:
+        return await cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, name)
+    except Refused as error:
+        if error.status == 403:  # who may only preview need not be allowed to see leases
+            return None
+        raise
+
+
+def _remembered(lease: Mapping[str, Any] | None) -> str:
+    """The digest of the parent that the last run left in the lease; empty while a run is under way, or died."""
+    if lease is None or lease.get("spec", {}).get("holderIdentity"):
+        return ""
+    return str((lease["metadata"].get("annotations") or {}).get(STATE_DIGEST, ""))
+
+
+def _compare(state: State, parent: Mapping[str, Any] | None, remembered: str) -> None:
+    """Note what is missing, or is another one than what was written last."""
+    if not state.versions:
+        state.lost = bool(remembered)
+    elif parent is None:
+        if state.name not in state.versions:
+            state.damage.append(f"the Secret {NAMESPACE}/{state.name} is missing")
+        state.touched |= set(state.buckets)
+    else:
+        known = {f"{state.name}.{number}": digest for number, digest in parent.get("buckets", {}).items()}
+        state.damage += [f"the Secret {NAMESPACE}/{name} is missing" for name in known if name not in state.versions]
+        if remembered and remembered != digest_of(state.written[state.name]):
+            state.damage.append(f"the Secret {NAMESPACE}/{state.name} is not the one that the last run wrote")
+        if not state.pending:
+            state.damage += [
+                f"the Secret {NAMESPACE}/{name} is not the one that the last run wrote"
+                for name, digest in known.items()
+                if state.written.get(name) and digest_of(state.written[name]) != digest
+            ]
+    for name, content in state.written.items():
+        if not content and name != state.name:
+            state.touched.add(int(name.rpartition(".")[2]))
+
+
+def digest_of(content: bytes) -> str:
+    """A digest of what a Secret holds, as it stands in the parent and in the lease."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _read_parent(state: State, values: Mapping[str, Any]) -> None:
@@ -144,19 +235,15 @@ def _read_parent(state: State, values: Mapping[str, Any]) -> None:
     state.last_run = values["lastRun"]
 
 
-def _content(item: Mapping[str, Any]) -> bytes:
-    name = item["metadata"]["name"]
+def _content(item: Mapping[str, Any]) -> bytes | None:
+    """The content, or None when it is not what its digest says."""
     try:
         content = base64.b64decode(item["data"]["content"], validate=True)
+        key = base64.b64decode(item["data"].get("key", ""), validate=True)
         digest = base64.b64decode(item["data"]["digest"]).decode()
-    except (KeyError, ValueError) as error:
-        raise StateDamaged(f"the Secret {NAMESPACE}/{name} is not a state of this engine: {error}") from error
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise StateDamaged(
-            f"the Secret {NAMESPACE}/{name} does not match its own digest: somebody edited it by hand. "
-            "Restore it from a backup, or delete it and run with --adopt"
-        )
-    return content
+    except (KeyError, ValueError):
+        return None
+    return content if hashlib.sha256(content + key).hexdigest() == digest else None
 
 
 def changed(state: State) -> dict[str, bytes | None]:
@@ -175,9 +262,18 @@ def changed(state: State) -> dict[str, bytes | None]:
         "units": state.units,
         "pending": sorted(state.pending),
         "lastRun": state.last_run,
+        "buckets": _digests(state, found),
     }
     found[state.name] = _pack(parent)
     return {name: content for name, content in found.items() if state.written.get(name) != content}
+
+
+def _digests(state: State, found: Mapping[str, bytes | None]) -> dict[str, str]:
+    """Digests of the other Secrets by number, as they will stand."""
+    contents = {name: content for name, content in state.written.items() if name != state.name} | dict(found)
+    return {
+        name.rpartition(".")[2]: digest_of(content) for name, content in sorted(contents.items()) if content is not None
+    }
 
 
 def _bucket(state: State, number: int) -> bytes:
@@ -205,8 +301,8 @@ async def save(cluster: Cluster, state: State) -> int:
                 await _write(cluster, state, name, content)
             else:
                 await cluster.delete("v1", "Secret", NAMESPACE, name)
-                state.versions.pop(name)
-                state.written.pop(name)
+                state.versions.pop(name, None)
+                state.written.pop(name, None)
     except BaseException:
         state.touched |= touched
         raise
@@ -228,7 +324,11 @@ async def _write(cluster: Cluster, state: State, name: str, content: bytes) -> N
 
 
 def _secret(state: State, name: str, content: bytes) -> dict[str, Any]:
-    labels = {STACK_LABEL: state.stack, PROJECT_LABEL: state.project, "app.kubernetes.io/managed-by": MANAGER}
+    labels = {
+        STACK_LABEL: label_of(state.stack),
+        PROJECT_LABEL: label_of(state.project),
+        "app.kubernetes.io/managed-by": MANAGER,
+    }
     annotations = {}
     if name == state.name:
         labels["applyset.kubernetes.io/id"] = state.part_of
@@ -243,7 +343,8 @@ def _secret(state: State, name: str, content: bytes) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels, "annotations": annotations},
         "data": {
             "content": base64.b64encode(content).decode(),
-            "digest": base64.b64encode(hashlib.sha256(content).hexdigest().encode()).decode(),
+            "key": base64.b64encode(state.key).decode(),
+            "digest": base64.b64encode(hashlib.sha256(content + state.key).hexdigest().encode()).decode(),
         },
     }
 

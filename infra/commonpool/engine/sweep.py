@@ -13,7 +13,12 @@ from commonpool.engine.deployment import Deployment
 from commonpool.engine.error import EngineError, Protected
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.index import Drift, urn_of
-from commonpool.engine.record import PART_OF, RESOURCE, SEAL, Identity, Record, field_manager_of
+from commonpool.engine.record import PART_OF, REPLACED, RESOURCE, SEAL, Identity, Record
+
+PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+_POLICIES = {"orphan": "Orphan", "background": "Background", "foreground": "Foreground"}
+# As in pulumi-kubernetes: kinds whose deletion is not awaited either when `pulumi.com/skipAwait` says so.
+_NOT_AWAITED = frozenset({"Namespace", "Pod", "ReplicationController", "DaemonSet", "Deployment", "StatefulSet", "Job"})
 
 
 def doomed(run: Deployment) -> list[Record]:
@@ -81,7 +86,7 @@ def unprotected(records: Iterable[Record]) -> list[Record]:
 
 async def sweep(run: Deployment, reason: str, records: list[Record] | None = None) -> None:
     """Delete what is doomed (or the given records); a preview only reports it."""
-    victims = doomed(run) if records is None else records
+    victims = _without_renamed(run, doomed(run) if records is None else records)
     if refuse_protected(run, victims):
         return
     leftovers = run.index.leftovers(run.state)  # before anything is forgotten that would look like one
@@ -101,7 +106,23 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
         before = [waiting[urn] for urn in dependents.get(record.urn, ()) if urn in waiting]
         waiting[record.urn] = asyncio.create_task(_delete(run, record, reason, inside, before, limit))
     await asyncio.gather(*waiting.values())
+    if run.options.targets or run.interrupted:
+        return
     await _sweep_leftovers(run, leftovers)
+
+
+def _without_renamed(run: Deployment, records: list[Record]) -> list[Record]:
+    """The records whose object no other record stands for; the others are only forgotten.
+
+    A resource that got another name in the program without an alias finds its object again by the seal.
+    """
+    going = {record.urn for record in records}
+    kept = {record.uid for urn, record in run.state.records.items() if urn not in going and not record.patch}
+    renamed = [record for record in records if record.uid in kept and not record.patch]
+    if not run.preview:
+        for record in renamed:
+            run.state.drop(record.urn)
+    return [record for record in records if record not in renamed]
 
 
 async def _delete(
@@ -124,7 +145,7 @@ async def _delete(
 
 
 async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool) -> None:
-    words = reason
+    words, unit = reason, run.state.unit_of.get(record.urn, "")
     if record.retain:
         words = f"{reason}; the object itself is kept (retain_on_delete)"
     elif record.deleted_with and record.deleted_with not in run.registered:
@@ -137,7 +158,8 @@ async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool
         if record.retain:
             await _let_go(run, record)
         run.state.drop(record.urn)
-    run.report(_change(record, run.state.unit_of.get(record.urn, ""), words))
+    if record.urn.partition(REPLACED)[0] not in run.registered:  # a replacement has been reported as one
+        run.report(_change(record, unit, words))
 
 
 async def _delete_live(run: Deployment, record: Record) -> None:
@@ -150,10 +172,20 @@ async def _delete_live(run: Deployment, record: Record) -> None:
     if run.index.drift(record) is Drift.REPLACED:
         run.note(f"{place} is another object by now (uid differs); it is left alone")
         return
-    gone = not await cluster.delete(record.api_version, place.kind, place.namespace, place.name, uid=record.uid)
-    if not gone and run.options.wait:
-        key = (record.api_version, place.kind, place.namespace, place.name)
-        await readiness.wait_gone(cluster, key, record.uid, timeout=run.options.timeout)
+    live = run.index.live.get((record.provider, place), {"metadata": {}})
+    annotations = live["metadata"].get("annotations") or {}
+    policy = _POLICIES.get(str(annotations.get(PROPAGATION, "")).lower(), "Background")
+    gone = not await cluster.delete(
+        record.api_version, place.kind, place.namespace, place.name, uid=record.uid, propagation=policy
+    )
+    skipped = str(annotations.get(readiness.SKIP, "")).lower() == "true" and place.kind in _NOT_AWAITED
+    if gone or skipped or not run.options.wait:
+        return
+    key = (record.api_version, place.kind, place.namespace, place.name)
+    limits = {"create": record.delete_timeout} if record.delete_timeout else {}
+    shown = {"kind": place.kind, "metadata": {"name": place.name, "annotations": annotations}}
+    timeout = readiness.timeout_of(shown, limits, run.options.timeout)
+    await run.unless_interrupted(readiness.wait_gone(cluster, key, record.uid, timeout=timeout), None)
 
 
 async def _give_back(cluster: Any, record: Record) -> None:  # noqa: ANN401
@@ -163,7 +195,7 @@ async def _give_back(cluster: Any, record: Record) -> None:  # noqa: ANN401
         return
     metadata = {"name": place.name} | ({"namespace": place.namespace} if place.namespace else {})
     body = {"apiVersion": record.api_version, "kind": place.kind, "metadata": metadata}
-    await cluster.apply(body, force=True, field_manager=field_manager_of(record.urn))
+    await cluster.apply(body, force=True, field_manager=record.owner)
 
 
 async def _let_go(run: Deployment, record: Record) -> None:

@@ -6,7 +6,6 @@ connection that the kubeconfig did not ask for by name, redirects, and to have m
 
 import asyncio
 import ssl
-import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from yarl import URL
 from commonpool.engine.answer import BROKEN, problem, retry_after, settles
 from commonpool.engine.error import EngineError, Refused, Unreachable
 from commonpool.engine.kubeconfig import Credentials
+from commonpool.engine.memory_file import memory_file
 from commonpool.engine.retry import BROKEN_SECONDS, Again
 
 CONNECT_SECONDS = 10.0
@@ -192,11 +192,9 @@ def tls(credentials: Credentials) -> ssl.SSLContext | bool:
         if credentials.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if credentials.client_certificate:
-            # OpenSSL reads certificate chains from files only; the file is gone before anything is sent.
-            with tempfile.NamedTemporaryFile(prefix="commonpool-") as file:
-                file.write(credentials.client_certificate + b"\n" + credentials.client_key)
-                file.flush()
-                context.load_cert_chain(file.name)
+            # OpenSSL reads certificate chains from files only.
+            with memory_file(credentials.client_certificate + b"\n" + credentials.client_key) as path:
+                context.load_cert_chain(path)
     except (ssl.SSLError, ValueError) as error:
         raise EngineError(f"{credentials.origin}: certificates cannot be used: {error}") from error
     return context

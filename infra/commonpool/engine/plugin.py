@@ -1,0 +1,28 @@
+"""What needs a plugin of the Pulumi CLI, which is not here, and what to do instead. Pure."""
+
+from commonpool.engine.error import Unsupported
+
+
+def of_type(token: str) -> tuple[str, str]:
+    """ApiVersion and kind from `kubernetes:apps/v1:Deployment`; the core group is spelt out there."""
+    package, _, rest = token.partition(":")
+    api_version, _, kind = rest.rpartition(":")
+    if package != "kubernetes" or not api_version or not kind:
+        raise needs_plugin(f"reading {token}", token)
+    return api_version.removeprefix("core/"), kind.removesuffix("Patch")
+
+
+def needs_plugin(what: str, token: str) -> Unsupported:
+    """The refusal of something by name; `token` begins with the plugin's name."""
+    error = Unsupported(f"{what} needs the Pulumi plugin {token.split(':')[0]!r}, which is not here")
+    if ":helm" in token or ":helm" in what:
+        error.next_step = (
+            "render the chart (helm template … > chart.yaml) and declare it with kubernetes.yaml.v2.ConfigFile"
+        )
+    elif ":kustomize" in token or ":kustomize" in what:
+        error.next_step = (
+            "render it (kubectl kustomize … > rendered.yaml) and declare it with kubernetes.yaml.v2.ConfigFile"
+        )
+    else:
+        error.next_step = "give its result as configuration (-c, --secret), or run this program with the Pulumi CLI"
+    return error

@@ -1,0 +1,165 @@
+"""A Pulumi project as its files describe it: `Pulumi.yaml` and the configuration in `Pulumi.<stack>.yaml`.
+
+Read as the Pulumi CLI reads them: a scalar of the configuration is the text that stands there (`no`, `010` and `1.10`
+stay what they are), only what is inside of lists and maps has types. What is encrypted for the CLI is refused by name.
+"""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from commonpool.engine.deployment import ConfigValue, Program
+from commonpool.engine.error import ConfigRefused, EngineError, Unsupported
+
+_TYPES = {"string", "integer", "number", "boolean", "array", "object"}
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NUMBERS = {"integer": re.compile(r"[-+]?\d+"), "number": re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")}
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """The `Pulumi.yaml` of a program's folder. Raises `Unsupported` for another language than Python."""
+    for name in ("Pulumi.yaml", "Pulumi.yml"):
+        path = directory / name
+        if path.exists():
+            break
+    else:
+        raise Unsupported(f"{directory} has no Pulumi.yaml, so it is not a Pulumi project")
+    project = _mapping(path)
+    if not _NAME.fullmatch(str(project.get("name", ""))):
+        raise EngineError(
+            f"{path}: name is {project.get('name')!r}; a project's name is letters, digits, `.`, `_`, `-`"
+        )
+    runtime = project.get("runtime")
+    language = runtime.get("name") if isinstance(runtime, dict) else runtime
+    if language != "python":
+        raise Unsupported(f"{path}: runtime {language!r}; the embedded engine runs Python programs")
+    return project
+
+
+def stacks_of(directory: Path) -> list[str]:
+    """The stacks that have a settings file."""
+    return sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in directory.glob("Pulumi.*.yaml"))
+
+
+def load(
+    directory: Path,
+    stack: str,
+    config: Mapping[str, ConfigValue] | None = None,
+    secret_config: Mapping[str, str] | None = None,
+) -> Program:
+    """A program of somebody else's, with the configuration of `Pulumi.<stack>.yaml` under the given one.
+
+    Keys without a namespace belong to the project. Raises `Unsupported` for encrypted values that are not given,
+    because their key is with the Pulumi CLI, and `ConfigRefused` for what `Pulumi.yaml` declares and nobody gives.
+    """
+    project = describe(directory)
+    name = str(project["name"])
+    given = {_qualify(key, name): value for key, value in {**(config or {}), **(secret_config or {})}.items()}
+    declared = _declared(project, directory)
+    merged: dict[str, ConfigValue] = {key: value for key, (_, value) in declared.items() if value is not None}
+    stack = stack.rpartition("/")[2]  # Pulumi's full names are organization/project/stack
+    settings = directory / f"Pulumi.{stack}.yaml"
+    merged |= _settings(settings, name, set(given)) if settings.exists() else {}
+    merged |= given
+    _check(declared, merged, directory / "Pulumi.yaml")
+    secret = frozenset(_qualify(key, name) for key in secret_config or {})
+    return Program(name, stack, directory, merged, secret_config=secret, isolated=True)
+
+
+def unknown_keys(program: Program, given: Mapping[str, Any]) -> list[str]:
+    """A hint for each given key of the project's own that `Pulumi.yaml` does not declare, where it declares any."""
+    declared = _declared(describe(program.directory), program.directory)
+    own = [key for key in declared if key.startswith(f"{program.project}:")]
+    hints = []
+    for key in sorted(_qualify(key, program.project) for key in given):
+        if own and key not in declared and key.startswith(f"{program.project}:"):
+            near = get_close_matches(key, own, n=1)
+            hints.append(f"{key} is not declared in Pulumi.yaml" + (f"; did you mean {near[0]}?" if near else ""))
+    return hints
+
+
+def _settings(path: Path, project: str, given: set[str]) -> dict[str, ConfigValue]:
+    found: dict[str, ConfigValue] = {}
+    for key, value in (_mapping(path).get("config") or {}).items():
+        if _encrypted(value):
+            if _qualify(key, project) in given:
+                continue
+            raise Unsupported(
+                f"{path}: {key} is encrypted for the Pulumi CLI, whose key is not here; give it with --secret {key}=…"
+            )
+        found[_qualify(key, project)] = value
+    return found
+
+
+def _encrypted(value: Any) -> bool:  # noqa: ANN401
+    if isinstance(value, dict):
+        return set(value) == {"secure"} or any(map(_encrypted, value.values()))
+    return isinstance(value, list) and any(map(_encrypted, value))
+
+
+def _declared(project: Mapping[str, Any], directory: Path) -> dict[str, tuple[str, ConfigValue | None]]:
+    """Type and value by key, as `Pulumi.yaml` declares them."""
+    declared: dict[str, tuple[str, ConfigValue | None]] = {}
+    blocks = project.get("config")
+    if blocks is None or isinstance(blocks, str):
+        return declared  # a text names a folder for settings files; an old form that sets nothing
+    if not isinstance(blocks, dict):
+        raise EngineError(f"{directory / 'Pulumi.yaml'}: config is not a mapping")
+    for key, block in blocks.items():
+        if isinstance(block, dict):
+            kind = str(block.get("type", "string" if "default" in block else ""))
+            value = block.get("value", block.get("default"))
+        else:
+            kind, value = "", block
+        declared[_qualify(str(key), str(project["name"]))] = (kind if kind in _TYPES else "", value)
+    return declared
+
+
+def _check(declared: Mapping[str, tuple[str, Any]], given: Mapping[str, ConfigValue], path: Path) -> None:
+    problems = []
+    for key, (kind, _) in declared.items():
+        if key not in given:
+            problems.append(f"{key} is missing: {path} declares it without a default; give it with -c {key}=…")
+        elif not _fits(given[key], kind):
+            problems.append(f"{key} is {given[key]!r}, but {path} declares it as {kind}")
+    if problems:
+        raise ConfigRefused("; ".join(problems))
+
+
+def _fits(value: ConfigValue, kind: str) -> bool:
+    if not isinstance(value, str):
+        return True
+    if kind in _NUMBERS:
+        return bool(_NUMBERS[kind].fullmatch(value))
+    return value in ("true", "false") if kind == "boolean" else True
+
+
+def _qualify(key: str, project: str) -> str:
+    return key if ":" in key else f"{project}:{key}"
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A YAML file that is a mapping; scalars directly below `config` stay texts."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise EngineError(f"{place}: no YAML: {getattr(error, 'problem', None) or 'it cannot be read'}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+        raise EngineError(f"{path}: is not a mapping")
+    for key, below in node.value:
+        if key.value == "config" and isinstance(below, yaml.MappingNode):
+            for name, item in below.value:
+                if isinstance(item, yaml.ScalarNode) and name.value in values["config"]:
+                    values["config"][name.value] = item.value
+    return values

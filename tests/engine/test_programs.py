@@ -1,0 +1,255 @@
+"""Ordinary Pulumi programs of other people: what they use works as it does under the Pulumi CLI, or fails by name."""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commonpool.embedded import EmbeddedPool
+from commonpool.engine import Cluster, up
+from programs import Stack, messages
+
+OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
+Writes = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def stack(embedded_pool: EmbeddedPool, tmp_path: Path, fresh: str) -> Stack:
+    return Stack(embedded_pool, tmp_path, fresh)
+
+
+def read(on_cluster: OnCluster, api_version: str, kind: str, namespace: str, name: str) -> Any:
+    return on_cluster(lambda cluster: cluster.read(api_version, kind, namespace, name))
+
+
+def test_manifest_components_apply_namespaces_and_definitions_first_whatever_the_order_in_the_file(
+    stack: Stack, tmp_path: Path, on_cluster: OnCluster, writes: Writes
+) -> None:
+    group = f"{stack.name}.example"
+    (tmp_path / "app.yaml").write_text(
+        f"""
+apiVersion: {group}/v1
+kind: Gadget
+metadata: {{name: g, namespace: {stack.name}-app}}
+spec: {{when: 2024-01-01, mode: 0644}}
+---
+apiVersion: v1
+kind: List
+items:
+- {{apiVersion: v1, kind: Secret, metadata: {{name: s, namespace: {stack.name}-app}}, stringData: {{p: canary-1b7}}}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {stack.name}-app}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: gadgets.{group}}}
+spec:
+  group: {group}
+  scope: Namespaced
+  names: {{plural: gadgets, kind: Gadget}}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+""",
+        encoding="utf-8",
+    )
+    source = """
+        found = k8s.yaml.v2.ConfigFile("app", file="app.yaml")
+        pulumi.export("number", found.resources.apply(len))
+    """
+    first = stack.up(source)
+    assert (first.problems, first.counts, first.outputs["number"]) == ((), {"create": 5}, 4)
+    assert "canary-1b7" not in repr(first)
+    live = read(on_cluster, f"{group}/v1", "Gadget", f"{stack.name}-app", "g")
+    assert live["spec"] == {"when": "2024-01-01", "mode": 0o644}
+    writes()
+    assert stack.up(source).counts == {}
+    assert writes() == []
+    older = source.replace("k8s.yaml.v2.ConfigFile", "k8s.yaml.ConfigFile").replace(
+        "resources.apply", "resources.apply"
+    )
+    assert stack.preview(older).problems == ()
+    assert stack.destroy().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ('from pulumi_kubernetes.helm.v3 import Release\nRelease("nginx", chart="nginx")', "helm.sh/v3:Release"),
+        ('from pulumi_kubernetes.helm.v4 import Chart\nChart("nginx", chart="nginx")', "helm.sh/v4:Chart"),
+        (
+            'from pulumi_kubernetes.kustomize.v2 import Directory\nDirectory("d", directory=".")',
+            "kustomize/v2:Directory",
+        ),
+        ('from pulumi_kubernetes.kustomize import Directory\nDirectory("d", ".")', "kubernetes:kustomize:directory"),
+        ('k8s.Provider("p", render_yaml_to_directory="out")', "renderYamlToDirectory"),
+        ('k8s.Provider("p", enable_server_side_apply=False)', "enableServerSideApply"),
+        ('config_map("a", transforms=[lambda given: None])', "transforms"),
+        ('pulumi.ResourceHook("h", lambda given: None)', "hooks"),
+        ('pulumi.runtime.invoke("aws:index/getRegion:getRegion", {})', "aws:index/getRegion:getRegion"),
+    ],
+)
+def test_what_needs_a_plugin_or_the_cli_is_refused_by_its_name(stack: Stack, source: str, name: str) -> None:
+    refused = stack.preview(source)
+    assert {problem.code for problem in refused.problems} == {"unsupported"}, messages(refused)
+    assert name in messages(refused)
+
+
+def test_what_exists_is_read_by_its_type_alone(stack: Stack) -> None:
+    found = stack.preview("""
+        system = k8s.core.v1.Namespace.get("system", "kube-system")
+        pulumi.export("system", system.metadata.name)
+    """)
+    assert (found.problems, found.outputs) == ((), {"system": "kube-system"})
+
+
+def test_a_renamed_parent_with_an_alias_renames_nothing_in_the_cluster(stack: Stack, writes: Writes) -> None:
+    source = """
+        class Group(pulumi.ComponentResource):
+            def __init__(self, called, opts=None):
+                super().__init__("acme:app:Group", called, None, opts)
+                config_map(f"{called}-a", called="a", parent=self)
+        Group(config.require("group"), Options(aliases=[pulumi.Alias(name="old")]))
+    """
+    stack.up(source, group="old")
+    writes()
+    renamed = stack.up(source, group="new")
+    assert (renamed.problems, renamed.counts, renamed.unchanged) == ((), {}, 2)
+    assert {event["objectRef"].get("namespace") for event in writes()} <= {"commonpool-system"}
+
+
+def test_a_resource_renamed_without_an_alias_keeps_its_object(stack: Stack, on_cluster: OnCluster) -> None:
+    stack.up('config_map("before", {"a": "1"}, called="same")')
+    uid = read(on_cluster, "v1", "ConfigMap", stack.name, "same")["metadata"]["uid"]
+    assert "delete" not in stack.up('config_map("after", {"a": "1"}, called="same")').counts
+    assert read(on_cluster, "v1", "ConfigMap", stack.name, "same")["metadata"]["uid"] == uid
+    assert stack.up('config_map("after", {"a": "1"}, called="same")').counts == {}
+
+
+def test_one_object_declared_as_two_resources_is_refused(stack: Stack) -> None:
+    refused = stack.up('config_map("one", called="same")\nconfig_map("two", called="same")')
+    assert "declared twice" in messages(refused)
+
+
+def test_ignored_fields_are_set_at_first_and_then_left_alone_by_path_index_and_wildcard(
+    stack: Stack, on_cluster: OnCluster
+) -> None:
+    source = """
+        version = config.require("version")
+        def deployment(called, *ignored):
+            pod = {"containers": [{"name": n, "image": f"{n}:{version}"} for n in ("a", "b")]}
+            k8s.apps.v1.Deployment(called, metadata={**inside, "name": called, "annotations": {"pulumi.com/skipAwait": "true"}},
+                spec={"replicas": int(version), "selector": {"match_labels": {"app": called}}, "template":
+                    {"metadata": {"labels": {"app": called}}, "spec": pod}}, opts=Options(ignore_changes=list(ignored)))
+        deployment("scaled", "spec.replicas")
+        deployment("first", "spec.template.spec.containers[0].image")
+        deployment("every", "spec.template.spec.containers[*].image")
+    """
+
+    def spec(called: str) -> tuple[int, list[str]]:
+        found = read(on_cluster, "apps/v1", "Deployment", stack.name, called)["spec"]
+        return found["replicas"], [one["image"] for one in found["template"]["spec"]["containers"]]
+
+    stack.up(source, version="3")
+    assert {called: spec(called) for called in ("scaled", "first")} == dict.fromkeys(
+        ("scaled", "first"), (3, ["a:3", "b:3"])
+    )
+    on_cluster(
+        lambda cluster: cluster.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "scaled", "namespace": stack.name},
+                "spec": {"replicas": 7},
+            },
+            field_manager="autoscaler",
+            force=True,
+        )
+    )
+    assert stack.up(source, version="3").counts == {}
+    changed = stack.up(source, version="4")
+    assert changed.problems == (), messages(changed)
+    assert spec("scaled") == (7, ["a:4", "b:4"])
+    assert spec("first") == (4, ["a:3", "b:4"])
+    assert spec("every") == (4, ["a:3", "b:3"])
+
+
+def test_data_of_an_automatically_named_config_map_gets_a_new_name_and_a_declared_name_stays(stack: Stack) -> None:
+    source = """
+        data = {"a": config.require("a")}
+        auto = k8s.core.v1.ConfigMap("auto", metadata=inside, data=data)
+        config_map("named", data)
+        config_map("replaced", data, replace_on_changes=["data.a"])
+        pulumi.export("auto", auto.metadata.name)
+    """
+    first = stack.up(source, a="1")
+    shown = stack.preview(source, a="2")
+    second = stack.up(source, a="2")
+    assert shown.counts == second.counts == {"replace": 2, "update": 1}
+    assert second.outputs["auto"] == shown.outputs["auto"] != first.outputs["auto"]
+    assert stack.up(source, a="2").counts == {}
+
+
+def test_several_providers_for_one_cluster_neither_lose_nor_double_anything(
+    stack: Stack, embedded_pool: EmbeddedPool
+) -> None:
+    source = f"""
+        path = {str(embedded_pool.kubeconfig)!r}
+        content = k8s.Provider("content", kubeconfig=open(path).read(), namespace=name)
+        k8s.core.v1.ConfigMap("a", metadata={{"name": "a"}}, opts=Options(provider=content, depends_on=[space]))
+        late = k8s.Provider("late", kubeconfig=space.metadata.name.apply(lambda _: path), namespace=space.metadata.name)
+        k8s.core.v1.ConfigMap("b", metadata={{"name": "b"}}, opts=Options(provider=late))
+    """
+    assert stack.preview(source).problems == ()
+    assert stack.up(source).counts == {"create": 3}
+    assert stack.up(source).counts == {}
+    assert stack.destroy(targets=("a",)).counts == {"delete": 1}
+    assert stack.up(source).counts == {"create": 1}
+    assert stack.destroy().counts == {"delete": 3}
+
+
+def test_a_namespace_that_nobody_makes_is_refused_in_the_preview(stack: Stack) -> None:
+    refused = stack.preview('k8s.core.v1.ConfigMap("a", metadata={"name": "a", "namespace": name + "-typo"})')
+    assert f"namespace {stack.name}-typo does not exist" in messages(refused)
+
+
+def test_a_patch_takes_no_field_from_others_unless_it_is_told_to(stack: Stack, on_cluster: OnCluster) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": stack.name, "namespace": "default"}}
+    on_cluster(lambda cluster: cluster.apply({**body, "data": {"a": "theirs"}}, field_manager="them"))
+    source = """
+        asked = {"pulumi.com/patchForce": "true"} if config.get_bool("force") else {}
+        k8s.core.v1.ConfigMapPatch("p", metadata={"name": name, "namespace": "default", "annotations": asked}, data={"a": "1"})
+    """
+    refused = stack.up(source)
+    assert "field_conflict" in messages(refused)
+    assert "them" in messages(refused)
+    assert stack.up(source, force="true").problems == ()
+    assert read(on_cluster, "v1", "ConfigMap", "default", stack.name)["data"] == {"a": "1"}
+    assert stack.destroy().problems == ()
+    missing = stack.up(
+        'k8s.core.v1.ConfigMapPatch("p", metadata={"name": "none", "namespace": "default"}, data={"a": "1"})'
+    )
+    assert "does not exist" in messages(missing)
+
+
+def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(stack: Stack) -> None:
+    source = """
+        labels = {"app": "web"}
+        k8s.apps.v1.Deployment("web", metadata={**inside, "name": "web"}, spec={"replicas": 1,
+            "selector": {"match_labels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"node_selector": {"nowhere": "true"}, "containers": [{"name": "web", "image": "x/y:1"}]}}})
+    """
+    program = stack.load(source)
+    for _ in range(2):
+        assert "not_ready" in messages(stack.run(up, program, timeout=1))
+    job = """
+        k8s.batch.v1.Job("j", metadata={**inside, "name": "j", "annotations": {"pulumi.com/replaceUnready": "true"}},
+            spec={"active_deadline_seconds": 1, "template": {"spec": {"restart_policy": "Never",
+                "node_selector": {"nowhere": "true"}, "containers": [{"name": "x", "image": "y"}]}}})
+    """
+    assert "not_ready" in messages(stack.up(job))
+    assert stack.up(job).counts == {"replace": 1}

@@ -1,0 +1,64 @@
+"""Pulumi's project files, read as the CLI reads them."""
+
+from pathlib import Path
+
+import pytest
+from commonpool.engine.error import ConfigRefused, EngineError, Unsupported
+from commonpool.engine.mask import Masks
+from commonpool.engine.project import load, stacks_of, unknown_keys
+
+
+def project(folder: Path, text: str = "", settings: str = "") -> Path:
+    (folder / "Pulumi.yaml").write_text(f"name: x\nruntime: python\n{text}", encoding="utf-8")
+    if settings:
+        (folder / "Pulumi.dev.yaml").write_text(f"config:\n{settings}", encoding="utf-8")
+    return folder
+
+
+def test_scalars_are_the_text_that_stands_there_and_only_what_is_inside_of_maps_has_types(tmp_path: Path) -> None:
+    settings = "  x:a: no\n  x:b: 010\n  x:c: 1.10\n  x:d: 2024-01-01\n  x:e: {n: 1, l: [true, 'no']}\n"
+    found = load(project(tmp_path, settings=settings), "organization/x/dev").config
+    assert found == {"x:a": "no", "x:b": "010", "x:c": "1.10", "x:d": "2024-01-01", "x:e": {"n": 1, "l": [True, "no"]}}
+
+
+def test_what_is_declared_has_its_default_is_missed_by_name_and_checked_by_type(tmp_path: Path) -> None:
+    declared = "config:\n  a: {type: integer, default: 3}\n  b: {type: boolean}\n"
+    with pytest.raises(ConfigRefused, match="x:b is missing"):
+        load(project(tmp_path, declared), "dev")
+    with pytest.raises(ConfigRefused, match="declares it as boolean"):
+        load(tmp_path, "dev", {"b": "maybe"})
+    program = load(tmp_path, "dev", {"b": "true", "other:c": "1"})
+    assert program.config == {"x:a": 3, "x:b": "true", "other:c": "1"}
+    assert unknown_keys(program, {"aa": "1", "other:c": "1"}) == [
+        "x:aa is not declared in Pulumi.yaml; did you mean x:a?"
+    ]
+
+
+def test_an_encrypted_value_is_refused_with_the_way_out_unless_it_is_given(tmp_path: Path) -> None:
+    project(tmp_path, settings="  x:key:\n    secure: abc\n")
+    with pytest.raises(Unsupported, match="--secret x:key="):
+        load(tmp_path, "dev")
+    program = load(tmp_path, "dev", secret_config={"key": "canary-9"})
+    assert (program.config, set(program.secret_config)) == ({"x:key": "canary-9"}, {"x:key"})
+
+
+def test_files_that_are_no_project_are_refused_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: [\n", encoding="utf-8")
+    with pytest.raises(EngineError, match=r"Pulumi\.yaml:2:1"):
+        load(tmp_path, "dev")
+    (tmp_path / "Pulumi.yaml").write_text("runtime: python\n", encoding="utf-8")
+    with pytest.raises(EngineError, match="name is None"):
+        load(tmp_path, "dev")
+    (tmp_path / "Pulumi.yaml").write_text("name: x\nruntime: nodejs\n", encoding="utf-8")
+    with pytest.raises(Unsupported, match="nodejs"):
+        load(tmp_path, "dev")
+    project(tmp_path, settings="  x:a: 1\n")
+    assert stacks_of(tmp_path) == ["dev"]
+
+
+def test_secrets_are_hidden_plain_in_base64_in_json_and_line_by_line() -> None:
+    masks = Masks()
+    masks.hide({"key": 'line-one "quoted"\nline-two-x', "short": "ab"})
+    masks.hide('{"inside": "of json"}')
+    text = 'a line-two-x b bGluZS1vbmUgInF1b3RlZCIKbGluZS10d28teA== c line-one \\"quoted\\"\\nline-two-x d of json e ab'
+    assert masks.apply(text) == "a [secret] b [secret] c [secret] d [secret] e ab"
