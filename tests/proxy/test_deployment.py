@@ -1,14 +1,15 @@
 """The manifests for a real cluster, judged by a real API server and a real Envoy Gateway."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from commonpool.engine import Cluster
+from commonpool.engine import Cluster, kubeconfig
 from commonpool.proxy.deployment import ImageRefused, Images, configured, manifests
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY, GATEWAY_API, NAMESPACE
@@ -22,19 +23,23 @@ def found(kind: str) -> list[dict[str, Any]]:
     return [body for body in manifests(FOLDER, IMAGES, "LoadBalancer") if body["kind"] == kind]
 
 
-def test_the_api_server_takes_every_manifest(
-    proxy: Proxy, on_cluster: Callable[[Callable[[Cluster], Any]], Any]
-) -> None:
+def ask(proxy: Proxy, work: Callable[[Cluster], Coroutine[Any, Any, None]]) -> None:
+    async def connected() -> None:
+        async with await Cluster.connect(kubeconfig.load(proxy.pool.kubeconfig)) as cluster:
+            await work(cluster)
+
+    asyncio.run(connected())
+
+
+def test_the_api_server_takes_every_manifest(proxy: Proxy) -> None:
     async def dry_run(cluster: Cluster) -> None:
         for body in manifests(FOLDER, IMAGES, "LoadBalancer"):
             await cluster.apply(body, dry_run=True, force=True, field_manager="tests-deployment")
 
-    on_cluster(dry_run)
+    ask(proxy, dry_run)
 
 
-def test_its_pods_are_admitted_under_the_restricted_profile_and_a_privileged_one_is_not(
-    proxy: Proxy, on_cluster: Callable[[Callable[[Cluster], Any]], Any]
-) -> None:
+def test_its_pods_are_admitted_under_the_restricted_profile_and_a_privileged_one_is_not(proxy: Proxy) -> None:
     proxy.apply(*found("ServiceAccount"))
 
     def pod(template: dict[str, Any], name: str) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def test_its_pods_are_admitted_under_the_restricted_profile_and_a_privileged_one
             with pytest.raises(Exception, match="violates PodSecurity"):
                 await cluster.apply(pod(template, "privileged"), dry_run=True, field_manager="tests-deployment")
 
-    on_cluster(dry_run)
+    ask(proxy, dry_run)
 
 
 def test_envoy_gateway_takes_the_settings_of_its_envoys_and_would_refuse_wrong_ones(proxy: Proxy) -> None:
