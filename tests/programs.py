@@ -25,21 +25,35 @@ def config_map(logical, data=None, **options):
     metadata = {**inside, "name": options.pop("called", logical)}
     return k8s.core.v1.ConfigMap(logical, metadata=metadata, data=data, opts=Options(**options))
 """
+# Without pulumi_kubernetes, whose import is most of the time that a small run takes.
+BARE = """
+import pulumi
+from pulumi import ResourceOptions as Options
+config = pulumi.Config()
+name = config.require("name")
+def resource(kind, logical, body, **options):
+    body = {"apiVersion": "v1", "kind": kind, **body}
+    return pulumi.CustomResource(f"kubernetes:core/v1:{kind}", logical, body, Options(**options))
+space = resource("Namespace", "space", {"metadata": {"name": name}})
+def config_map(logical, data=None, named=True):
+    metadata = {"namespace": name, **({"name": logical} if named else {})}
+    return resource("ConfigMap", logical, {"metadata": metadata, "data": data or {}}, depends_on=[space])
+"""
 
 
 class Stack:
     """One stack on one pool, whose program a test changes as it goes."""
 
-    def __init__(self, pool: EmbeddedPool, folder: Path, name: str) -> None:
-        """`name` is the project's, and the namespace's that the head of every program makes."""
-        self.pool, self.folder, self.name = pool, folder, name
+    def __init__(self, pool: EmbeddedPool, folder: Path, name: str, head: str = HEAD) -> None:
+        """`name` is the project's, and the namespace's that the `head` of every program makes."""
+        self.pool, self.folder, self.name, self.head = pool, folder, name, head
         self.kubeconfig = pool.kubeconfig
         self.notes: list[str] = []
 
     def load(self, source: str, secret: dict[str, str] | None = None, **config: str) -> Program:
         """Write the program and read it as a stack called dev."""
         (self.folder / "Pulumi.yaml").write_text(f"name: {self.name}\nruntime: python\n", encoding="utf-8")
-        (self.folder / "__main__.py").write_text(HEAD + textwrap.dedent(source), encoding="utf-8")
+        (self.folder / "__main__.py").write_text(self.head + textwrap.dedent(source), encoding="utf-8")
         return load(self.folder, "dev", {"name": self.name, **config}, secret)
 
     def run(self, verb: Any, program: Program, **options: Any) -> Result:

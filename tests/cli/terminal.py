@@ -1,5 +1,6 @@
 """A command at a real terminal: what it shows, and what a person types."""
 
+import contextlib
 import os
 import pty
 import re
@@ -53,6 +54,14 @@ class Terminal:
     def interrupt(self) -> None:
         """What Ctrl-C sends."""
         self.process.send_signal(signal.SIGINT)
+
+    def interrupt_question(self) -> None:
+        """Ctrl-C until it ends: readline may miss one that comes while it is still writing its question."""
+        for _ in range(int(PATIENCE)):
+            self.interrupt()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+                return
 
     def ended(self) -> int:
         """Read to the end; returns the exit code."""

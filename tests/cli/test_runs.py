@@ -121,7 +121,7 @@ def test_ctrl_c_at_the_question_ends_at_once(estate: Estate) -> None:
     (estate.folder / "departments" / "d2.yaml").write_text(estates.department("d2", 2), encoding="utf-8")
     person = estate.terminal("up")
     person.until("[no]: ")
-    person.interrupt()
+    person.interrupt_question()
     assert person.ended() == 130
     assert "[interrupted]" in person.plain
 

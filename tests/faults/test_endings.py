@@ -15,7 +15,7 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster
 from commonpool.engine import state as states
 from commonpool.engine.lock import Lock, holder_died_here, identify
-from programs import Stack, messages
+from programs import BARE, Stack, messages
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def command(stack: Stack, *words: str) -> list[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_f4_a_run_that_is_asked_to_end_ends_with_130_and_is_continued(stack: Stack, number: signal.Signals) -> None:
     """Its program sleeps, and one of its objects will never be ready: neither keeps it from ending."""
+    stack.head = BARE
     stack.load("""
         import time
-        for number in range(20):
-            config_map(f"c{number}")
-        k8s.core.v1.Pod("never", metadata={**inside, "name": "never"},
-            spec={"node_selector": {"nowhere": "1"}, "containers": [{"name": "a", "image": "b"}]})
-        pulumi.Output.all(space.metadata).apply(lambda _: time.sleep(300))
+        maps = [config_map(f"c{number}") for number in range(20)]
+        spec = {"nodeSelector": {"nowhere": "1"}, "containers": [{"name": "a", "image": "b"}]}
+        resource("Pod", "never", {"metadata": {"namespace": name, "name": "never"}, "spec": spec}, depends_on=[space])
+        pulumi.Output.all(*(one.id for one in maps)).apply(lambda _: time.sleep(300))
     """)
     process = subprocess.Popen(command(stack, "up", "--yes"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     pause = threading.Event()
@@ -45,6 +45,8 @@ def test_f4_a_run_that_is_asked_to_end_ends_with_130_and_is_continued(stack: Sta
         if stack.read("v1", "Pod", stack.name, "never") is not None or process.poll() is not None:
             break
         pause.wait(0.1)
+    else:
+        raise AssertionError("the run never came so far")
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
@@ -74,6 +76,7 @@ def test_f9_a_full_disk_stops_no_run_because_none_writes_to_it(stack: Stack, mon
 
 
 def test_f2_a_live_owner_elsewhere_is_never_broken_and_a_dead_one_here_is(stack: Stack) -> None:
+    stack.head = BARE
     stack.up("")
     name = stack.state().name
     here = identify()

@@ -11,20 +11,20 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, up
 from commonpool.engine import state as states
 from commonpool.engine.error import StateDamaged
-from programs import Stack, messages
+from programs import BARE, Stack, messages
 
 Body = dict[str, Any]
 SOURCE = """
 for number in range(config.require_int("number")):
     config_map(f"c{number}", {"n": config.require("value")})
-k8s.core.v1.ConfigMap("auto", metadata=inside, data={"a": "1"})
+config_map("auto", {"a": "1"}, named=False)
 pulumi.export("value", config.require("value"))
 """
 
 
 @pytest.fixture
 def stack(embedded_pool: EmbeddedPool, tmp_path: Path, fresh: str) -> Stack:
-    return Stack(embedded_pool, tmp_path, fresh)
+    return Stack(embedded_pool, tmp_path, fresh, BARE)
 
 
 def secrets_of(stack: Stack) -> dict[str, Body]:
@@ -127,8 +127,9 @@ def test_f10_a_state_that_is_gone_is_told_and_rebuilt_equal_when_somebody_says_s
 def test_f13_a_hundred_random_edits_are_all_found_and_only_they_are_mended(stack: Stack) -> None:
     source = """
         for number in range(100):
-            metadata = {**inside, "name": f"c{number}", "labels": {"l": "1"}, "annotations": {"a": "1"}}
-            k8s.core.v1.ConfigMap(f"c{number}", metadata=metadata, data={"d": "1", "e": "1"})
+            metadata = {"namespace": name, "name": f"c{number}", "labels": {"l": "1"}, "annotations": {"a": "1"}}
+            body = {"metadata": metadata, "data": {"d": "1", "e": "1"}}
+            resource("ConfigMap", f"c{number}", body, depends_on=[space])
     """
     stack.up(source)
     chosen = random.Random(20260101)
