@@ -73,7 +73,8 @@ spec:
         "resources.apply", "resources.apply"
     )
     assert stack.preview(older).problems == ()
-    assert stack.destroy().problems == ()
+    destroyed = stack.destroy()
+    assert (destroyed.problems, destroyed.outputs) == ((), {})
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ async def destroy(
             await run.begin_writing()
             await states.remove(cluster, run.state)
         clock.lap("delete")
-        return _result(run, clock)
+        return _result(run, clock, outputs={})
 
 
 async def refresh(
