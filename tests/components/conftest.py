@@ -28,7 +28,7 @@ def commonpool(pool: EmbeddedPool, *arguments: str, check: bool = True) -> "subp
 @pytest.fixture(scope="session")
 def sample(embedded_pool: EmbeddedPool) -> Estate:
     """The sample estate, standing."""
-    commonpool(embedded_pool, "up", "--yes", "--skip-preview", "--estate", "examples/estate")
+    commonpool(embedded_pool, "up", "--yes", "--skip-preview", "--adopt", "--estate", "examples/estate")
     return load_estate(ROOT / "examples" / "estate")
 
 
