@@ -29,6 +29,11 @@ def departments(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names_in(context, "departments") if name.startswith(incomplete)]
 
 
+def services(context: typer.Context, incomplete: str) -> list[str]:
+    """For completion."""
+    return [name for name in names_in(context, "services") if name.startswith(incomplete)]
+
+
 def pools(incomplete: str) -> list[str]:
     """Embedded pools of this machine, for completion."""
     from commonpool.embedded import pool_names
@@ -51,8 +56,9 @@ def _fields(incomplete: str) -> list[str]:
 
 
 def _logs(incomplete: str) -> list[str]:
-    known = ("audit", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "supervisor")
-    return [name for name in known if name.startswith(incomplete)]
+    from commonpool.embedded.pool import COMPONENTS
+
+    return [name for name in sorted((*COMPONENTS, "audit", "supervisor")) if name.startswith(incomplete)]
 
 
 def _kinds(incomplete: str) -> list[str]:
@@ -181,6 +187,7 @@ LIVE = Annotated[
     typer.Option("--live/--declared", help="Ask the cluster too; default: when it runs.", show_default=False),
 ]
 DEPARTMENT = Annotated[str, typer.Argument(help="Name of the department.", autocompletion=departments)]
+SERVICE = Annotated[str, typer.Argument(help="Name of the service.", autocompletion=services)]
 FIELD = Annotated[
     str, typer.Argument(help="For instance department.spec.namespaces.resources.", autocompletion=_fields)
 ]

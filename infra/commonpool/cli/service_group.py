@@ -20,14 +20,11 @@ cutover = typer.Typer(
 service.add_typer(cutover, name="cutover")
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "services") if name.startswith(incomplete)]
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the service.", autocompletion=_names)]
 NAMES = Annotated[
     list[str] | None,
-    typer.Argument(help="Names of services; default: all with an endpoint.", show_default=False, autocompletion=_names),
+    typer.Argument(
+        help="Names of services; default: all with an endpoint.", show_default=False, autocompletion=o.services
+    ),
 ]
 METRICS = Annotated[
     list[str] | None,
@@ -69,7 +66,7 @@ def service_list(
 
 @service.command("show")
 def service_show(
-    name: NAME,
+    name: o.SERVICE,
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,
     context: o.CONTEXT = None,
@@ -108,7 +105,7 @@ def service_watch(
 
 @cutover.command("run")
 def cutover_run(
-    name: NAME,
+    name: o.SERVICE,
     again: AGAIN = False,
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,
@@ -127,7 +124,7 @@ def cutover_run(
 
 @cutover.command("status")
 def cutover_status(
-    name: NAME,
+    name: o.SERVICE,
     history: HISTORY = False,
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,
@@ -146,7 +143,7 @@ def cutover_status(
 def _verb(verb: str, help_: str) -> None:
     @cutover.command(verb, help=help_)
     def command(
-        name: NAME,
+        name: o.SERVICE,
         reason: WHY = "",
         estate: o.ESTATE = None,
         kubeconfig: o.KUBECONFIG = None,

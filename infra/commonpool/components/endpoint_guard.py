@@ -5,8 +5,8 @@ Roles give departments none of these kinds; these policies hold whatever roles s
 
 from commonpool.components import envoy_gateway
 from commonpool.components.envoy_gateway import fleet
-from commonpool.components.rendering import FLAVOR, Body, body
-from commonpool.components.security import ADMISSION
+from commonpool.components.rendering import Body, body
+from commonpool.components.security import ADMISSION, OURS, requests_for
 from commonpool.model import Pool
 from commonpool.model.address import NEVER, allowed
 
@@ -54,6 +54,39 @@ def _writers(pool: Pool) -> list[Body]:
 
 def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
     """Of our namespaces' Backends, and of the EndpointSlices in them that no controller keeps."""
+    places = [_rule([envoy_gateway.GROUP], ["backends"]), _rule(["discovery.k8s.io"], ["endpointslices"])]
+    kept_by_others = f"request.userInfo.username in {list(_CONTROLLERS)!r}"
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": _constraints(places) | {"namespaceSelector": OURS},
+        "matchConditions": [{"name": "not-a-controllers", "expression": f"!({kept_by_others})"}],
+        "variables": _variables(pool),
+        "validations": _checks(pool, loopback=loopback),
+    }
+    return _policy(pool, "commonpool-endpoint-addresses", spec)
+
+
+def _variables(pool: Pool) -> list[Body]:
+    """What an object leads to: addresses, and the names that it may lead to besides."""
+    of_backend = "has(object.spec) && has(object.spec.endpoints) ? object.spec.endpoints.filter(e, has(e.ip)).map(e, e.ip.address)"
+    of_slice = (
+        "has(object.endpoints) && object.endpoints != null ? object.endpoints.map(e, e.addresses)"
+        ".filter(l, true).map(l, l[0])"
+    )
+    proxy = pool.spec.network.proxy
+    domains = [peer.domain for peer in proxy.peers] if proxy else []
+    names = [proxy.traces.host] if proxy and proxy.traces else []
+    return [
+        {
+            "name": "addresses",
+            "expression": f"request.resource.resource == 'backends' ? ({of_backend} : []) : ({of_slice} : [])",
+        },
+        {"name": "domains", "expression": f"{domains!r}" if domains else "['.']"},
+        {"name": "names", "expression": f"{names!r}" if names else "['.']"},
+    ]
+
+
+def _checks(pool: Pool, *, loopback: bool) -> list[Body]:
     never = [
         block
         for words, blocks in NEVER.items()
@@ -63,7 +96,7 @@ def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
     homes = allowed(pool.spec.network.ranges) + (list(NEVER[LOOPBACK]) if loopback else [])
     refused = " || ".join(f"cidr('{block}').containsIP(a)" for block in never)
     inside = " || ".join(f"cidr('{block}').containsIP(a)" for block in homes) or "false"
-    checks = [
+    return [
         {
             "expression": f"variables.addresses.all(a, isIP(a) && !({refused}) && ({inside}))",
             "messageExpression": "'backends stand at addresses of the machines\\' and storage ranges of pool.yaml, not at '"
@@ -90,44 +123,10 @@ def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
             "reason": "Forbidden",
         },
     ]
-    of_backend = "has(object.spec) && has(object.spec.endpoints) ? object.spec.endpoints.filter(e, has(e.ip)).map(e, e.ip.address)"
-    of_slice = (
-        "has(object.endpoints) && object.endpoints != null ? object.endpoints.map(e, e.addresses)"
-        ".filter(l, true).map(l, l[0])"
-    )
-    proxy = pool.spec.network.proxy
-    domains = [peer.domain for peer in proxy.peers] if proxy else []
-    names = [proxy.traces.host] if proxy and proxy.traces else []
-    spec = {
-        "failurePolicy": "Fail",
-        "matchConstraints": _constraints(
-            [_rule([envoy_gateway.GROUP], ["backends"]), _rule(["discovery.k8s.io"], ["endpointslices"])]
-        )
-        | {"namespaceSelector": {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}},
-        "matchConditions": [
-            {"name": "not-a-controllers", "expression": f"!(request.userInfo.username in {list(_CONTROLLERS)!r})"}
-        ],
-        "variables": [
-            {
-                "name": "addresses",
-                "expression": f"request.resource.resource == 'backends' ? ({of_backend} : []) : ({of_slice} : [])",
-            },
-            {"name": "domains", "expression": f"{domains!r}" if domains else "['.']"},
-            {"name": "names", "expression": f"{names!r}" if names else "['.']"},
-        ],
-        "validations": checks,
-    }
-    return _policy(pool, "commonpool-endpoint-addresses", spec)
 
 
 def _rule(groups: list[str], resources: list[str]) -> Body:
-    return {
-        "apiGroups": groups,
-        "apiVersions": ["*"],
-        "resources": resources,
-        "operations": ["CREATE", "UPDATE"],
-        "scope": "*",
-    }
+    return requests_for(groups, ["*"], resources, ["CREATE", "UPDATE"])
 
 
 def _constraints(rules: list[Body]) -> Body:

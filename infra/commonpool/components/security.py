@@ -247,16 +247,23 @@ def _action(pool: Pool, word: str) -> str:
     ).capitalize()
 
 
-def _match(groups: list[str], versions: list[str], resources: list[str], operations: list[str]) -> Body:
-    rule = {
+OURS: Body = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}  # selects the namespaces of this pool
+
+
+def requests_for(groups: list[str], versions: list[str], resources: list[str], operations: list[str]) -> Body:
+    """The requests that a policy is about, as one of its `resourceRules`."""
+    return {
         "apiGroups": groups,
         "apiVersions": versions,
         "resources": resources,
         "operations": operations,
         "scope": "*",
     }
-    ours = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}
-    return {"resourceRules": [rule], "namespaceSelector": ours, "matchPolicy": "Equivalent"}
+
+
+def _match(groups: list[str], versions: list[str], resources: list[str], operations: list[str]) -> Body:
+    rule = requests_for(groups, versions, resources, operations)
+    return {"resourceRules": [rule], "namespaceSelector": OURS, "matchPolicy": "Equivalent"}
 
 
 def _policy(pool: Pool, word: str, match: Body, rules: list[Body], variables: list[Body]) -> Body:

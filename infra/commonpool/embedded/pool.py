@@ -110,8 +110,8 @@ class EmbeddedPool:
     @property
     def node_server(self) -> str:
         """The API server's URL for machines. Raises `NotRunning` when only this machine reaches it."""
-        ports, settings = settle(self.layout, None)
-        if not settings.machine_address:
+        ports, settings = self._ports(), self.settings
+        if ports is None or not settings.machine_address:
             raise NotRunning(
                 f"the embedded pool {self.name} has no address that machines could reach, so none can join it;"
                 f" commonpool embedded start {self.name} --listen ADDRESS with one of this machine's own"

@@ -8,15 +8,10 @@ from typing import Any
 
 from commonpool.engine.error import EngineError, ForeignObject, OtherEngine
 from commonpool.engine.index import urn_of
-from commonpool.engine.record import MANAGER, PART_OF, Identity, sealed
+from commonpool.engine.record import MANAGER, PART_OF, Identity
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 _PULUMI = "pulumi"  # how the field managers of the Pulumi CLI's provider begin
-
-
-def is_ours(key: bytes, found: Mapping[str, Any]) -> bool:
-    """Whether this stack applied it, and died before it could record that."""
-    return sealed(key, found)
 
 
 def made_by_pulumi(found: Mapping[str, Any]) -> bool:

@@ -79,10 +79,6 @@ class State:
         """Whether the pool remembers this stack."""
         return self.name in self.versions
 
-    def of_unit(self, unit: str) -> list[Record]:
-        """The records of one unit."""
-        return [record for urn, record in self.records.items() if self.unit_of[urn] == unit]
-
     def put(self, record: Record, unit: str) -> None:
         """Remember a resource."""
         self.drop(record.urn)
