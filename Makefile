@@ -44,9 +44,10 @@ lock:  ## resolve the dependencies of pyproject.toml anew
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.lock
 
-bench:  ## our command beside kubectl and a bare loop, in one run
+bench:  ## our command beside kubectl and a bare loop, in one run; then the journal beside the bare disk
 	@scripts/bootstrap dev
 	@.venv/bin/python bench/apply.py
+	@.venv/bin/python bench/journal.py 1000000
 
 format:  ## put all code into its form
 	@scripts/bootstrap dev

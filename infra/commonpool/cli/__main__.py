@@ -2,4 +2,5 @@
 
 from commonpool.cli import main
 
-main()
+if __name__ == "__main__":  # processes that verify in parallel import this module again
+    main()

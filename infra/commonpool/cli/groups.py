@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.journal_group import journal
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
@@ -19,7 +20,7 @@ machine = typer.Typer(
 )
 
 
-GROUPS = {"department": department, "machine": machine, "service": service, "embedded": embedded}
+GROUPS = {"department": department, "machine": machine, "service": service, "journal": journal, "embedded": embedded}
 
 
 @department.command("list")

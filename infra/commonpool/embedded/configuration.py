@@ -44,6 +44,16 @@ class Layout:
         return self.logs / "audit.log"
 
     @property
+    def journal(self) -> Path:
+        """The pool's evidence: what anybody may read of it."""
+        return self.root / "journal"
+
+    @property
+    def journal_key(self) -> Path:
+        """The private key that seals the evidence."""
+        return self.pki / "journal.key"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.root / "kubeconfig"

@@ -1,0 +1,275 @@
+"""`commonpool journal …`: verify, show, hand on."""
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commonpool.cli import evidence
+from commonpool.cli.failure import FAILED, OK, CommandFailed
+from commonpool.cli.output import Output, count
+from commonpool.cli.target import Target
+
+if TYPE_CHECKING:
+    from commonpool.journal import Journal, Record
+    from commonpool.journal.note import Checkpoint, Verifier
+    from commonpool.journal.verification import Verdict
+
+
+def verify(
+    folder: Path | None,
+    target: Target,
+    output: Output,
+    *,
+    keys: Sequence[str],
+    checkpoints: Sequence[Path],
+    witnesses: Sequence[Path],
+    authorities: Sequence[Path],
+) -> int:
+    """Judge a journal with public keys only; 0 when it is good, 1 with the first bad record named."""
+    from dataclasses import replace
+
+    from commonpool.journal.verification import verify as judge
+
+    found = evidence.existing(folder, target)
+    trusted = verifiers(keys)
+    with output.working("verifying"):
+        heads = [*_checkpoints(checkpoints, trusted or _carried(found)), *_witnessed(witnesses)]
+        verdict = judge(found, trusted, heads)
+        if verdict.good and authorities:
+            words, finding = _stamps(verdict, found, authorities)
+            verdict = replace(verdict, stamps=tuple(words), finding=finding)
+    if output.structured:
+        output.document("JournalVerdict", **_document(verdict))
+    else:
+        _tell(verdict, output)
+    return OK if verdict.good else FAILED
+
+
+def _tell(verdict: "Verdict", output: Output) -> None:
+    from commonpool.journal.verification import short
+
+    if verdict.finding:
+        output.data(str(verdict.finding))
+        output.data(f"{verdict.origin}: NOT good; {count(verdict.size, 'record')} before that verify")
+        return
+    output.data(f"{verdict.origin}: {count(verdict.size, 'record')} verify, root {short(verdict.root)}")
+    output.data(f"  sealed by {', '.join(verdict.keys)}; {count(verdict.anchors, 'head')} kept elsewhere agree")
+    if verdict.stamps:
+        output.data(f"  {count(len(verdict.stamps), 'timestamp')}, the last of {verdict.stamps[-1]}")
+    if not verdict.trusted:
+        output.say(
+            "  the key came with the journal: this proves that it is whole, not whose it is; name the pool's own with --key"
+        )
+    if not verdict.anchors:
+        output.say("  no head kept elsewhere was given: a cut-off end would not show; add --witness or --checkpoint")
+
+
+def _document(verdict: "Verdict") -> dict[str, Any]:
+    from commonpool.journal.verification import short
+
+    finding = verdict.finding
+    bad = finding and {
+        "record": finding.sequence,
+        "rule": finding.rule,
+        "message": finding.message,
+        "file": str(finding.file) if finding.line else "",
+        "line": finding.line,
+    }
+    return {
+        "origin": verdict.origin,
+        "good": verdict.good,
+        "records": verdict.size,
+        "root": short(verdict.root),
+        "keys": list(verdict.keys),
+        "keyTrusted": verdict.trusted,
+        "heads": verdict.anchors,
+        "timestamps": list(verdict.stamps),
+        "finding": bad,
+    }
+
+
+def verifiers(keys: Sequence[str]) -> "list[Verifier]":
+    """Public keys, each as text or as a file with one a line. Raises `KeyUnusable`."""
+    from commonpool.journal.note import Verifier
+
+    found = []
+    for key in keys:
+        lines = Path(key).read_text(encoding="utf-8").splitlines() if Path(key).is_file() else [key]
+        found += [Verifier.parse(line) for line in lines if line.strip()]
+    return found
+
+
+def _carried(journal: Path) -> "list[Verifier]":
+    path = journal / "keys"
+    return verifiers([str(path)]) if path.exists() else []
+
+
+def _checkpoints(paths: Sequence[Path], keys: "Sequence[Verifier]") -> "list[Checkpoint]":
+    from commonpool.journal.verification import checkpoint_of
+
+    return [checkpoint_of(path.read_text(encoding="utf-8"), keys) for path in paths]
+
+
+def _witnessed(witnesses: Sequence[Path]) -> "list[Checkpoint]":
+    from commonpool.journal.anchor import heads
+
+    return [head for witness in witnesses for head in heads(witness)]
+
+
+def _stamps(verdict: "Verdict", journal: Path, authorities: Sequence[Path]) -> Any:  # noqa: ANN401
+    from cryptography import x509
+
+    from commonpool.journal.timestamp import checked
+
+    found = [one for path in authorities for one in x509.load_pem_x509_certificates(path.read_bytes())]
+    return checked(verdict, journal, found)
+
+
+def show(
+    folder: Path | None, target: Target, output: Output, *, first: int | None, last: int, kinds: Sequence[str]
+) -> int:
+    """Records, the newest at the end; nothing is verified."""
+    from collections import deque
+
+    from commonpool.journal.query import records
+
+    journal = evidence.existing(folder, target)
+    wanted = records(journal, first or 0, kinds=kinds)
+    found = list(deque(wanted, last)) if first is None else [one for _, one in zip(range(last), wanted, strict=False)]
+    if output.structured:
+        output.document("RecordList", items=[_flat(one) for one in found])
+    elif not found:
+        output.data("0 records of that kind; `commonpool journal show` without --kind shows the last ones of any")
+    else:
+        rows = [
+            [str(one.sequence), one.at[:19].replace("T", " "), one.kind, plain(one.actor), words(one)] for one in found
+        ]
+        output.data(output.table(["record", "when (UTC)", "kind", "by", "what"], rows, left=5))
+    return OK
+
+
+def _flat(record: "Record") -> dict[str, Any]:
+    found = record.to_json()
+    return {"sequence": found.pop("seq"), "previous": found.pop("prev"), **found}
+
+
+def words(record: "Record") -> str:
+    """What a record says, on one line; control characters stay escaped."""
+    import json
+
+    if isinstance(summary := record.data.get("summary"), str):
+        return plain(summary)
+    text = ", ".join(
+        f"{key} {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in record.data.items()
+        if key not in ("token", "checkpoint")
+    )
+    return plain(text if len(text) <= 160 else f"{text[:159]}…")
+
+
+def plain(text: str) -> str:
+    """Text of which no character moves the cursor, colours or turns around."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def export(folder: Path | None, target: Target, to: Path, output: Output) -> int:
+    """Copy a journal for whoever verifies it elsewhere."""
+    from commonpool.journal.export import export as copy
+
+    journal = evidence.existing(folder, target)
+    with output.working("copying"):
+        size = copy(journal, to)
+    output.say(
+        f"wrote {to}: {count(size, 'record')} with seals and public keys; `commonpool journal verify {to}` reads it anywhere"
+    )
+    return OK
+
+
+def head(folder: Path | None, target: Target, output: Output, *, since: int) -> int:
+    """The newest signed checkpoint; since an older one a witness request with its proof."""
+    from commonpool.journal import anchor, query
+
+    journal = evidence.existing(folder, target)
+    note = query.newest(journal)
+    output.data((anchor.head(journal, note, since).request if since else note).rstrip("\n"))
+    return OK
+
+
+def keep(folder: Path | None, target: Target, source: str, output: Output, *, keys: Sequence[str]) -> int:
+    """Keep a peer's head in our journal, and say which head of ours the peer should keep."""
+    from commonpool.journal import anchor, query
+
+    journal = _writable(folder, target)
+    record = anchor.keep(journal, _handed(source, journal.folder), verifiers(keys), whoever())
+    output.data(
+        f"record {record.sequence}: the head of {record.data['size']} records of {record.data['origin']} is kept"
+    )
+    output.say("  next: let the peer keep ours:")
+    output.say("\n".join(f"    {line}" for line in query.newest(journal.folder).rstrip("\n").split("\n")))
+    return OK
+
+
+def _handed(source: str, own: Path) -> Any:  # noqa: ANN401
+    from commonpool.journal import anchor, query
+
+    path = Path(source)
+    if path.is_dir():
+        note = query.newest(path)
+        origin = note.split("\n")[0]
+        kept = [one for one in query.records(own, kinds=(anchor.KEPT,)) if one.data.get("origin") == origin]
+        return anchor.head(path, note, int(kept[-1].data["size"]) if kept else 0)
+    text = sys.stdin.read() if source == "-" else path.read_text(encoding="utf-8")
+    return anchor.Head.parse(text)
+
+
+def keys(folder: Path | None, target: Target, output: Output, *, rotate: bool) -> int:
+    """The public keys, the one in force last; with `rotate` a new one from now on."""
+    if rotate:
+        made = _writable(folder, target).rotate()
+        output.say(f"the key {made.identity.hex()} seals from now on; give it to whoever verifies")
+    journal = evidence.existing(folder, target)
+    lines = (journal / "keys").read_text(encoding="utf-8").splitlines()
+    if output.structured:
+        output.document("JournalKeys", keys=lines)
+    else:
+        output.data("\n".join(lines))
+    return OK
+
+
+def stamp(folder: Path | None, target: Target, service: str, output: Output) -> int:
+    """Have the newest head stamped by an RFC 3161 service."""
+    from commonpool.journal import timestamp
+
+    journal = _writable(folder, target)
+    try:
+        with output.working(f"asking {service}"):
+            moment = timestamp.stamp(journal, service)
+    except timestamp.ServiceFailed as error:
+        raise CommandFailed(
+            str(error), code="timestamp_failed", next_step="try again; nothing is lost meanwhile"
+        ) from error
+    output.say(f"everything up to now existed at {moment.isoformat()}, says {service}")
+    return OK
+
+
+def _writable(folder: Path | None, target: Target) -> "Journal":
+    from commonpool.journal import Journal
+
+    journal = evidence.existing(folder, target)
+    key = Path(f"{folder}.key") if folder else evidence.place(target)[1]
+    if not key.exists():
+        raise CommandFailed(
+            f"there is no private key {key}: this is a copy, which nobody can add to",
+            code="journal_read_only",
+            next_step="name the pool whose journal it is with --pool",
+        )
+    return Journal(journal, key)
+
+
+def whoever() -> str:
+    """Who asks, as this machine knows them."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (uid {os.getuid()})"

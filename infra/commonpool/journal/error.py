@@ -1,0 +1,42 @@
+"""What can go wrong with a journal; `code` is the word of JSON output."""
+
+
+class JournalError(Exception):
+    """A journal cannot be read, written or believed."""
+
+    code = "journal_error"
+    next_step = ""
+
+
+class JournalUnavailable(JournalError):
+    """A record could not be made durable; whatever it was to prove must not happen."""
+
+    code = "evidence_unavailable"
+    next_step = (
+        "make room on the journal's disk or mend it, and run the same again: nothing was done without its record"
+    )
+
+
+class JournalDamaged(JournalError):
+    """What stands in the journal is not what was written; nothing is appended to it."""
+
+    code = "journal_damaged"
+    next_step = "`commonpool journal verify` names the first bad record; go on from a copy that verifies"
+
+
+class KeyUnusable(JournalError):
+    """A key is none, or of an algorithm that is not known."""
+
+    code = "key_unusable"
+
+
+class NoteDamaged(JournalError):
+    """A signed note or checkpoint does not have its form."""
+
+    code = "note_damaged"
+
+
+class AnchorRefused(JournalError):
+    """A peer's head is not what its earlier heads, or its key, say."""
+
+    code = "anchor_refused"

@@ -1,0 +1,48 @@
+"""Reading a journal: records by kind and number, the newest head. Verifies nothing; `verification` does."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import orjson
+
+from commonpool.journal import segment
+from commonpool.journal.error import JournalDamaged, NoteDamaged
+from commonpool.journal.record import Record
+from commonpool.journal.segment import Seal, is_seal
+
+
+def records(journal: Path, first: int = 0, *, kinds: Collection[str] = ()) -> Iterator[Record]:
+    """Sealed records from a number on; of `kinds` only, where `exchange.` means all that begin so. Raises `JournalDamaged`."""
+    marks = [f'"kind":"{kind}'.encode() for kind in kinds]
+    for line in segment.record_lines(journal, first):
+        if marks and not any(mark in line for mark in marks):
+            continue
+        try:
+            found = Record.parse(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise JournalDamaged(f"a record of {journal} cannot be read: {line[:80]!r}") from error
+        if not kinds or any(found.kind == kind or (kind[-1] == "." and found.kind.startswith(kind)) for kind in kinds):
+            yield found
+
+
+def last(journal: Path, kind: str) -> Record | None:
+    """The newest sealed record of a kind; looks from the end."""
+    mark = f'"kind":"{kind}"'.encode()
+    for path in reversed(segment.segments(journal)):
+        sealed = False
+        for line in reversed(path.read_bytes().split(b"\n")[1:]):
+            sealed = sealed or is_seal(line)
+            if sealed and mark in line and not is_seal(line):
+                found = Record.parse(line)
+                if found.kind == kind:
+                    return found
+    return None
+
+
+def newest(journal: Path) -> str:
+    """The checkpoint of the last seal, as a signed note. Raises `NoteDamaged` when there is none."""
+    for path in reversed(segment.segments(journal)):
+        for line in reversed(path.read_bytes().split(b"\n")):
+            if is_seal(line):
+                return Seal.of(orjson.loads(line)).note
+    raise NoteDamaged(f"there is no seal in {journal}")

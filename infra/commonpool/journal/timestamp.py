@@ -1,0 +1,118 @@
+"""Times that somebody else vouches for (RFC 3161): a token over a signed checkpoint, kept as a record of the journal.
+
+A token covers everything before its checkpoint, so after an outage of the service the next one leaves no record unstamped.
+Who rewrites the journal later, even with its key, cannot obtain tokens of the past.
+"""
+
+import base64
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from rfc3161_client import (
+    HashAlgorithm,
+    TimestampRequestBuilder,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
+
+from commonpool.journal import query
+from commonpool.journal.error import JournalUnavailable
+from commonpool.journal.journal import OWN, Journal
+from commonpool.journal.record import Entry
+from commonpool.journal.report import Finding
+from commonpool.journal.verification import Verdict
+
+STAMPED = "timestamp.kept"
+EVERY_SECONDS = 600.0
+# X-Road's acceptable-timestamp-failure-period: four hours, then nothing more is accepted.
+LIMIT_SECONDS = 14_400.0
+ANSWER_SECONDS = 10.0
+
+
+class ServiceFailed(Exception):
+    """The timestamping service did not answer, or answered no."""
+
+
+@dataclass
+class Stamping:
+    """Stamps a journal now and then; `url` is the service's, times are in seconds."""
+
+    journal: Journal
+    url: str
+    every: float = EVERY_SECONDS
+    limit: float = LIMIT_SECONDS
+
+    def keep_up(self, now: datetime | None = None) -> str:
+        """Stamp when it is time; returns a warning or nothing. Raises `JournalUnavailable` past the limit."""
+        moment = now or datetime.now(UTC)
+        age = (moment - self._since()).total_seconds()
+        if age < self.every and query.last(self.journal.folder, STAMPED):
+            return ""
+        try:
+            stamp(self.journal, self.url)
+        except ServiceFailed as error:
+            if age > self.limit:
+                raise JournalUnavailable(
+                    f"{error}; the last timestamp is {age:,.0f} s old, and after {self.limit:,.0f} s nothing more is accepted"
+                ) from error
+            return f"{error}; without it nothing more is accepted in {self.limit - age:,.0f} s"
+        return ""
+
+    def _since(self) -> datetime:
+        """When the last stamp was kept; before any, when the journal was opened."""
+        found = query.last(self.journal.folder, STAMPED) or next(query.records(self.journal.folder))
+        return datetime.fromisoformat(found.at)
+
+
+def stamp(journal: Journal, url: str) -> datetime:
+    """Obtain a token over the newest checkpoint and keep it; returns its time. Raises `ServiceFailed`."""
+    note = journal.checkpoint()
+    builder = TimestampRequestBuilder().data(note.encode()).hash_algorithm(HashAlgorithm.SHA256)
+    content = builder.nonce(nonce=True).cert_request(cert_request=True).build().as_bytes()
+    request = urllib.request.Request(url, content, {"Content-Type": "application/timestamp-query"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+            token = answer.read(1 << 20)
+        found = decode_timestamp_response(token)
+        moment = found.tst_info.gen_time
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise ServiceFailed(f"the timestamping service {url} failed: {error}") from error
+    size = int(note.split("\n")[1])
+    data = {"size": size, "checkpoint": note, "token": _lines(token), "time": moment.isoformat(), "service": url}
+    journal.append([Entry(STAMPED, OWN, data)])
+    return moment
+
+
+def _lines(token: bytes) -> list[str]:
+    """In pieces that a record keeps whole."""
+    text = base64.b64encode(token).decode()
+    return [text[place : place + 4000] for place in range(0, len(text), 4000)]
+
+
+def checked(
+    verdict: Verdict, journal: Path, authorities: Sequence[x509.Certificate]
+) -> tuple[list[str], Finding | None]:
+    """The times that the authorities vouch for, as words, and the first token that they do not."""
+    builder = VerifierBuilder()
+    for authority in authorities:
+        builder = builder.add_root_certificate(authority)
+    verifier = builder.build()
+    words: list[str] = []
+    for record in query.records(journal, kinds=(STAMPED,)):
+        if record.sequence >= verdict.size:
+            break
+        token = base64.b64decode("".join(record.data["token"]))
+        note = str(record.data["checkpoint"])
+        try:
+            response = decode_timestamp_response(token)
+            verifier.verify_message(response, note.encode())
+        except (VerificationError, ValueError) as error:
+            return words, Finding(record.sequence, "timestamp", f"its token does not verify: {error}", journal, 0)
+        words.append(f"{response.tst_info.gen_time.isoformat()} {record.data['size']} records")
+    return words, None

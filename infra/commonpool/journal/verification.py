@@ -1,0 +1,191 @@
+"""Whether a journal is what was written: offline, with public keys only, on any machine, in parallel.
+
+Segments are judged by themselves, each from the tree's frontier in its header, and then joined: a segment that verifies from
+that frontier proves it, because the signed root depends on it. Every seal carries the hashes of its group's records, so the
+first bad record is named and not only its group.
+"""
+
+import base64
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from commonpool.journal import segment
+from commonpool.journal.error import JournalDamaged, KeyUnusable, NoteDamaged
+from commonpool.journal.note import Checkpoint, Note, Verifier
+from commonpool.journal.record import START
+from commonpool.journal.report import Finding, Sealed, SegmentReport, judge
+from commonpool.journal.segment import RECORDS
+
+FEW = 8  # segments below which starting processes costs more than it saves
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a journal: how far it is good, and what is the first thing that is not."""
+
+    origin: str
+    size: int = 0  # records that verify
+    root: bytes = b""
+    finding: Finding | None = None
+    keys: tuple[str, ...] = ()  # ids of the keys that sealed, in the order in which they did
+    trusted: bool = False  # whether the first key was named by whoever asks, or came with the journal
+    anchors: int = 0  # heads that others keep and that agree
+    stamps: tuple[str, ...] = ()
+    roots: Mapping[int, bytes] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.finding is None
+
+
+def verify(
+    journal: Path, keys: Sequence[Verifier] = (), heads: Iterable[Checkpoint] = (), *, processes: int | None = None
+) -> Verdict:
+    """Judge a journal's folder. `keys` are those that may have sealed its first record, `heads` are checkpoints kept elsewhere.
+
+    Without keys, the first one that came with the journal is believed, which proves that it is whole and not whose it is.
+    """
+    paths = segment.segments(journal)
+    if not paths:
+        return Verdict("", finding=Finding(0, "truncated", "there is no segment: every record is missing", journal, 0))
+    wanted = tuple(sorted({head.size for head in heads}))
+    carried = _carried(journal)
+    candidates = {key.text: key for key in (*carried, *keys)}
+    origin = keys[0].name if keys else _origin(paths[0])
+    reports = _reports(paths, list(candidates.values()), wanted, processes or os.cpu_count() or 1)
+    first = {key.text for key in keys} or {key.text for key in carried[:1]}
+    verdict = _joined(Verdict(origin, trusted=bool(keys)), reports, first)
+    return _held_against(verdict, list(heads))
+
+
+def _carried(journal: Path) -> list[Verifier]:
+    """The keys that came with the journal: candidates only, the records say which of them count."""
+    path = journal / "keys"
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            found.append(Verifier.parse(line))
+        except KeyUnusable:
+            continue
+    return found
+
+
+def _origin(path: Path) -> str:
+    try:
+        return segment.header_of(path).origin
+    except JournalDamaged:
+        return ""
+
+
+def _reports(
+    paths: list[Path], keys: list[Verifier], wanted: tuple[int, ...], processes: int
+) -> Iterable[SegmentReport]:
+    if len(paths) < FEW or processes == 1:
+        yield from (judge(path, keys, wanted) for path in paths)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
+        many = len(paths)
+        yield from pool.map(judge, paths, [keys] * many, [wanted] * many, chunksize=4)
+
+
+def _joined(verdict: Verdict, reports: Iterable[SegmentReport], allowed: set[str]) -> Verdict:
+    """Put segments together in order; stops at the first one that is not good."""
+    size, previous = 0, START
+    subtrees: list[bytes] = []
+    roots: dict[int, bytes] = {}
+    used: list[str] = []
+    for report in reports:
+        finding = _seam(report, verdict.origin, size, previous, subtrees)
+        if finding is None:
+            finding = _authority(report, allowed, used) or report.finding
+        good = min(report.size, finding.sequence) if finding else report.size
+        roots |= {at: root for at, root in report.roots.items() if at <= good}
+        newest = next((one for one in reversed(report.seals) if one.size <= good), None)
+        verdict = replace(verdict, keys=tuple(used), roots=roots, size=max(size, good))
+        if newest and newest.size == good:
+            verdict = replace(verdict, root=newest.root)
+        if finding:
+            return replace(verdict, finding=finding)
+        size, previous, subtrees = report.size, report.last, report.subtrees
+    return verdict
+
+
+def _seam(report: SegmentReport, origin: str, size: int, previous: bytes, subtrees: Sequence[bytes]) -> Finding | None:
+    """Whether a segment goes on where the one before ended."""
+    if report.first > size:
+        last = report.first - 1
+        words = f"record {size} is missing" if last == size else f"records {size} to {last} are missing"
+        rule = "truncated" if size == 0 or size % RECORDS == 0 else "deleted"
+        return Finding(size, rule, words, report.path, 0)
+    if report.first < size:
+        return Finding(report.first, "inserted", f"record {report.first} stands there twice", report.path, 0)
+    if report.origin != origin:
+        return Finding(size, "spliced", f"this segment is of the journal {report.origin}", report.path, 1)
+    if report.previous != previous or list(report.before) != list(subtrees):
+        if report.finding and report.finding.sequence == size:
+            return report.finding
+        words = "this segment verifies, but does not go on from the one before it"
+        return Finding(size, "spliced", words, report.path, 1)
+    return None
+
+
+def _authority(report: SegmentReport, allowed: set[str], used: list[str]) -> Finding | None:
+    """Whether each seal is by a key that counted then; follows the records by which keys change."""
+    changes = dict(report.changes)
+    for sealed in report.seals:
+        if sealed.key not in allowed:
+            identity = sealed.key.split("+")[1] if "+" in sealed.key else "unknown"
+            words = f"the seal of the records before {sealed.size} is by the key {identity}, which did not count then"
+            return Finding(sealed.start, "signature", words, report.path, sealed.line)
+        if not used or used[-1] != sealed.key.split("+")[1]:
+            used.append(sealed.key.split("+")[1])
+        for sequence in [one for one in changes if one < sealed.size]:
+            vkey, retired = changes.pop(sequence)
+            allowed -= {one for one in allowed if one.split("+")[1] == retired}
+            allowed.add(vkey)
+    return None
+
+
+def _held_against(verdict: Verdict, heads: list[Checkpoint]) -> Verdict:
+    """Compare with heads that others keep: what was cut off, or written anew with the right key, shows here."""
+    agreed = 0
+    for head in sorted(heads, key=lambda one: one.size):
+        if head.origin != verdict.origin:
+            continue
+        if head.size > verdict.size:
+            if verdict.finding:
+                break
+            words = f"a head of {head.size} records is kept elsewhere, and there are {verdict.size}: record {verdict.size} is missing"
+            return replace(verdict, anchors=agreed, finding=Finding(verdict.size, "truncated", words, Path(), 0))
+        if verdict.roots.get(head.size) != head.root:
+            start = max((one.size for one in heads if one.size < head.size), default=0)
+            words = (
+                f"the records {start} to {head.size - 1} are not those of the head of {head.size} that is kept elsewhere: "
+                f"they were written anew, or two journals went on from {start}"
+            )
+            finding = Finding(start, "rewritten", words, Path(), 0)
+            first = verdict.finding if verdict.finding and verdict.finding.sequence < start else finding
+            return replace(verdict, anchors=agreed, finding=first, size=min(verdict.size, first.sequence))
+        agreed += 1
+    return replace(verdict, anchors=agreed)
+
+
+def checkpoint_of(note: str, keys: Sequence[Verifier]) -> Checkpoint:
+    """The checkpoint of a note that one of the keys signed. Raises `NoteDamaged`."""
+    parsed = Note.parse(note)
+    if not any(parsed.signed_by(key) for key in keys):
+        raise NoteDamaged("the checkpoint is signed by none of the keys that count")
+    return Checkpoint.parse(parsed.text)
+
+
+def short(root: bytes) -> str:
+    """A root for people."""
+    return base64.b64encode(root).decode()
+
+
+__all__ = ["Finding", "Sealed", "Verdict", "checkpoint_of", "short", "verify"]

@@ -1,0 +1,221 @@
+"""What is recorded stands on the disk before anybody acts on it, whoever writes beside, dies or finds no room (A4, A8, F9)."""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commonpool.journal import Entry, Journal, JournalDamaged, JournalUnavailable
+from commonpool.journal.note import Signer
+from commonpool.journal.query import last, newest, records
+from commonpool.journal.recorder import Recorder
+from commonpool.journal.segment import RECORDS, segments
+from commonpool.journal.tree import Frontier, consistency, is_consistent, leaf_hash, root
+from commonpool.journal.verification import verify
+from journals import edit, flipped_bit, made
+
+
+def _append(folder: Path, key: Path, name: str, count: int) -> None:
+    journal = Journal(folder, key)
+    for number in range(count):
+        journal.append([Entry("up.begun", name, {"number": number})])
+
+
+def test_a3_writers_beside_each_other_make_one_chain_and_lose_nothing(tmp_path: Path) -> None:
+    journal = made(tmp_path, [])
+    fork = multiprocessing.get_context("spawn")
+    writers = [
+        fork.Process(target=_append, args=(journal.folder, tmp_path / "journal.key", f"w{number}", 60))
+        for number in range(3)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert verify(journal.folder).good
+    for number in range(3):
+        own = [one.data["number"] for one in records(journal.folder) if one.actor == f"w{number}"]
+        assert own == list(range(60))
+
+
+def test_a_journal_goes_on_over_segments_and_reopens_from_the_last_one(tmp_path: Path) -> None:
+    journal = made(tmp_path, [RECORDS - 3, 10, RECORDS])
+    assert [path.stem for path in segments(journal.folder)] == ["000000000000", "000000004096", "000000008192"]
+    Journal(journal.folder, tmp_path / "journal.key").append([Entry("up.begun", "d1")])
+    verdict = verify(journal.folder)
+    assert (verdict.good, verdict.size) == (True, 2 * RECORDS + 9)
+    assert [one.sequence for one in records(journal.folder, RECORDS - 2)] == list(range(RECORDS - 2, verdict.size))
+    newest_record = last(journal.folder, "up.begun")
+    assert newest_record is not None
+    assert newest_record.sequence == verdict.size - 1
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from commonpool.journal import Entry, Journal
+journal = Journal(Path(sys.argv[1]), Path(sys.argv[2]))
+number = 0
+while True:
+    journal.append([Entry("up.begun", "d1", {"number": number + place}) for place in range(3)])
+    number += 3
+    print(number, flush=True)
+"""
+
+
+def test_a4_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
+    journal = made(tmp_path, [])
+    acknowledged = 0
+    for _ in range(4):
+        command = [sys.executable, "-c", KILLED, str(journal.folder), str(tmp_path / "journal.key")]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        told = [int(writer.stdout.readline()) for _ in range(15)]
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = writer.stdout.read().split("\n")[:-1]
+        writer.wait()
+        acknowledged += max([*told, *map(int, rest)])
+        kept = sum(1 for _ in records(journal.folder, kinds=("up.begun",)))
+        assert kept >= acknowledged
+        acknowledged = kept
+    journal.append([Entry("up.ended", "d1")])
+    assert verify(journal.folder).good
+
+
+def test_a4_what_no_seal_covers_was_never_acknowledged_and_is_taken_away_with_a_record(tmp_path: Path) -> None:
+    journal = made(tmp_path, [2])
+    path = segments(journal.folder)[0]
+    with path.open("ab") as file:
+        file.write(b'{"seq":3,"prev":"forged or torn')
+    assert not verify(journal.folder).good
+    journal.append([Entry("up.begun", "d1")])
+    assert verify(journal.folder).good
+    found = list(records(journal.folder))
+    assert [one.kind for one in found[3:]] == ["journal.recovered", "up.begun"]
+    assert found[3].data == {"bytesWithoutSeal": 31}
+
+
+def test_a4_a_rotation_that_was_cut_short_is_completed_or_never_was(tmp_path: Path) -> None:
+    journal = made(tmp_path, [1])
+    old = (tmp_path / "journal.key").read_bytes()
+    journal.rotate()
+    new = (tmp_path / "journal.key").read_bytes()
+    (tmp_path / "journal.key").write_bytes(old)
+    (tmp_path / "journal.key.next").write_bytes(new)
+    lines = (journal.folder / "keys").read_text().splitlines()
+    (journal.folder / "keys").write_text(f"{lines[0]}\n")
+    Journal(journal.folder, tmp_path / "journal.key").append([Entry("up.begun", "d1")])
+    assert verify(journal.folder).good
+    assert (tmp_path / "journal.key").read_bytes() == new
+    (tmp_path / "journal.key.next").write_bytes(Signer.generate(journal.origin).pem)
+    Journal(journal.folder, tmp_path / "journal.key").append([Entry("up.begun", "d1")])
+    assert not (tmp_path / "journal.key.next").exists()
+    assert verify(journal.folder).good
+
+
+def test_f9_a_full_disk_refuses_the_act_and_leaves_the_journal_whole(tmp_path: Path) -> None:
+    journal = made(tmp_path, [3])
+    before = newest(journal.folder)
+    size = segments(journal.folder)[0].stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+    try:
+        with pytest.raises(JournalUnavailable):
+            journal.append([Entry("up.begun", "d1")] * 5, grace=0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert newest(journal.folder) == before
+    assert verify(journal.folder).good
+    assert journal.append([Entry("up.begun", "d1")])[0].sequence == 4
+    assert verify(journal.folder).good
+
+
+def test_a_damaged_journal_is_not_gone_on_with(tmp_path: Path) -> None:
+    journal = made(tmp_path, [3, 3])
+    edit(journal.folder, lambda lines: flipped_bit(lines, 5))
+    with pytest.raises(JournalDamaged):
+        Journal(journal.folder, tmp_path / "journal.key").append([Entry("up.begun", "d1")])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\nb", 'a","seq":7,"x":"', "\x1b[2J\x1b[31mred", "\u202ereversed", "\ud800 alone", "\0", "x" * 10_000_000],
+    ids=["newline", "JSON", "escape", "direction", "surrogate", "NUL", "10 MB"],
+)
+def test_a8_whatever_stands_in_a_field_it_is_one_bounded_record(tmp_path: Path, text: str) -> None:
+    journal = made(tmp_path, [])
+    journal.append([Entry(text, text, {"field": text, text: [text[:1000]] * 5000, "deep": _deep(100)})])
+    lines = segments(journal.folder)[0].read_bytes().split(b"\n")
+    assert len(lines) == 6, "header, record, seal, record, seal, end"
+    assert len(lines[3]) <= 64 << 10
+    assert b"\x1b" not in lines[3]
+    assert verify(journal.folder).size == 2
+
+
+def _deep(levels: int) -> object:
+    return [_deep(levels - 1)] if levels else "bottom"
+
+
+def test_what_waits_together_is_sealed_together(tmp_path: Path) -> None:
+    journal = made(tmp_path, [])
+
+    async def work() -> None:
+        async with Recorder(journal) as recorder:
+            await asyncio.gather(*(recorder.record(Entry("up.begun", str(number))) for number in range(200)))
+
+    asyncio.run(work())
+    verdict = verify(journal.folder)
+    assert (verdict.good, verdict.size) == (True, 201)
+    seals = segments(journal.folder)[0].read_bytes().count(b'{"seal":')
+    assert seals < 20
+
+
+def test_an_act_is_refused_when_its_evidence_stays_impossible_and_goes_on_when_it_comes_in_time(tmp_path: Path) -> None:
+    journal = made(tmp_path, [])
+    hidden = tmp_path / "away"
+
+    async def work() -> None:
+        async with Recorder(journal, grace=0.2) as recorder:
+            journal.folder.rename(hidden)
+            with pytest.raises(JournalUnavailable):
+                await recorder.record(Entry("up.begun", "refused"))
+        async with Recorder(journal, grace=30.0) as recorder:
+            waiting = asyncio.create_task(recorder.record(Entry("up.begun", "waits")))
+            await asyncio.sleep(0.1)
+            hidden.rename(journal.folder)
+            await waiting
+
+    asyncio.run(work())
+    assert [one.actor for one in records(journal.folder)][1:] == ["waits"]
+    assert verify(journal.folder).good
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 7, 8, 13, 64])
+def test_the_tree_proves_that_one_head_goes_on_from_another_and_only_then(total: int) -> None:
+    leaves = [leaf_hash(bytes([number])) for number in range(total)]
+    frontier = Frontier()
+    for number, leaf in enumerate(leaves):
+        frontier.add(leaf)
+        assert frontier.root() == root(leaves[: number + 1])
+    for size in range(1, total + 1):
+        proof = consistency(leaves, size)
+        old, new = (size, root(leaves[:size])), (total, root(leaves))
+        assert is_consistent(old, new, proof)
+        assert not is_consistent((size, leaves[0] if size > 1 else b"x" * 32), new, proof)
+        assert not is_consistent(old, (total, b"x" * 32), proof)
+        assert not is_consistent(old, new, [*proof, b"x" * 32])
+
+
+def test_the_tree_is_that_of_the_standard() -> None:
+    """The roots of the RFC 6962 test vectors that certificate-transparency-go publishes."""
+    inputs = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+    leaves = [leaf_hash(bytes.fromhex(one)) for one in inputs]
+    assert root(leaves[:1]).hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    assert root(leaves[:2]).hex() == "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
+    assert root(leaves).hex() == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"

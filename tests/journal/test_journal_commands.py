@@ -1,0 +1,101 @@
+"""The commands of `commonpool journal`, as a person and as a program call them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commonpool.cli import run
+from commonpool.journal import Entry, Journal
+from journals import edit, flipped_bit, made
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """The journal of the pool that commands mean here."""
+    made_here = made(tmp_path, [5, 3])
+    monkeypatch.setenv("COMMONPOOL_JOURNAL", str(made_here.folder))
+    return made_here
+
+
+def document(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    code = run([*words, "-o", "json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_verify_says_what_holds_and_what_it_does_not_prove(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["journal", "verify"]) == 0
+    printed = capsys.readouterr()
+    assert "9 records verify" in printed.out
+    assert "not whose it is" in printed.err
+    assert "cut-off end would not show" in printed.err
+    code, found = document(capsys, "journal", "verify", "--key", journal.verifier.text)
+    assert (code, found["kind"], found["records"], found["keyTrusted"]) == (0, "JournalVerdict", 9, True)
+
+
+def test_verify_names_the_first_bad_record_with_file_and_line(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(journal.folder, lambda lines: flipped_bit(lines, 4))
+    assert run(["journal", "verify"]) == 1
+    out = capsys.readouterr().out
+    assert "000000000000.jsonl:7: record 4: it is not what was sealed [changed]" in out
+    code, found = document(capsys, "journal", "verify")
+    assert (code, found["finding"]["record"], found["finding"]["rule"]) == (1, 4, "changed")
+
+
+def test_show_prints_the_last_records_and_no_control_characters(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.append([Entry("up.begun", "some\x1b[31mbody\u202e", {"what": "a\nb"})])
+    assert run(["journal", "show", "--kind", "up."]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert r"some\x1b[31mbody\u202e" in out
+    code, found = document(capsys, "journal", "show", "--from", "2", "--limit", "3")
+    assert (code, [one["sequence"] for one in found["items"]]) == (0, [2, 3, 4])
+
+
+def test_a_peer_keeps_a_head_and_the_witness_counts_in_verify(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer = made(tmp_path / "peer", [2], "peer")
+    words = ["journal", "anchor", str(journal.folder), "--journal", str(peer.folder), "--key", journal.verifier.text]
+    assert run(words) == 0
+    assert "the head of 9 records" in capsys.readouterr().out
+    code, found = document(capsys, "journal", "verify", "--witness", str(peer.folder))
+    assert (code, found["heads"]) == (0, 1)
+    assert run(["journal", "head", "--since", "6"]) == 0
+    assert capsys.readouterr().out.startswith("old 6\n")
+
+
+def test_an_export_verifies_in_a_process_that_has_nothing_else(journal: Journal, tmp_path: Path) -> None:
+    target = tmp_path / "handed" / "over"
+    assert run(["journal", "export", str(target)]) == 0
+    environment = {**os.environ, "COMMONPOOL_DATA": str(tmp_path / "nothing"), "COMMONPOOL_JOURNAL": ""}
+    command = [sys.executable, "-m", "commonpool.cli", "journal", "verify", str(target), "--key", journal.verifier.text]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, "9 records verify" in ended.stdout) == (0, True), ended.stderr
+    assert run(["journal", "anchor", str(target), "--journal", str(target)]) == 1, "nobody adds to a copy"
+
+
+def test_keys_are_listed_and_changed(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["journal", "keys", "--rotate"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert run(["journal", "verify", "--key", journal.verifier.text]) == 0
+
+
+def test_without_a_journal_it_says_what_makes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_DATA", str(tmp_path))
+    monkeypatch.delenv("COMMONPOOL_JOURNAL", raising=False)
+    assert run(["journal", "verify"]) == 1
+    assert "commonpool up" in capsys.readouterr().err
