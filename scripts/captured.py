@@ -6,7 +6,6 @@ sample estate; without `COMMONPOOL_LIVE=1` they keep what they hold.
 
 import os
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -20,16 +19,15 @@ def run(command: str, *, live: bool = False, lines: int = 0) -> None:
     if live and not os.environ.get("COMMONPOOL_LIVE"):
         cog.out(cog.previous)
         return
-    words = shlex.split(command)
-    own = ROOT / ".venv" / "bin" / words[0]
+    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     ended = subprocess.run(
-        [str(own) if own.exists() else words[0], *words[1:]],
+        ["sh", "-c", command],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "100"},
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "100", "PATH": path},
     )
     text = re.sub(r"\.venv/bin/(commonpool)", r"\1", ended.stdout).rstrip()
     if lines:

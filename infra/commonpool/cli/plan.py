@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commonpool.cli import consent, report
 from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed, Interrupted, nearest
 from commonpool.cli.output import Format, Output, count
-from commonpool.cli.target import Target, programs
+from commonpool.cli.target import Target, programs, stand_ins
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster, Event, Options, Program, Result
@@ -89,10 +89,27 @@ def stand_pool(run: Run) -> str:
     return f"no cluster named, so this is the embedded pool {run.target.pool!r} on this machine"
 
 
+def play(run: Run) -> str:
+    """Let the embedded pool answer for machines that have not joined, and say so."""
+    if run.estate is None or run.verb != "up" or not run.target.embedded:
+        return ""
+    from commonpool.embedded import EmbeddedPool
+
+    wanted = stand_ins(run.target, run.estate)
+    silent = EmbeddedPool(run.target.pool).play(wanted)
+    if silent:
+        run.output.say(f"  warning: nothing plays {', '.join(sorted(silent))}; commonpool embedded logs stand-ins")
+    run.programs = programs(run.target, run.estate)
+    if not wanted:
+        return ""
+    return f"{', '.join(sorted(wanted))}: simulated, so that stand-ins on this machine answer for them"
+
+
 Phase = tuple[str, str, Callable[[Run], str]]
 PHASES: tuple[Phase, ...] = (
     ("estate", "reading the manifests", read_estate),
     ("pool", "looking for the embedded pool", stand_pool),
+    ("played", "starting what stands in for simulated machines", play),
 )
 
 
@@ -261,7 +278,7 @@ def _failure(run: Run) -> CommandFailed | None:
 
 def _close(run: Run) -> None:
     """The three lines at the end: what changed, how long it took, what comes next."""
-    from commonpool.cli.screen import next_commands
+    from commonpool.cli.screen import call, next_commands
 
     changed = any(result.changed for result in run.results)
     command = run.target.command
@@ -281,6 +298,9 @@ def _close(run: Run) -> None:
         steps = [[command("status"), "what stands, what drifted, what is about to expire"]]
     for line in report.closing(run.results, time.monotonic() - run.started, steps):
         run.output.say(line)
+    called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""
+    if called:
+        run.output.say(f"  {'call':<8} {called}")
 
 
 async def _screen(run: Run) -> str:

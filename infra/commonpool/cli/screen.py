@@ -36,6 +36,20 @@ def next_commands(estate: "Estate", command: "Callable[[str], str]") -> list[lis
     ]
 
 
+def call(estate: "Estate", command: "Callable[[str], str]") -> str:
+    """How to call the first service that answers over HTTP, by its stable name and as its first consumer."""
+    from commonpool.components import gateway
+
+    for service in estate.services:
+        endpoint, callers = service.spec.endpoint, gateway.consumers(estate, service)
+        if endpoint and endpoint.protocol == "HTTP" and service.spec.notice is None and callers:
+            namespace = callers[0].accounts[0][0]
+            host, port = service.host(estate.pool.spec.network.domain), gateway.service_port(estate.pool, service)
+            token = command(f"service credential {service.name} --caller {namespace} --curl")
+            return f"{token} | curl -sSK - http://{host}:{port}/"
+    return ""
+
+
 def sites(estate: "Estate", live: Live, output: Output) -> str:
     """One line for each server room."""
     rows = []

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,6 +44,20 @@ def addresses(target: Target, metrics: Sequence[str]) -> tuple[str, ...]:
     from commonpool.embedded import EmbeddedPool
 
     return (EmbeddedPool(target.pool).proxy_metrics,)
+
+
+def served_at(target: Target, estate: "Estate", service: "SharedService") -> tuple[int, str]:
+    """The port that a service declares, 0 without an endpoint; and where the embedded pool serves that on this machine."""
+    proxy, endpoint = estate.pool.spec.network.proxy, service.spec.endpoint
+    if endpoint is None or proxy is None:
+        return 0, ""
+    port = endpoint.port or proxy.http_port
+    if not target.embedded:
+        return port, ""
+    from commonpool.embedded import EmbeddedPool
+
+    pool = EmbeddedPool(target.pool)
+    return port, f"{pool.proxy_address}:{pool.proxy_port(port)}"
 
 
 @dataclass
@@ -92,7 +106,14 @@ class Viewer:
             said += self._refused(service)
         seen.at = now
         host, address = self._address(service)
-        return view.state(service, host, address, routes, seen, before, kept, said)
+        return view.state(service, host, address, routes, seen, before, kept, said, self._played())
+
+    def _played(self) -> Container[str]:
+        if not self.target.embedded:
+            return ()
+        from commonpool.embedded import EmbeddedPool
+
+        return EmbeddedPool(self.target.pool).played()
 
     def _refused(self, service: "SharedService") -> list[str]:
         if not self.target.embedded:
@@ -104,17 +125,9 @@ class Viewer:
 
     def _address(self, service: "SharedService") -> tuple[str, str]:
         """Its name, and where that is served: by the proxy's address on this machine for the embedded pool."""
-        host, endpoint = service.host(self.estate.pool.spec.network.domain), service.spec.endpoint
-        proxy = self.estate.pool.spec.network.proxy
-        if endpoint is None or proxy is None:
-            return host, ""
-        port = endpoint.port or proxy.http_port
-        if not self.target.embedded:
-            return host, f"{host}:{port}"
-        from commonpool.embedded import EmbeddedPool
-
-        pool = EmbeddedPool(self.target.pool)
-        return host, f"{pool.proxy_address}:{pool.proxy_port(port)}"
+        host = service.host(self.estate.pool.spec.network.domain)
+        port, served = served_at(self.target, self.estate, service)
+        return host, served or (f"{host}:{port}" if port else "")
 
 
 def _viewing(target: Target, metrics: Sequence[str], work: Any) -> Any:  # noqa: ANN401
@@ -158,7 +171,7 @@ def list_services(target: Target, metrics: Sequence[str], output: Output) -> int
 
 def _brief(backend: "BackendState") -> str:
     share = "" if backend.share is None else f" {_share(backend.share)}"
-    return f"{backend.name}{share} {_health(backend)}"
+    return f"{backend.name}{share} {_health(backend)}{' (stand-in)' if backend.stand_in else ''}"
 
 
 def _health(backend: "BackendState") -> str:
@@ -208,7 +221,7 @@ def lines(found: "ServiceState", output: Output) -> list[str]:
     rows = [
         [
             one.name,
-            one.place,
+            f"{one.place} (stand-in)" if one.stand_in else one.place,
             "-" if one.share is None else _share(one.share),
             output.paint(_health(one), _COLORS.get(one.health, "dim")),
             _age(one, found.at),

@@ -103,6 +103,28 @@ def service_watch(
     raise typer.Exit(commands.watch(target, names or (), metrics or (), out, every=every, looks=looks))
 
 
+@service.command("credential")
+def service_credential(
+    name: o.SERVICE,
+    caller: Annotated[str, typer.Option("--caller", metavar="NAMESPACE", help="Namespace that consumes it.")],
+    account: Annotated[str, typer.Option("--account", metavar="NAME", help="Service account of its pods.")] = "default",
+    seconds: Annotated[int, typer.Option("--seconds", min=600, max=86_400, help="How long it is valid.")] = 3600,
+    curl: Annotated[bool, typer.Option("--curl", help="As a configuration for `curl --config -`.")] = False,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """The token by which a service knows a caller, for trying it out; pods get theirs from Kubernetes."""
+    from commonpool.cli import credential
+
+    target = _target(estate, kubeconfig, context, pool)
+    whom = credential.Caller(caller, account)
+    raise typer.Exit(credential.show(target, name, whom, seconds, Output(output, color), curl=curl))
+
+
 @cutover.command("run")
 def cutover_run(
     name: o.SERVICE,

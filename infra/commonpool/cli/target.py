@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commonpool.cli.failure import CommandFailed, nearest
 
 if TYPE_CHECKING:
+    from commonpool.embedded.stand_in import Role
     from commonpool.engine import Program
     from commonpool.engine.kubeconfig import Credentials
     from commonpool.model import Estate
@@ -136,11 +137,13 @@ def programs(
     """
     if target.program is not None:
         return _of_folder(target, target.program.resolve())
-    from commonpool.components.unit import WEIGHTS, units
+    from commonpool.components.unit import STAND_INS, WEIGHTS, units
     from commonpool.engine import Program
 
     assert estate is not None
     found = []
+    roles = stand_ins(target, estate)
+    played = {key: f"{role.address}:{role.port}" for key, role in roles.items()}
     for stack in target.stacks or tuple(stack_names()):
         program = program_of(stack)
         config = {
@@ -151,8 +154,24 @@ def programs(
         }
         if program == "services" and weights:
             config[WEIGHTS] = json.dumps(weights, sort_keys=True)
+        if program in ("pool", "services") and played:
+            config[STAND_INS] = json.dumps(played, sort_keys=True)
         found.append(Program("commonpool", stack, project_folder(), config, units=units(estate, program, config)))
     return found
+
+
+def stand_ins(target: Target, estate: "Estate") -> "dict[str, Role]":
+    """What the embedded pool plays for machines that have not joined; nothing in a cluster, or where somebody says otherwise."""
+    from commonpool.components.unit import SIMULATE, STAND_INS
+
+    simulated = str(target.config.get(SIMULATE, _settings("pool").get(SIMULATE, "true"))).lower()
+    if not target.embedded or STAND_INS in target.config or simulated == "false":
+        return {}
+    from commonpool.embedded import EmbeddedPool
+    from commonpool.embedded.stand_in import roles
+
+    wanted = roles(estate)
+    return EmbeddedPool(target.pool).stand_ins(wanted) if wanted else {}
 
 
 def _of_folder(target: Target, folder: Path) -> "list[Program]":

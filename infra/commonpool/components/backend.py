@@ -9,21 +9,25 @@ from collections.abc import Mapping, Sequence
 
 from commonpool.components import envoy_gateway
 from commonpool.components.gateway import GATEWAY
-from commonpool.components.rendering import Body, body
+from commonpool.components.rendering import STAND_IN, Body, body
 from commonpool.model import Estate, Pool, SharedService
 from commonpool.model.backend import Backend, BackendTls
 from commonpool.model.service import ServicePort
 
-StandIns = Mapping[str, str]  # "<machine>:<port>" to "<address>:<port>"
+StandIns = Mapping[str, str]  # "<machine>:<port>", or "<service>/pods:<port>", to "<address>:<port>"
 
 
 def objects(estate: Estate, service: SharedService, stand_ins: StandIns) -> list[Body]:
     """Every backend's objects, those of TLS after what they are about."""
     found = []
     for backend in service.spec.backends:
-        if backend.machines and needs_own_kind(service, backend, stand_ins):
-            addresses = endpoints(estate, backend, stand_ins)
-            found.append(envoy_gateway.backend(estate.pool, service, backend, addresses))
+        if not backend.peer and needs_own_kind(service, backend, stand_ins):
+            addresses = endpoints(estate, service, backend, stand_ins)
+            own = envoy_gateway.backend(estate.pool, service, backend, addresses)
+            played = [key for key in keys(service, backend) if key in stand_ins]
+            if played:
+                own["metadata"]["annotations"] = {STAND_IN: ", ".join(played)}
+            found.append(own)
         elif backend.machines:
             found += _service(estate, service, backend)
         elif backend.peer:
@@ -37,9 +41,8 @@ def references(estate: Estate, service: SharedService, stand_ins: StandIns) -> d
     """How routes refer to each backend, by its name."""
     found = {}
     for backend in service.spec.backends:
-        if backend.pods:
-            port = backend.port or _first_port(service).port
-            found[backend.name] = {"kind": "Service", "name": service.name, "port": port}
+        if backend.pods and not needs_own_kind(service, backend, stand_ins):
+            found[backend.name] = {"kind": "Service", "name": service.name, "port": pods_port(service, backend)}
         elif needs_own_kind(service, backend, stand_ins):
             found[backend.name] = envoy_gateway.backend_reference(object_name(service, backend))
             if backend.peer:
@@ -53,8 +56,24 @@ def references(estate: Estate, service: SharedService, stand_ins: StandIns) -> d
 
 def needs_own_kind(service: SharedService, backend: Backend, stand_ins: StandIns) -> bool:
     """Whether a Service cannot express this backend."""
-    stands_in = any(f"{machine}:{backend.port}" in stand_ins for machine in backend.machines)
-    return backend.peer is not None or backend.priority > 0 or stands_in
+    stands_in = any(key in stand_ins for key in keys(service, backend))
+    return backend.peer is not None or (backend.priority > 0 and not backend.pods) or stands_in
+
+
+def keys(service: SharedService, backend: Backend) -> list[str]:
+    """By what stand-ins for it are named."""
+    machines = [f"{machine}:{backend.port}" for machine in backend.machines]
+    return [*machines, pods_key(service, backend)] if backend.pods else machines
+
+
+def pods_key(service: SharedService, backend: Backend) -> str:
+    """By what a stand-in for its pods is named."""
+    return f"{service.name}/pods:{pods_port(service, backend)}"
+
+
+def pods_port(service: SharedService, backend: Backend) -> int:
+    """The port of the service's pods."""
+    return backend.port or _first_port(service).port
 
 
 def object_name(service: SharedService, backend: Backend) -> str:
@@ -62,8 +81,11 @@ def object_name(service: SharedService, backend: Backend) -> str:
     return f"{service.name}-{backend.name}"
 
 
-def endpoints(estate: Estate, backend: Backend, stand_ins: StandIns) -> list[tuple[str, int]]:
-    """Address and port of each of its machines, or of what stands in for them."""
+def endpoints(estate: Estate, service: SharedService, backend: Backend, stand_ins: StandIns) -> list[tuple[str, int]]:
+    """Address and port of each of its machines, or of what stands in for them, or for its pods."""
+    if backend.pods:
+        address, _, port = stand_ins[pods_key(service, backend)].rpartition(":")
+        return [(address, int(port))]
     found = []
     for name in backend.machines:
         machine = estate.machine(name)
@@ -78,7 +100,7 @@ def endpoints(estate: Estate, backend: Backend, stand_ins: StandIns) -> list[tup
 
 def _service(estate: Estate, service: SharedService, backend: Backend) -> list[Body]:
     name, namespace, pool = object_name(service, backend), service.namespace_name, estate.pool
-    addresses = [address for address, _ in endpoints(estate, backend, {})]
+    addresses = [address for address, _ in endpoints(estate, service, backend, {})]
     port: Body = {"name": "main", "port": backend.port, "protocol": "TCP"}
     if service.spec.endpoint and service.spec.endpoint.protocol == "GRPC":
         port["appProtocol"] = "kubernetes.io/h2c"

@@ -11,7 +11,7 @@ from pathlib import Path
 from commonpool.components import gateway
 from commonpool.model import Department, Estate, SharedService
 
-STAND_INS, WEIGHTS = "commonpool:standIns", "commonpool:weights"
+STAND_INS, WEIGHTS, SIMULATE = "commonpool:standIns", "commonpool:weights", "commonpool:simulatedMachines"
 PROGRAMS = ("pool", "services", "departments")
 
 
@@ -19,7 +19,7 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
     """Digest by name: departments, services, or the pool itself. Raises ValueError for another program."""
     base = f"{code_digest()}:{estate.digests['pool']}"
     if program == "pool":
-        simulate = str(config.get("commonpool:simulatedMachines", "true"))
+        simulate = str(config.get(SIMULATE, "true"))
         loopback = str(bool(config.get(STAND_INS)))
         return {estate.pool.name: _digest(base, estate.digests["machines"], simulate, loopback)}
     if program == "services":

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from commonpool.embedded import binaries, proxy, proxy_start, token_keys
+from commonpool.embedded import binaries, proxy, proxy_start, stand_in, token_keys
 from commonpool.embedded.certificate import Authority, Pair
 from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
 from commonpool.embedded.configuration import Layout, Ports, Settings, kubeconfig
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = (*CONTROL_PLANE, *proxy.COMPONENTS)
 START_SECONDS = 60.0
+STAND_IN_SECONDS = 15.0
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
 SUPERVISOR = "commonpool.embedded"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -132,6 +133,26 @@ class EmbeddedPool:
         """The port there that serves a declared one: itself, unless another program held it at the start."""
         return proxy.Place(self.layout).port(declared)
 
+    def stand_ins(self, roles: Mapping[str, stand_in.Role]) -> dict[str, stand_in.Role]:
+        """The roles with the addresses at which they are, or would be, played."""
+        return stand_in.Stage(self.layout).placed(roles)
+
+    def played(self) -> dict[str, stand_in.Role]:
+        """What is played for simulated machines now."""
+        return stand_in.Stage(self.layout).played()
+
+    def play(self, roles: Mapping[str, stand_in.Role], timeout: float = STAND_IN_SECONDS) -> set[str]:
+        """Play these and nothing else; returns those that do not answer after `timeout` seconds. The pool must run."""
+        stage = stand_in.Stage(self.layout)
+        placed = stage.placed(roles)
+        stage.note(placed)
+        deadline = time.monotonic() + timeout
+        while silent := {key for key, role in placed.items() if not stand_in.answers(role)}:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return silent
+
     def start(
         self,
         observer: binaries.Observer = binaries.silent,
@@ -227,6 +248,7 @@ class EmbeddedPool:
     def reset(self) -> None:
         """Stop it and delete its data."""
         self.stop()
+        stand_in.Stage(self.layout).forget()
         shutil.rmtree(self.layout.root, ignore_errors=True)
 
     def ready(self) -> bool:
@@ -249,7 +271,7 @@ class EmbeddedPool:
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
             components=tuple(
-                _component_status(name, running.get("components", {}).get(name, {})) for name in COMPONENTS
+                _component_status(name, running.get("components", {}).get(name, {})) for name in self._components()
             ),
             proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
         )
@@ -293,6 +315,9 @@ class EmbeddedPool:
         write_private(path, content)
         return path
 
+    def _components(self) -> tuple[str, ...]:
+        return (*COMPONENTS, *((stand_in.COMPONENT,) if stand_in.Stage(self.layout).file.exists() else ()))
+
     def _ports(self) -> Ports | None:
         path = self.layout.root / "pool.json"
         return Ports(**json.loads(path.read_text(encoding="utf-8"))["ports"]) if path.exists() else None
@@ -314,7 +339,8 @@ class EmbeddedPool:
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
                 own = process.uids().real == os.getuid() and any(root == word or f"{root}/" in word for word in words)
-                if own and (SUPERVISOR in words or Path(words[0]).name in ("kubernetes", *COMPONENTS)):
+                ours = SUPERVISOR in words or stand_in.MODULE in words
+                if own and (ours or Path(words[0]).name in ("kubernetes", *COMPONENTS)):
                     found.append(process)
         return found
 

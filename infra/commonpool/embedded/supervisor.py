@@ -3,7 +3,8 @@
 Run as `python -m commonpool.embedded FOLDER BINARIES`. It starts the components in order, restarts one that dies
 with growing pauses, renews certificates, and stops everything on SIGTERM, in reverse. If it is itself killed, the
 components go with it (parent-death signal), and the data stays. The service proxy's two start as soon as their programs
-stand in the pool's folder: whoever started the pool puts them there when the API server knows their kinds.
+stand in the pool's folder: whoever started the pool puts them there when the API server knows their kinds. What stands in
+for simulated machines runs while there is something to play.
 """
 
 import ctypes
@@ -14,13 +15,14 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from commonpool.embedded import proxy
+from commonpool.embedded import proxy, stand_in
 from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, arguments
 from commonpool.embedded.preparation import prepare
 
@@ -49,6 +51,7 @@ class Component:
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
     longest_pause: float = LONGEST_PAUSE_SECONDS
+    needs: Path | None = None  # what must be there, where it is not the program
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
@@ -71,8 +74,8 @@ class Component:
 
     @property
     def may_start(self) -> bool:
-        """Whether its program is there and its pause is over."""
-        return time.monotonic() >= self.due and Path(self.command[0]).exists()
+        """Whether what it needs is there and its pause is over."""
+        return time.monotonic() >= self.due and (self.needs or Path(self.command[0])).exists()
 
     def cut_log(self) -> None:
         """Keep one older log; the component goes on writing to the same file, at its new end."""
@@ -124,6 +127,7 @@ class Supervisor:
         self.settings = Settings.from_json(state["settings"])
         self.components = [self._component(name) for name in COMPONENTS]
         self.components += [self._proxy_component(name) for name in proxy.COMPONENTS]
+        self.components.append(self._stand_ins())
 
     def _component(self, name: str) -> Component:
         words = arguments(name, self.layout, self.ports, self.settings)
@@ -136,6 +140,12 @@ class Supervisor:
         command = [str(place.program(name)), *proxy.arguments(name, place)]
         return Component(
             name, command, self.layout.logs / f"{name}.log", proxy.environment(place), proxy.LONGEST_PAUSE_SECONDS[name]
+        )
+
+    def _stand_ins(self) -> Component:
+        log, noted = self.layout.logs / f"{stand_in.COMPONENT}.log", stand_in.Stage(self.layout).file
+        return Component(
+            stand_in.COMPONENT, stand_in.command(self.layout, sys.executable), log, stand_in.ENVIRONMENT, needs=noted
         )
 
     def run(self) -> None:

@@ -4,11 +4,12 @@ Envoy says how many checks it has made, not when. The time of the last evidence 
 count had grown: a little later than the check itself, never earlier.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from commonpool.components.backend import keys
 from commonpool.model import SharedService
 from commonpool.model.backend import Backend, Health
 from commonpool.model.duration import seconds
@@ -53,6 +54,7 @@ class BackendState:
     health: str  # healthy, partly, down, unknown or unwatched
     proof: datetime | None  # when a check or a call last proved it
     watched: float  # for how many seconds we have looked
+    stand_in: bool = False  # whether the embedded pool plays it, since what it stands on is only simulated
 
     @property
     def proven(self) -> bool:
@@ -64,6 +66,7 @@ class BackendState:
         return {
             "name": self.name,
             "place": self.place,
+            "standIn": self.stand_in,
             "sharePercent": self.share,
             "health": self.health,
             "proven": self.proven,
@@ -130,14 +133,21 @@ def state(
     before: Sample | None,
     kept: Kept | None,
     complaints: Iterable[str],
+    played: Container[str] = (),
 ) -> ServiceState:
-    """Everything together. Pure; `evidence` already holds the newest look, `before` is the one before it."""
+    """Everything together. Pure; `evidence` already holds the newest look, `before` is the one before it.
+
+    `played` are the keys of the stand-ins that answer for simulated machines.
+    """
     now = evidence.at or datetime.now(UTC)
     shares = live_shares(routes, service)
     joined = counted_together(evidence.sample)
     single = [(one.name, place(one)) for one in service.spec.backends if one.name not in joined]
     rows = [*single, *((name, "counted together") for name in sorted(set(joined.values())))]
-    backends = tuple(_backend(service, *row, shares, evidence, before, now) for row in rows)
+    backends = tuple(
+        replace(_backend(service, *row, shares, evidence, before, now), stand_in=_played(service, row[0], played))
+        for row in rows
+    )
     last = kept.decisions[-1] if kept and kept.decisions else None
     return ServiceState(service, host, address, now, backends, kept.record if kept else None, last, tuple(complaints))
 
@@ -168,6 +178,11 @@ def _backend(
     )
 
 
+def _played(service: SharedService, name: str, played: Container[str]) -> bool:
+    names = name.split(TOGETHER)
+    return any(key in played for one in service.spec.backends if one.name in names for key in keys(service, one))
+
+
 def _whole(shares: Mapping[str, float], name: str) -> float | None:
     found = [shares[one] for one in name.split(TOGETHER) if one in shares]
     return round(sum(found), 1) if found else None
@@ -182,8 +197,8 @@ def counted_together(sample: Sample | None) -> dict[str, str]:
 def health(members: Members | None, share: float | None, age: float | None, watched: float, declared: Health) -> str:
     """How a backend is, as far as that can be known. Pure.
 
-    `age` is that of the last evidence; before there is any, Envoy's word stands until it would have expired. Envoy checks
-    a backend that nobody calls once a minute, whatever the declared interval, so that may take a while.
+    `age` is that of the last evidence; before there is any, Envoy's word stands until it would have expired. In a cluster
+    Envoy checks a backend that nobody has called once a minute, whatever the declared interval, so that may take a while.
     """
     if members is None:
         return "unknown" if share else "unwatched"  # without a share nothing is sent there, not even checks

@@ -30,10 +30,8 @@ class NotAccepted(EngineError):
 
 def backends_by_object(service: SharedService) -> dict[str, str]:
     """The backends' names by the name of the object that routes refer to."""
-    return {
-        service.name if backend.pods else f"{service.name}-{backend.name}": backend.name
-        for backend in service.spec.backends
-    }
+    found = {f"{service.name}-{backend.name}": backend.name for backend in service.spec.backends}
+    return found | dict([(service.name, backend.name) for backend in service.spec.backends if backend.pods])
 
 
 async def routes(cluster: Cluster, service: SharedService) -> list[dict[str, Any]]:
