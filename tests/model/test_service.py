@@ -9,7 +9,8 @@ from commonpool.model import Estate, EstateRefused, load_estate
 from commonpool.model.address import objection
 from commonpool.model.duration import seconds
 from commonpool.model.hostname import covers, readable
-from commonpool.model.traffic import Limits
+from commonpool.model.share import shares
+from commonpool.model.traffic import Share
 
 OLD: dict[str, Any] = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}
 NEW: dict[str, Any] = {"name": "new", "machines": ["rs-nas-2"], "port": 8080}
@@ -207,10 +208,15 @@ def test_shares_never_exceed_the_total(estate: Path) -> None:
     [(None, None, 3, None), (100, None, 3, 33), (100, 20, 3, 20), (None, 20, 9, 20)],
 )
 def test_a_share_is_what_is_said_or_an_equal_part(
-    total: int | None, each: int | None, consumers: int, share: int | None
+    tmp_path: Path, total: int | None, each: int | None, consumers: int, share: int | None
 ) -> None:
     said = {word: {"concurrent": value} for word, value in (("total", total), ("perConsumer", each)) if value}
-    assert Limits.model_validate(said).share(consumers).concurrent == share
+    root = estates.write(tmp_path, 10)
+    estates.add_service(root, "register", **HTTP, limits=said)
+    for number in range(consumers):
+        estates.consume(root, f"d{number + 1}", "register")
+    found = load_estate(root)
+    assert shares(found, found.services[0]) == (Share.model_construct(requests_per_second=None, concurrent=share), {})
 
 
 def test_consumers_are_named_or_carry_labels(estate: Path) -> None:

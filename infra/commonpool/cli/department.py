@@ -1,17 +1,14 @@
 """`commonpool department new|list|show|explain`."""
 
 import os
-import tempfile
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from commonpool.cli.failure import CommandFailed, document, nearest
 from commonpool.cli.output import Output
 from commonpool.cli.target import Target, project_folder
 from commonpool.ledger import Decision
-from commonpool.model import Department, Estate, EstateRefused, show_path, shown
+from commonpool.model import Department, Estate, shown
 
 TEMPLATE = """\
 # yaml-language-server: $schema={schema}
@@ -204,40 +201,19 @@ def _explained(decision: Decision, now: Decision, kinds: dict[str, int]) -> dict
 
 def new(target: Target, name: str, given: dict[str, str | None], output: Output, *, dry_run: bool) -> int:
     """Write a manifest that is valid in the estate, or nothing."""
+    from commonpool.cli.proposal import place, write
     from commonpool.cli.question import answers
     from commonpool.model import load_estate
-    from commonpool.model.base import suggestion
 
-    if suggestion(name, 40) != name:
-        hint = f"write {suggestion(name, 40)}" if suggestion(name, 40) else "use a-z, 0-9 and '-'"
-        raise CommandFailed(f"{shown(name)!r} is not a name", code="name_invalid", next_step=hint)
     estate = load_estate(target.estate_folder())
-    path = estate.root / "departments" / f"{name}.yaml"
-    if path.exists():
-        raise CommandFailed(
-            f"{show_path(path, estate.root)} exists already; it is not overwritten",
-            code="exists",
-            next_step="edit it, or choose another name",
-        )
+    path = place(estate, "departments", name)
     schema = project_folder() / "schemas" / "department.json"
     found = answers(estate, given, output)
     text = TEMPLATE.format(name=name, schema=os.path.relpath(schema, path.parent.resolve()), **found)
-    with tempfile.TemporaryDirectory(prefix="commonpool-") as folder:
-        draft = Path(folder) / path.name
-        draft.write_text(text, encoding="utf-8")
-        try:
-            target.load([draft])
-        except EstateRefused as error:
-            place = f"{show_path(path, estate.root)} (not written)"
-            problems = [replace(one, file=place if one.file == str(draft) else one.file) for one in error.problems]
-            raise EstateRefused(problems) from error
+    write(target, estate, path, text, output, dry_run=dry_run)
     if dry_run:
-        output.data(text.rstrip())
         return 0
-    path.parent.mkdir(exist_ok=True)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-    output.say(f"wrote {show_path(path, estate.root)}\n")
+    output.say()
     code = explain(target, name, output)
     output.say(f"\n  next     edit it, then {target.command('preview')} --target {name}")
     return code

@@ -7,6 +7,7 @@ import typer
 
 from commonpool.cli import options as o
 from commonpool.cli.journal_group import journal
+from commonpool.cli.agreement_group import agreement
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
@@ -20,7 +21,14 @@ machine = typer.Typer(
 )
 
 
-GROUPS = {"department": department, "machine": machine, "service": service, "journal": journal, "embedded": embedded}
+GROUPS = {
+    "department": department,
+    "machine": machine,
+    "service": service,
+    "agreement": agreement,
+    "journal": journal,
+    "embedded": embedded,
+}
 
 
 @department.command("list")

@@ -12,13 +12,17 @@ from commonpool.cli.target import Target
 
 def check(target: Target, files: Sequence[Path], output: Output) -> None:
     """Say that everything is valid; what is not is raised, all of it at once."""
-    from commonpool.model import warnings
+    from commonpool.model import EstateRefused, warnings
+    from commonpool.model.agreement_check import lapses
 
     started = time.monotonic()
     with output.working("reading the manifests"):
         estate = target.load(files)
+        over = [problem for problem, for_good in lapses(estate) if for_good]
+        if over:
+            raise EstateRefused(over)
         beyond = warnings(estate)
-    number = 1 + len(estate.departments) + len(estate.services)
+    number = len(estate.sources)
     if output.structured:
         output.document(
             "Validation", manifests=number, machines=len(estate.machines), problems=[], warnings=list(beyond)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,11 @@ def departments(context: typer.Context, incomplete: str) -> list[str]:
 def services(context: typer.Context, incomplete: str) -> list[str]:
     """For completion."""
     return [name for name in names_in(context, "services") if name.startswith(incomplete)]
+
+
+def datasets(context: typer.Context, incomplete: str) -> list[str]:
+    """For completion."""
+    return [name for name in names_in(context, "datasets") if name.startswith(incomplete)]
 
 
 def pools(incomplete: str) -> list[str]:
@@ -62,7 +67,9 @@ def _logs(incomplete: str) -> list[str]:
 
 
 def _kinds(incomplete: str) -> list[str]:
-    return [name for name in ("Department", "Pool", "SharedService") if name.lower().startswith(incomplete.lower())]
+    from commonpool.model import KINDS
+
+    return [name for name in KINDS if name.lower().startswith(incomplete.lower())]
 
 
 ESTATE = Annotated[
@@ -198,7 +205,9 @@ POOL_NAME = Annotated[
 POOLS = Annotated[
     list[str] | None, typer.Argument(help="Names of embedded pools.", show_default=False, autocompletion=pools)
 ]
-KIND = Annotated[str, typer.Argument(help="Pool, Department or SharedService.", autocompletion=_kinds)]
+KIND = Annotated[
+    str, typer.Argument(help="A kind of manifest: Pool, Department, SharedService, Dataset …", autocompletion=_kinds)
+]
 
 
 def enter(folder: Path | None) -> None:
@@ -246,6 +255,18 @@ class OnExpiry(StrEnum):
     NOTIFY = "notify"
     FREEZE = "freeze"
     RECLAIM = "reclaim"
+
+
+class Evidence(StrEnum):
+    """What is kept of each call under an agreement."""
+
+    NONE = "none"
+    METADATA = "metadata"
+    DIGEST = "digest"
+    BODY = "body"
+
+
+Act = Literal["sign", "suspend", "resume", "terminate"]
 
 
 class Environment(StrEnum):

@@ -17,7 +17,7 @@ def objects(estate: Estate, department: Department) -> list[Body]:
         found += network.openings(pool, full_name, spec.egress)
         for name in spec.consumes:
             service = estate.service(name)
-            if service is not None:
+            if service is not None and estate.grants(service, department):
                 found.append(network.consumption(pool, full_name, service))
                 found += credential.objects(pool, full_name, service)
         for account in spec.service_accounts:

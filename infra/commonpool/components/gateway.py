@@ -25,6 +25,7 @@ from commonpool.model.traffic import WITH_REQUESTS
 GATEWAY = "gateway.networking.k8s.io/v1"
 SUBJECT_HEADER, DEPARTMENT_HEADER = "x-commonpool-subject", "x-commonpool-department"
 SERVICE_HEADER, CASE_HEADER = "x-commonpool-service", "x-commonpool-case"
+AGREEMENT_HEADER = "x-commonpool-agreement"
 BACKEND_HEADER = "x-commonpool-backend"
 READS = ("GET", "HEAD", "OPTIONS")
 _MOST_RULES = 16  # of one route; the kind itself allows no more
@@ -37,6 +38,7 @@ class Consumer:
 
     department: str
     accounts: tuple[tuple[str, str], ...]  # (namespace, account)
+    agreement: str = ""  # by which it calls, if by any
 
     @property
     def subjects(self) -> list[str]:
@@ -69,7 +71,8 @@ def consumers(estate: Estate, service: SharedService) -> list[Consumer]:
             for namespace in namespaces
             for account in ("default", *(one.name for one in specs[namespace].service_accounts))
         ]
-        found.append(Consumer(name, tuple(accounts)))
+        terms = estate.terms(service.name, name)
+        found.append(Consumer(name, tuple(accounts), terms.name if terms else ""))
     return found
 
 
@@ -168,6 +171,7 @@ def _consumer_rules(service: SharedService, consumer: Consumer, references: list
     verified = [
         {"name": DEPARTMENT_HEADER, "value": consumer.department},
         {"name": SERVICE_HEADER, "value": service.name},
+        *([{"name": AGREEMENT_HEADER, "value": consumer.agreement}] if consumer.agreement else []),
     ]
     # The token stops here: a backend has no use for it, and could pass itself off as the caller with it.
     change = {"set": verified, "remove": ["authorization"]}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from commonpool.components import backend, envoy_gateway, gateway, network
+from commonpool.components import agreement, backend, envoy_gateway, gateway, network
 from commonpool.components import namespace as namespaces
 from commonpool.components.backend import StandIns
 from commonpool.components.envoy_gateway import fleet, policy
@@ -50,6 +50,7 @@ def objects(
         *namespaces.objects(pool, fence),
         *network.admission(pool, service, consumers(estate, service)),
         *_workload(estate, service),
+        *agreement.objects(estate, service),
         *exposure(estate, service, stand_ins or {}, weights),
     ]
 

@@ -1,10 +1,12 @@
 """What every program of ours starts from: the estate, and the part of it that this stack is about.
 
-`commonpool:estate` is the estate's folder, relative to the project. The embedded engine passes the names of what did not
+`commonpool:estate` is the estate's folder, relative to the project; `commonpool:exchange` (host:port) is where the process
+listens that filters fields and keeps evidence. The embedded engine passes the names of what did not
 change as `commonpool:unchanged`; under the Pulumi CLI nobody does, and everything is evaluated. Everything is read anew
 at each call: one process may run several stacks.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pulumi
@@ -17,7 +19,7 @@ def read_estate() -> Estate:
     """The estate of this stack; raises `RunError` with every problem and its place."""
     folder = Path(pulumi.get_root_directory()) / (pulumi.Config("commonpool").get("estate") or "examples/estate")
     try:
-        return load_estate(folder)
+        return replace(load_estate(folder), exchange=pulumi.Config("commonpool").get("exchange") or None)
     except EstateRefused as refused:
         raise pulumi.RunError("\n".join(line for problem in refused.problems for line in problem.lines())) from None
 

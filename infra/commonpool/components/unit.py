@@ -6,18 +6,22 @@ An engine that remembers the digests need not evaluate what did not change. Impo
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from commonpool.components import gateway
+from commonpool.components import agreement, gateway
 from commonpool.model import Department, Estate, SharedService
+from commonpool.model.share import shares
 
 STAND_INS, WEIGHTS, SIMULATE = "commonpool:standIns", "commonpool:weights", "commonpool:simulatedMachines"
+EXCHANGE = "commonpool:exchange"
 PROGRAMS = ("pool", "services", "departments")
 
 
 def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[str, str]:
     """Digest by name: departments, services, or the pool itself. Raises ValueError for another program."""
     base = f"{code_digest()}:{estate.digests['pool']}"
+    estate = replace(estate, exchange=str(config.get(EXCHANGE) or "") or None)
     if program == "pool":
         simulate = str(config.get(SIMULATE, "true"))
         loopback = str(bool(config.get(STAND_INS)))
@@ -29,6 +33,9 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
                 base,
                 estate.digests[f"service/{service.name}"],
                 repr(gateway.consumers(estate, service)),
+                json.dumps(agreement.in_force(estate, service)),
+                repr(shares(estate, service)),
+                estate.exchange or "" if agreement.of_exchange(estate, service) else "",
                 _groups(estate.department(service.spec.offered_by)),
                 repr(_machines(estate, service)),
                 stand_ins if service.spec.backends else "",
@@ -61,9 +68,11 @@ def shard(estate: Estate, config: Mapping[str, object]) -> list[Department]:
 def _department(estate: Estate, department: Department) -> list[str]:
     names = sorted({name for _, spec in department.namespaces() for name in spec.consumes})
     standing = department.standing(estate.day)
+    services = [service for name in names if (service := estate.service(name))]
     return [
         estate.digests[f"department/{department.name}"],
         standing,
+        repr([service.name for service in services if estate.grants(service, department)]),
         *(estate.digests[f"service/{name}"] for name in names),
     ]
 

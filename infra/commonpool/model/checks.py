@@ -1,8 +1,7 @@
 """What must hold over the whole estate; asks the rules of each kind, and adds those between manifests."""
 
-from collections.abc import Callable
-
-from commonpool.model.department import Department
+from commonpool.model.agreement_check import check_agreements
+from commonpool.model.dataset_check import check_catalogue
 from commonpool.model.department_check import check_department
 from commonpool.model.estate import Estate
 from commonpool.model.hostname_check import check_hostnames
@@ -20,27 +19,45 @@ def check(estate: Estate) -> list[Problem]:
         problems += check_department(estate, department)
     for service in estate.services:
         problems += check_service(estate, service)
-    return [*problems, *check_hostnames(estate), *_uniqueness(estate), *_parents(estate)]
+    problems += [*check_catalogue(estate), *check_agreements(estate)]
+    return [*problems, *check_hostnames(estate), *_uniqueness(estate), *_filing(estate), *_parents(estate)]
 
 
 def _uniqueness(estate: Estate) -> Found:
-    facts: list[tuple[str, tuple[str, ...], Callable[[Department], str]]] = [
-        ("filing number", ("spec", "filing", "number"), lambda department: department.spec.filing.number),
-        ("organisation code", ("spec", "organisation", "code"), lambda department: department.spec.organisation.code),
-    ]
-    for word, where, value_of in facts:
-        owners: dict[str, str] = {}
-        for department in estate.departments:
-            value = value_of(department)
-            if value in owners:
-                yield Subject(estate, f"department/{department.name}").problem(
-                    where,
-                    f"{word} {shown(value)} is that of {owners[value]} too",
+    owners: dict[str, str] = {}
+    for department in estate.departments:
+        code = department.spec.organisation.code
+        if code in owners:
+            yield Subject(estate, f"department/{department.name}").problem(
+                ("spec", "organisation", "code"),
+                f"organisation code {shown(code)} is that of {owners[code]} too",
+                "value-duplicate",
+                "correct the wrong one of the two",
+            )
+        owners[code] = department.name
+    yield from _collisions(estate)
+
+
+def _filing(estate: Estate) -> Found:
+    """One record is one thing: a number stands on one department, service or dataset."""
+    owners: dict[str, str] = {}
+    for word, things in (
+        ("department", estate.departments),
+        ("service", estate.services),
+        ("dataset", estate.datasets),
+    ):
+        for one in things:
+            number = one.spec.filing.number if one.spec.filing else None
+            if number is None:
+                continue
+            if number in owners:
+                yield Subject(estate, f"{word}/{one.name}").problem(
+                    ("spec", "filing", "number"),
+                    f"filing number {shown(number)} is that of {owners[number]} too",
                     "value-duplicate",
                     "correct the wrong one of the two",
                 )
-            owners[value] = department.name
-    yield from _collisions(estate)
+            owners[number] = one.name
 
 
 def _collisions(estate: Estate) -> Found:

@@ -24,6 +24,7 @@ from commonpool.model.base import (
 )
 from commonpool.model.pool import Contacts, DepartmentOrganisation
 from commonpool.model.quantity import Quantity
+from commonpool.model.statement import SigningKey
 
 
 class Groups(Declared):
@@ -149,6 +150,11 @@ class DepartmentSpec(Declared):
     contacts: Contacts = Field(description="Roles that answer for it.")
     groups: Groups = Field(description="Who may do what.")
     filing: Filing = Field(description="The public record.")
+    keys: list[SigningKey] = Field(
+        default=[],
+        max_length=20,
+        description="Keys by which the department itself signs agreements; never the operator's.",
+    )
     term: Term = Field(description="From when to when.")
     protected: bool = Field(
         default=False, description="Whether its namespaces cannot be deleted before this is taken back."

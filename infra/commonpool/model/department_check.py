@@ -3,6 +3,7 @@
 import ipaddress
 from datetime import date
 
+from commonpool.model.agreement_check import check_consumed
 from commonpool.model.base import Egress, Port
 from commonpool.model.department import Department, NamespaceSpec
 from commonpool.model.document import Location
@@ -34,6 +35,15 @@ def _facts(subject: Subject, department: Department) -> Found:
         yield subject.problem(
             ("spec", "contacts", "duty"), "the duty contact has no phone", "contact-phone", "add phone:"
         )
+    identities = [key.id for key in spec.keys]
+    for index, name in enumerate(identities):
+        if name in identities[:index]:
+            yield subject.problem(
+                ("spec", "keys", index, "id"),
+                f"key {name!r} is declared twice",
+                "name-duplicate",
+                "choose another name",
+            )
     start, review, end = (date.fromisoformat(day) for day in (spec.term.start, spec.term.review, spec.term.end))
     if not start <= review <= end:
         yield subject.problem(
@@ -168,10 +178,5 @@ def _consumed(subject: Subject, department: Department, where: Location, namespa
             yield subject.problem(
                 place, f"there is no shared service {name!r}", "service-unknown", nearest(name, names)
             )
-        elif not service.serves(department):
-            yield subject.problem(
-                place,
-                f"service {name!r} does not list {department.name} among its consumers",
-                "service-not-offered",
-                f"ask {service.spec.offered_by} to add it to consumers.departments",
-            )
+        else:
+            yield from check_consumed(subject, department, place, service)

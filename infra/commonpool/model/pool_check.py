@@ -2,10 +2,11 @@
 
 import ipaddress
 
-from commonpool.model.estate import WHO, Estate
+from commonpool.model.estate import Estate
 from commonpool.model.organisation_code import WRONG_CODE, is_valid
 from commonpool.model.problem import Problem, shown
 from commonpool.model.subject import Found, Subject, nearest
+from commonpool.model.violation import WHO
 
 
 def check_pool(estate: Estate) -> Found:

@@ -2,18 +2,21 @@
 
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from commonpool.model.agreement import Agreement
+from commonpool.model.dataset import Dataset
 from commonpool.model.department import Department
-from commonpool.model.estate import _inner_model
+from commonpool.model.dictionary import Dictionary
 from commonpool.model.pool import Pool
 from commonpool.model.problem import ModelError
 from commonpool.model.service import SharedService
+from commonpool.model.statement import Statement
+from commonpool.model.violation import inner_model
 
-KINDS: dict[str, type[Pool] | type[Department] | type[SharedService]] = {
-    "Pool": Pool,
-    "Department": Department,
-    "SharedService": SharedService,
+KINDS: dict[str, type[BaseModel]] = {
+    one.__name__: one for one in (Pool, Department, SharedService, Dictionary, Dataset, Agreement, Statement)
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -58,7 +61,7 @@ def _model_at(path: str) -> tuple[FieldInfo | None, Any]:
         if part not in fields:
             raise FieldUnknown(".".join([head, *parts[:index]]), part, list(fields))
         info = fields[part]
-        model = _inner_model(info.annotation)
+        model = inner_model(info.annotation)
     return info, model
 
 
@@ -95,4 +98,4 @@ def _words(annotation: Any) -> str:  # noqa: ANN401
         arguments = [str(item) for item in getattr(annotation, "__args__", ()) if item is not type(None)]
         return "one of " + ", ".join(arguments)
     names = {"str": "text", "int": "whole number", "bool": "true or false"}
-    return names.get(getattr(annotation, "__name__", ""), "object" if _inner_model(annotation) else "text")
+    return names.get(getattr(annotation, "__name__", ""), "object" if inner_model(annotation) else "text")

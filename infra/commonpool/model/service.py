@@ -17,7 +17,8 @@ from commonpool.model.base import (
     Text,
 )
 from commonpool.model.cut_over import CutOver
-from commonpool.model.department import Department, FlavorResources, ObjectLimits, TierStorage
+from commonpool.model.department import Department, Filing, FlavorResources, ObjectLimits, TierStorage
+from commonpool.model.sharing import Sharing
 from commonpool.model.traffic import Endpoint, Limits, Notice, Retries, Timeouts
 
 
@@ -73,7 +74,15 @@ class SharedServiceSpec(Declared):
     workload: Workload | None = Field(
         default=None, description="What runs there; nothing when its backends stand elsewhere."
     )
-    consumers: Consumers = Field(description="Who may call it.")
+    sharing: Sharing | None = Field(
+        default=None, description="Class of sharing; as `consumers` says where nothing is said, and that is everybody."
+    )
+    consumers: Consumers = Field(
+        default=Consumers(everyone=True), description="Who may call it; not beside `sharing`, whose class decides."
+    )
+    filing: Filing | None = Field(
+        default=None, description="Its own public record; its department's where nothing is said."
+    )
     endpoint: Endpoint | None = Field(
         default=None, description="How callers reach it through the proxy; its pods directly where nothing is said."
     )
@@ -108,7 +117,10 @@ class SharedService(Declared):
         return f"service-{self.metadata.name}"
 
     def serves(self, department: Department) -> bool:
-        """Whether a department may call it."""
+        """Whether a department may call it without an agreement."""
+        if self.spec.sharing:
+            own = department.name == self.spec.offered_by
+            return own or self.spec.sharing.class_ == "unconditional"
         consumers = self.spec.consumers
         labels = department.metadata.labels
         by_label = bool(consumers.labels) and all(labels.get(key) == value for key, value in consumers.labels.items())

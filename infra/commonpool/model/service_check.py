@@ -5,6 +5,8 @@ from commonpool.model.duration import seconds
 from commonpool.model.estate import Estate
 from commonpool.model.problem import shown
 from commonpool.model.service import SharedService
+from commonpool.model.share import WORDS, agreed
+from commonpool.model.sharing_check import check_sharing
 from commonpool.model.subject import Found, Subject, nearest
 from commonpool.model.traffic import WITH_REQUESTS
 
@@ -16,6 +18,7 @@ def check_service(estate: Estate, service: SharedService) -> Found:
     """Every problem of one manifest."""
     subject = Subject(estate, f"service/{service.name}")
     yield from _references(subject, service)
+    yield from _sharing(subject, service)
     yield from _endpoint(subject, service)
     if service.spec.endpoint:
         yield from check_backends(subject, service)
@@ -52,6 +55,20 @@ def _references(subject: Subject, service: SharedService) -> Found:
             f"{shown(spec.workload.image)} is not inside the pool's registries",
             "registry-foreign",
             f"write one inside {', '.join(registries)}",
+        )
+
+
+def _sharing(subject: Subject, service: SharedService) -> Found:
+    sharing = service.spec.sharing
+    if sharing is None:
+        return
+    yield from check_sharing(subject, ("spec", "sharing"), sharing)
+    if "consumers" in service.spec.model_fields_set:
+        yield subject.problem(
+            ("spec", "consumers"),
+            f"the class of sharing ({sharing.class_}) decides who may call; a list beside it would be a further condition",
+            "sharing-consumers",
+            "take consumers out",
         )
 
 
@@ -130,10 +147,12 @@ def _health(subject: Subject, service: SharedService) -> Found:
 
 def _limits(subject: Subject, service: SharedService) -> Found:
     limits, endpoint = service.spec.limits, service.spec.endpoint
-    consumers = len(subject.estate.consumers.get(service.name, {}))
+    listed = len(subject.estate.consumers.get(service.name, {}))
     with_requests = endpoint is not None and endpoint.protocol in WITH_REQUESTS
-    for word, alias in (("requests_per_second", "requestsPerSecond"), ("concurrent", "concurrent")):
+    for word, alias in WORDS:
         total, each = getattr(limits.total, word), getattr(limits.per_consumer, word)
+        given = agreed(subject.estate, service, word)
+        consumers = listed - len(given)
         if not with_requests:
             for place, value in (("total", total), ("perConsumer", each)):
                 if value is not None and (place == "perConsumer" or word == "requests_per_second"):
@@ -146,14 +165,21 @@ def _limits(subject: Subject, service: SharedService) -> Found:
             continue
         if total is None:
             continue
-        if (each or 1) * consumers > total:
+        wanted = (each or 1) * consumers + sum(given.values())
+        if wanted > total:
             sum_ = f"{consumers} consumers with {each or 1} each are {(each or 1) * consumers}"
+            if given:
+                sum_ += f" and the agreed rates of {', '.join(given)} make it {wanted}"
             yield subject.problem(
                 ("spec", "limits", "total", alias),
                 f"{sum_}, more than the total of {total}",
                 "limit-exceeded",
-                f"write limits.total.{alias}: {(each or 1) * consumers}"
-                + (f", or limits.perConsumer.{alias}: {total // consumers}" if total >= consumers else ""),
+                f"write limits.total.{alias}: {wanted}"
+                + (
+                    f", or limits.perConsumer.{alias}: {total // consumers}"
+                    if total >= consumers > 0 and not given
+                    else ""
+                ),
             )
 
 

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from commonpool.model.document import Location
-from commonpool.model.estate import WHO, Estate
+from commonpool.model.estate import KIND_OF, Estate
 from commonpool.model.problem import Problem
+from commonpool.model.violation import WHO
 
 Found = Iterator[Problem]
-_KINDS = {"pool": "Pool", "department": "Department", "service": "SharedService"}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One manifest of an estate; `key` is "pool", "department/<name>" or "service/<name>"."""
+    """One manifest of an estate; `key` is "pool" or "<word>/<name>", for instance "department/water"."""
 
     estate: Estate
     key: str
 
     def problem(self, where: Location, message: str, rule: str, fix: str = "") -> Problem:
         """A problem at one of its values."""
-        who = WHO[_KINDS[self.key.split("/")[0]]]
+        who = WHO[KIND_OF[self.key.split("/")[0]]]
         return Problem(*self.estate.locate(self.key, *where), message, rule, who, fix)
 
 

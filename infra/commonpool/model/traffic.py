@@ -80,17 +80,6 @@ class Limits(Declared):
         default=Share(), description="For each calling department; an equal part of the total where nothing is said."
     )
 
-    def share(self, consumers: int) -> Share:
-        """What each of that many consumers may use."""
-
-        def part(each: int | None, total: int | None) -> int | None:
-            return each if each is not None or total is None else max(1, total // max(1, consumers))
-
-        return Share.model_construct(
-            requests_per_second=part(self.per_consumer.requests_per_second, self.total.requests_per_second),
-            concurrent=part(self.per_consumer.concurrent, self.total.concurrent),
-        )
-
 
 class Notice(Declared):
     """The service is switched off: callers get 503 with these words and the date on which it returns."""

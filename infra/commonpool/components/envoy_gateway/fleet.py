@@ -14,7 +14,14 @@ from commonpool.components.envoy_gateway import (
     for_shared_gateway,
     target,
 )
-from commonpool.components.gateway import BACKEND_HEADER, CASE_HEADER, DEPARTMENT_HEADER, SERVICE_HEADER, SUBJECT_HEADER
+from commonpool.components.gateway import (
+    AGREEMENT_HEADER,
+    BACKEND_HEADER,
+    CASE_HEADER,
+    DEPARTMENT_HEADER,
+    SERVICE_HEADER,
+    SUBJECT_HEADER,
+)
 from commonpool.components.rendering import PROXY_NAMESPACE, SHARED_GATEWAY, Body, body
 from commonpool.model import Pool, SharedService
 from commonpool.model.proxy import TraceCollector
@@ -24,11 +31,13 @@ KEYS = f"{ISSUER}/openid/v1/jwks"
 API_SERVER = "kubernetes"  # the Backend from which the keys come; whoever runs the proxy declares it
 PROVIDER = "pool"
 COLLECTOR = "traces"
+CLAIMS = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{PROVIDER}']"  # of the caller's token, in CEL
 # What a caller must not say of itself: our own headers, and those by which older applications take somebody's word.
 IDENTITY_HEADERS = (
     SUBJECT_HEADER,
     DEPARTMENT_HEADER,
     SERVICE_HEADER,
+    AGREEMENT_HEADER,
     BACKEND_HEADER,
     "x-department",
     "x-user",
@@ -93,6 +102,7 @@ _ACCESS = {
     "caller": f"%REQ({SUBJECT_HEADER})%",
     "department": f"%REQ({DEPARTMENT_HEADER})%",
     "service": f"%REQ({SERVICE_HEADER})%",
+    "agreement": f"%REQ({AGREEMENT_HEADER})%",
     "case": f"%REQ({CASE_HEADER})%",
     "host": "%REQ(:AUTHORITY)%",
     "method": "%REQ(:METHOD)%",
@@ -176,7 +186,9 @@ def _answers(pool: Pool) -> Body:
 
     A patch, because Envoy Gateway has no field for it that would not add a filter to every call for each service.
     """
-    mappers = [_answer(*words) for words in _REASONS]
+    # The token is right and the rule refused all the same: what is left is the time.
+    of_ended = f"response.code_details != '{_OWN_ANSWER}' && request.host in {CLAIMS}['aud']"
+    mappers = [_answer(*_ENDED, condition=of_ended), *(_answer(*words) for words in _REASONS)]
     proxy = pool.spec.network.proxy
     listeners = {"http": "default_filter_chain"}
     if proxy and proxy.certificate:
@@ -211,9 +223,17 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
     (403, 401, "token-for-another-service", "the token of %REQ(X-COMMONPOOL-SUBJECT)% is not for the audience %REQ(:AUTHORITY)%", 0),
 )  # fmt: skip
+_ENDED = (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0)  # fmt: skip
 
 
-def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int) -> Body:
+def _answer(
+    tells: str | int,
+    status: int,
+    name: str,
+    detail: str,
+    seconds: int,
+    condition: str = f"response.code_details != '{_OWN_ANSWER}'",
+) -> Body:
     if isinstance(tells, str):
         when: Body = {"response_flag_filter": {"flags": [tells]}}
     else:
@@ -222,7 +242,7 @@ def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int)
             "name": "cel",
             "typed_config": {
                 "@type": f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": f"response.code_details != '{_OWN_ANSWER}'",
+                "expression": condition,
             },
         }
         when = {

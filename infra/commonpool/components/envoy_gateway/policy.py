@@ -1,18 +1,19 @@
 """What holds for one service: who passes, how its backends are watched, and how much each consumer may use. Pure."""
 
 import base64
+from datetime import date, timedelta
 
 from commonpool.components import gateway
 from commonpool.components.envoy_gateway import VERSION, target
-from commonpool.components.envoy_gateway.fleet import PROVIDER
+from commonpool.components.envoy_gateway.fleet import CLAIMS
 from commonpool.components.gateway import Consumer
 from commonpool.components.rendering import Body, body
 from commonpool.model import Estate, SharedService
 from commonpool.model.backend import Health
+from commonpool.model.share import shares
 from commonpool.model.traffic import Share
 
-_CLAIMS = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{PROVIDER}']"
-_LONGEST_EXPRESSION = 4000  # characters; the kind allows 4096
+_LONGEST_EXPRESSION = 3850  # characters; the kind allows 4096, and the term of an agreement takes some 150
 _UNSENT = ("connect-failure", "refused-stream", "reset-before-request")
 _SEEN = (*_UNSENT, "reset", "gateway-error")
 _NOT_LIMITED = 100_000  # calls; instead of Envoy's own 1,024, which nobody declared
@@ -45,11 +46,7 @@ def _sections(estate: Estate, service: SharedService, consumers: list[Consumer],
 def _admission(estate: Estate, service: SharedService, consumers: list[Consumer]) -> Body:
     """Tokens of declared consumers that were made for this very service; the rule's header alone is not believed."""
     audience = service.host(estate.pool.spec.network.domain)
-    rules = [
-        {"name": f"{one.department}-{number}", "action": "Allow", "cel": expression}
-        for one in consumers
-        for number, expression in enumerate(_expressions(audience, one.subjects))
-    ]
+    rules = [rule for one in consumers for rule in _rules(estate, service, audience, one)]
     targets = _sections(estate, service, consumers, reads=False)
     if gateway.splits_reads(service):
         targets += _sections(estate, service, consumers, reads=True)
@@ -59,6 +56,24 @@ def _admission(estate: Estate, service: SharedService, consumers: list[Consumer]
         "authorization": {"defaultAction": "Deny", "rules": rules},
     }
     return body(VERSION, "SecurityPolicy", service.name, estate.pool, namespace=service.namespace_name, spec=spec)
+
+
+def _rules(estate: Estate, service: SharedService, audience: str, consumer: Consumer) -> list[Body]:
+    """A consumer's permission, which ends with its agreement by itself: no run is needed at midnight."""
+    terms = estate.terms(service.name, consumer.department)
+    within = ""
+    if terms is not None:
+        begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
+        within = f" && request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
+    return [
+        {"name": f"{consumer.department}-{number}", "action": "Allow", "cel": expression + within}
+        for number, expression in enumerate(_expressions(audience, consumer.subjects))
+    ]
+
+
+def midnight(day: str, days: int = 0) -> str:
+    """When a day of an agreement begins, `days` later: at midnight in China."""
+    return f"{(date.fromisoformat(day) + timedelta(days)).isoformat()}T00:00:00+08:00"
 
 
 def _expressions(audience: str, subjects: list[str]) -> list[str]:
@@ -75,18 +90,26 @@ def _expressions(audience: str, subjects: list[str]) -> list[str]:
 
 def _expression(audience: str, subjects: list[str]) -> str:
     listed = ", ".join(f"'{subject}'" for subject in subjects)
-    return f"'{audience}' in {_CLAIMS}['aud'] && {_CLAIMS}['sub'] in [{listed}]"
+    return f"'{audience}' in {CLAIMS}['aud'] && {CLAIMS}['sub'] in [{listed}]"
 
 
 def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
-    """One policy for all consumers: each has a rule of its own, and with it counters and connections of its own."""
-    share = service.spec.limits.share(len(consumers))
+    """One policy for all consumers, and one for each with an agreed rate: every rule has counters and connections of its own."""
+    common, agreed = shares(estate, service)
     kind = gateway.route_kind(service)
     routes = [target(kind, name) for name in gateway.route_names(estate, service)]
-    found = [_traffic(estate, service, service.name, routes, share)]
-    if gateway.splits_reads(service):
-        reads = _sections(estate, service, consumers, reads=True)
-        found.append(_traffic(estate, service, f"{service.name}-reads", reads, share, repeats=True))
+    found = [_traffic(estate, service, service.name, routes, common)]
+    groups = [("", [one for one in consumers if one.department not in agreed], common)]
+    groups += [
+        (f"-{name}", [one for one in consumers if one.department == name], share) for name, share in agreed.items()
+    ]
+    for suffix, members, share in groups:
+        if suffix:
+            writes = _sections(estate, service, members, reads=False)
+            found.append(_traffic(estate, service, f"{service.name}{suffix}", writes, share))
+        if members and gateway.splits_reads(service):
+            reads = _sections(estate, service, members, reads=True)
+            found.append(_traffic(estate, service, f"{service.name}{suffix}-reads", reads, share, repeats=True))
     return found
 
 

@@ -1,0 +1,328 @@
+"""`commonpool agreement new|key|sign|list|show|verify|suspend|resume|terminate`: files in, files out, no cluster."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commonpool.cli.failure import CommandFailed, nearest
+from commonpool.cli.output import Output
+from commonpool.cli.target import Target, project_folder
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from commonpool.model import Agreement, Estate
+    from commonpool.model.statement import Act
+
+TEMPLATE = """\
+# yaml-language-server: $schema={schema}
+apiVersion: commonpool.dev/v1
+kind: Agreement
+metadata:
+  name: {name}
+spec:
+  provider: {provider}
+  consumer: {consumer}
+  {word}: {object}
+{items}  purpose: {{code: {purpose}, description: {description}}}
+  basis: {{law: {law}, article: {article}}}
+  term: {{start: "{start}", end: "{end}"}}
+  evidence: {evidence}
+  contacts:
+    provider: {{role: {provider_role}{provider_email}}}
+    consumer: {{role: {consumer_role}{consumer_email}}}
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a new agreement says, as given on the command line."""
+
+    consumer: str
+    service: str | None
+    dataset: str | None
+    items: tuple[str, ...]
+    purpose: str
+    description: str
+    law: str
+    article: str
+    start: str
+    end: str
+    evidence: str
+
+
+def find(estate: "Estate", name: str) -> "Agreement":
+    """An agreement by name, or the nearest one in the message."""
+    from commonpool.model import shown
+
+    found = estate.agreement(name)
+    if found is None:
+        step = nearest(name, [one.name for one in estate.agreements])
+        raise CommandFailed(f"there is no agreement {shown(name)!r}", code="agreement_unknown", next_step=step)
+    return found
+
+
+def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: bool) -> int:
+    """Write a draft that is valid in the estate, or nothing; provider and contacts follow from what is agreed on."""
+    from commonpool.cli.proposal import place, quoted, write
+    from commonpool.model import load_estate
+
+    estate = load_estate(target.estate_folder())
+    path = place(estate, "agreements", name)
+    provider = _provider(estate, draft)
+    contacts: dict[str, str] = {}
+    for side, department in (("provider", provider), ("consumer", draft.consumer)):
+        known = estate.department(department)
+        steward = known.spec.contacts.data_steward if known else None
+        contacts[f"{side}_role"] = quoted(steward.role) if steward else "Data office"
+        contacts[f"{side}_email"] = f", email: {steward.email}" if steward and steward.email else ""
+    text = TEMPLATE.format(
+        schema=os.path.relpath(project_folder() / "schemas" / "agreement.json", path.parent.resolve()),
+        name=name,
+        provider=provider,
+        word="service" if draft.service else "dataset",
+        object=draft.service or draft.dataset,
+        items=f"  items: [{', '.join(draft.items)}]\n" if draft.items else "",
+        purpose=quoted(draft.purpose),
+        description=quoted(draft.description),
+        law=quoted(draft.law),
+        article=quoted(draft.article),
+        start=draft.start,
+        end=draft.end,
+        evidence=draft.evidence,
+        consumer=draft.consumer,
+        **contacts,
+    )
+    write(target, estate, path, text, output, dry_run=dry_run)
+    if not dry_run:
+        sign_it = f"agreement sign {name} --department"
+        output.say(f"  next     both read it and sign: {target.command(f'{sign_it} {provider}')} --key FILE")
+    return 0
+
+
+def _provider(estate: "Estate", draft: Draft) -> str:
+    if (draft.service is None) == (draft.dataset is None):
+        raise CommandFailed("name either --service or --dataset", code="usage")
+    if draft.service is not None:
+        service = estate.service(draft.service)
+        if service is None:
+            step = nearest(draft.service, [one.name for one in estate.services])
+            raise CommandFailed(f"there is no shared service {draft.service!r}", code="service_unknown", next_step=step)
+        return service.spec.offered_by
+    dataset = estate.dataset(draft.dataset or "")
+    if dataset is None:
+        step = nearest(draft.dataset or "", [one.name for one in estate.datasets])
+        raise CommandFailed(f"there is no dataset {draft.dataset!r}", code="dataset_unknown", next_step=step)
+    return dataset.spec.provider
+
+
+def make_key(path: Path, name: str, output: Output) -> int:
+    """Write a new private key that only its owner can read, and print the line for the department's manifest."""
+    from datetime import date
+
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from commonpool.model.statement import public_text
+
+    private = Ed25519PrivateKey.generate()
+    content = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise CommandFailed(f"{path} exists already; a key is not overwritten", code="exists") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    output.say(f"wrote {path}; it stays with the department. Under spec.keys of its manifest:")
+    output.data(f'- {{id: {name}, public: "{public_text(private)}", since: "{date.today().isoformat()}"}}')
+    return 0
+
+
+def read_key(path: Path) -> "Ed25519PrivateKey":
+    """A private key in PEM (PKCS 8), for instance of `openssl genpkey -algorithm ed25519`."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        found = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError):
+        found = None
+    if not isinstance(found, Ed25519PrivateKey):
+        raise CommandFailed(
+            f"{path} holds no private key of Ed25519 in PEM without a passphrase",
+            code="key_invalid",
+            next_step="openssl pkey -in FILE decrypts one; `commonpool agreement key FILE` makes one",
+        )
+    return found
+
+
+def say(
+    target: Target,
+    name: str,
+    act: "Act",
+    department: str,
+    key: Path,
+    reason: str | None,
+    output: Output,
+    *,
+    dry_run: bool,
+) -> int:
+    """Sign a statement about the text as it is now, and write it beside the agreement."""
+    from commonpool.cli.proposal import write
+    from commonpool.model import load_estate
+    from commonpool.model.statement import now, public_text, signed
+
+    estate = load_estate(target.estate_folder())
+    agreement = find(estate, name)
+    if department not in agreement.parties:
+        step = f"--department {agreement.parties[0]} or {agreement.parties[1]}"
+        raise CommandFailed(f"{department} is no party of {name}", code="usage", next_step=step)
+    private = read_key(key)
+    known = estate.department(department)
+    declared = next((one for one in known.spec.keys if one.public == public_text(private)), None) if known else None
+    if declared is None:
+        raise CommandFailed(
+            f"the key in {key} is none of {department}",
+            code="key_unknown",
+            next_step=f'declare it under spec.keys of departments/{department}.yaml: public: "{public_text(private)}"',
+        )
+    fields: dict[str, Any] = {
+        "apiVersion": "commonpool.dev/v1",
+        "kind": "Statement",
+        "agreement": name,
+        "digest": estate.texts[name],
+        "act": act,
+        "department": department,
+        "at": now(),
+        "key": declared.id,
+        **({"reason": reason} if reason else {}),
+    }
+    statement = signed(fields, private).model_dump(by_alias=True, exclude_none=True)
+    path = _place(estate, name, department, act, fields["at"])
+    write(target, estate, path, _yaml(statement, path), output, dry_run=dry_run)
+    if not dry_run:
+        after = load_estate(target.estate_folder())
+        output.say(f"  {after.standings[name].words(agreement)}")
+        output.say(f"  next     {target.command('up')}")
+    return 0
+
+
+def _place(estate: "Estate", name: str, department: str, act: str, at: str) -> Path:
+    folder = estate.root / "agreements" / "statements"
+    plain = folder / f"{name}.{department}.{act}.yaml"
+    if act in ("suspend", "resume"):
+        return folder / f"{name}.{department}.{act}.{re.sub('[^0-9]', '', at)}.yaml"
+    if plain.exists():
+        raise CommandFailed(
+            f"{department} has said this already: {plain}",
+            code="exists",
+            next_step="take the file away first, when it is about an older text",
+        )
+    return plain
+
+
+def _yaml(statement: dict[str, Any], path: Path) -> str:
+    import json
+
+    schema = os.path.relpath(project_folder() / "schemas" / "statement.json", path.parent.resolve())
+    lines = [f"{word}: {json.dumps(value, ensure_ascii=False)}" for word, value in statement.items()]
+    return f"# yaml-language-server: $schema={schema}\n" + "\n".join(lines) + "\n"
+
+
+def list_agreements(target: Target, output: Output) -> int:
+    """Every agreement with its state."""
+    estate = target.load()
+    if output.structured:
+        output.document("AgreementList", items=[_document(estate, one) for one in estate.agreements])
+        return 0
+    if not estate.agreements:
+        output.data("0 agreements; `commonpool agreement new NAME` writes the first")
+        return 0
+    rows = [
+        [
+            one.name,
+            one.spec.provider,
+            one.spec.consumer,
+            one.spec.dataset or one.spec.service or "",
+            "all" if one.spec.items is None else str(len(one.spec.items)),
+            f"{one.spec.term.start} to {one.spec.term.end}",
+            estate.standings[one.name].state,
+        ]
+        for one in estate.agreements
+    ]
+    headings = ["agreement", "provider", "consumer", "about", "items", "term", "state"]
+    output.data(output.table(headings, rows, left=7))
+    return 0
+
+
+def show(target: Target, name: str, output: Output) -> int:
+    """One agreement: what is agreed, who said what about it, and what it becomes."""
+    estate = target.load()
+    one = find(estate, name)
+    if output.structured:
+        output.document("Agreement", **_document(estate, one))
+        return 0
+    spec, standing = one.spec, estate.standings[name]
+    rate = ", ".join(f"{amount} {word.replace('_', ' ')}" for word, amount in spec.rate if amount)
+    facts = [
+        ["state", f"{standing.state}: {standing.words(one)}"],
+        ["manifest", estate.locate(f"agreement/{name}")[0]],
+        ["provider", spec.provider],
+        ["consumer", spec.consumer],
+        ["about", f"dataset {spec.dataset}" if spec.dataset else f"service {spec.service}"],
+        ["service", estate.service_of(one) or "none: handed over as a file"],
+        ["items", ", ".join(spec.items) if spec.items else "all"],
+        ["purpose", f"{spec.purpose.description} ({spec.purpose.code})"],
+        ["basis", f"{spec.basis.law} {spec.basis.article}"],
+        ["term", f"{spec.term.start} to {spec.term.end}"],
+        ["rate", rate or "an equal part of the service's limits"],
+        ["evidence", spec.evidence],
+        ["text", estate.texts[name]],
+    ]
+    output.data(output.title(f"{spec.purpose.description} ({name})"))
+    output.data(output.table(["", ""], facts, left=2))
+    said = [
+        [statement.at, statement.department, statement.act, statement.key, statement.reason or ""]
+        for statement in sorted(estate.statements.values(), key=lambda found: found.at)
+        if statement.agreement == name
+    ]
+    if said:
+        output.data("\n" + output.table(["at", "department", "says", "key", "reason"], said, left=5))
+    return 0
+
+
+def _document(estate: "Estate", one: "Agreement") -> dict[str, Any]:
+    standing = estate.standings[one.name]
+    manifest = one.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {
+        "metadata": manifest["metadata"],
+        "spec": manifest["spec"],
+        "state": standing.state,
+        "words": standing.words(one),
+        "missing": list(standing.missing),
+        "digest": estate.texts[one.name],
+    }
+
+
+def verify(target: Target, names: list[str], output: Output) -> int:
+    """Check every signature again, and fail unless all named agreements are signed by both sides."""
+    estate = target.load()  # a signature that does not hold is refused here, with its place
+    chosen = [find(estate, name) for name in names] or list(estate.agreements)
+    wanting = [one for one in chosen if estate.standings[one.name].missing]
+    if output.structured:
+        output.document("Verification", items=[_document(estate, one) for one in chosen], complete=not wanting)
+        return 1 if wanting and names else 0
+    rows = [
+        [
+            one.name,
+            estate.texts[one.name],
+            "lacks " + ", ".join(estate.standings[one.name].missing) if one in wanting else "signed by both",
+        ]
+        for one in chosen
+    ]
+    output.data(output.table(["agreement", "text", ""], rows, left=3) if rows else "0 agreements; nothing to verify")
+    return 1 if wanting and names else 0

@@ -1,0 +1,28 @@
+"""The process that stands in the way of a service's calls: takes fields out of answers, keeps evidence. Pure.
+
+Envoy asks it about every call (`ext_proc`, gRPC); when it does not answer, the call fails and nothing passes unfiltered.
+"""
+
+from commonpool.components.envoy_gateway import GROUP, VERSION, backend_reference, target
+from commonpool.components.rendering import Body, body
+from commonpool.model import Pool, SharedService
+
+NAME = "exchange"
+
+
+def objects(pool: Pool, service: SharedService, kind: str, routes: list[str], address: str) -> list[Body]:
+    """The Backend at `host:port`, and the policy that leads the service's routes through it."""
+    host, _, port = address.rpartition(":")
+    endpoint = {"ip": {"address": host.strip("[]"), "port": int(port)}}
+    namespace = service.namespace_name
+    place: Body = {"endpoints": [endpoint], "appProtocols": [f"{GROUP}/h2c"]}
+    asked: Body = {
+        "backendRefs": [backend_reference(NAME)],
+        "failOpen": False,
+        "processingMode": {"request": {}, "response": {"body": "Buffered"}},
+    }
+    spec = {"targetRefs": [target(kind, name) for name in routes], "extProc": [asked]}
+    return [
+        body(VERSION, "Backend", NAME, pool, namespace=namespace, spec=place),
+        body(VERSION, "EnvoyExtensionPolicy", service.name, pool, namespace=namespace, spec=spec),
+    ]

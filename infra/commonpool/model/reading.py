@@ -1,0 +1,228 @@
+"""A folder of manifests as one estate: everything that people edit, read at once or refused with every problem at once."""
+
+import gc
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+
+from commonpool.model.agreement import Agreement
+from commonpool.model.base import suggestion
+from commonpool.model.dictionary import Dictionary
+from commonpool.model.document import locate, read
+from commonpool.model.estate import FOLDERS, Estate, show_path
+from commonpool.model.inventory import Machine, read_inventory
+from commonpool.model.pool import Pool
+from commonpool.model.problem import EstateRefused, Problem, shown
+from commonpool.model.statement import Statement, text_digest
+from commonpool.model.violation import WHO, problems_of
+
+M = TypeVar("M", bound=BaseModel)
+POOL_FILE, DICTIONARY_FILE = "pool.yaml", "dictionary.yaml"
+
+
+def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
+    """Read an estate. Raises `EstateRefused` with all problems of all files; nothing is half read.
+
+    `proposed` are manifests that lie elsewhere and are read as though they were in the estate.
+    """
+    from commonpool.model.checks import check
+
+    collecting = gc.isenabled()
+    gc.disable()  # millions of small values that all stay: collection only costs
+    try:
+        estate, problems = _read(root, proposed)
+        if estate is not None and not problems:
+            problems = check(estate)
+        if estate is None or problems:
+            raise EstateRefused(problems)
+        return estate
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@dataclass
+class _Reader:
+    """Reads the manifests of one estate and remembers what it met."""
+
+    root: Path
+    problems: list[Problem] = field(default_factory=list)
+    sources: dict[str, Path] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def folder(self, word: str, proposed: Sequence[Path]) -> list[Any]:
+        """Every manifest of a kind, sorted by name; `proposed` are further files of it."""
+        folder, model = FOLDERS[word]
+        paths = (*_files(self.root / folder, self.root, self.problems), *proposed)
+        found = [(path.stem, one) for path in paths if (one := self.manifest(path, model, word))]
+        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+    def statements(self, proposed: Sequence[Path]) -> dict[str, Statement]:
+        """Every signed statement by the name of its file."""
+        folder, _ = FOLDERS["statement"]
+        paths = (*_files(self.root / folder, self.root, self.problems), *proposed)
+        return {path.stem: one for path in paths if (one := self.manifest(path, Statement, "statement"))}
+
+    def manifest(self, path: Path, model: type[M], word: str) -> M | None:
+        """One manifest, or None and its problems; the only ones of their kind are keyed by their word alone."""
+        name = show_path(path, self.root)
+        document = read(path, name)
+        self.problems += document.problems
+        if document.problems:
+            return None
+        try:
+            manifest = model.model_validate(document.values)
+        except ValidationError as error:
+            self.problems += problems_of(error, path, name, model)
+            return None
+        key = word
+        if word in FOLDERS:
+            own = path.stem if word == "statement" else str(manifest.metadata.name)  # type: ignore[attr-defined]
+            key = f"{word}/{own}"
+            self._name(path, name, model, key, own)
+        self.sources[key] = path
+        self.digests[key] = hashlib.sha256(pydantic_core.to_json(document.values)).hexdigest()
+        if isinstance(manifest, Agreement):
+            self.texts[manifest.name] = text_digest(document.values)
+        return manifest
+
+    def _name(self, path: Path, name: str, model: type[BaseModel], key: str, own: str) -> None:
+        def refuse(message: str, rule: str, who: str, fix: str) -> None:
+            line, column = locate(path, ("metadata", "name"))
+            self.problems.append(Problem(name, line, column, message, rule, who, fix))
+
+        if path.stem != own:
+            fix = f"rename the file to {own}.yaml, or the manifest to {suggestion(path.stem, 40)}"
+            refuse(f"the name {own!r} differs from the file's", "file-name", WHO[model.__name__], fix)
+        if key in self.sources:
+            other = show_path(self.sources[key], self.root)
+            refuse(f"{own!r} is declared in {other} too", "name-duplicate", Problem.who, "choose another name")
+
+
+def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Problem]]:
+    reader = _Reader(root)
+    if not (root / POOL_FILE).is_file():
+        problem = Problem(
+            show_path(root / POOL_FILE, root),
+            1,
+            1,
+            "there is no pool.yaml, so this folder is no estate",
+            "estate-missing",
+            WHO["Pool"],
+            "name the estate's folder with --estate",
+        )
+        return None, [problem]
+    pool = reader.manifest(root / POOL_FILE, Pool, "pool")
+    further = {word: [path for path in proposed if _word(path) == word] for word in FOLDERS}
+    found = {word: reader.folder(word, further[word]) for word in FOLDERS if word != "statement"}
+    statements = reader.statements(further["statement"])
+    dictionary = None
+    if (root / DICTIONARY_FILE).is_file():
+        dictionary = reader.manifest(root / DICTIONARY_FILE, Dictionary, "dictionary")
+    if pool is None:
+        return None, reader.problems
+    machines = _machines(root, pool, reader.problems)
+    machine_text = repr(
+        [(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines]
+    )
+    reader.digests["machines"] = hashlib.sha256(machine_text.encode()).hexdigest()
+    estate = Estate(
+        root,
+        pool,
+        tuple(machines),
+        tuple(found["department"]),
+        tuple(found["service"]),
+        reader.digests,
+        reader.sources,
+        datasets=tuple(found["dataset"]),
+        dictionary=dictionary,
+        agreements=tuple(found["agreement"]),
+        statements=statements,
+        texts=reader.texts,
+    )
+    return estate, reader.problems
+
+
+def _word(path: Path) -> str:
+    """What a proposed manifest says that it is; what says nothing is read as a department's."""
+    values = read(path, path.name).values
+    kind = values.get("kind") if isinstance(values, dict) else None
+    return next((word for word, (_, model) in FOLDERS.items() if model.__name__ == kind), "department")
+
+
+def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    inside = folder.resolve()
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".yml":
+            problems.append(
+                Problem(
+                    show_path(path, root),
+                    1,
+                    1,
+                    "manifests end in .yaml",
+                    "file-name",
+                    fix=f"rename it to {path.stem}.yaml",
+                )
+            )
+        if path.suffix != ".yaml":
+            continue
+        if not path.resolve().is_relative_to(inside):
+            problems.append(
+                Problem(
+                    show_path(path, root),
+                    1,
+                    1,
+                    "the file is a link that leaves the estate",
+                    "file-link",
+                    fix="put the manifest itself here",
+                )
+            )
+            continue
+        found.append(path)
+    return found
+
+
+def _machines(root: Path, pool: Pool, problems: list[Problem]) -> list[Machine]:
+    machines: list[Machine] = []
+    seen: dict[str, str] = {}
+    for index, site in enumerate(pool.spec.compute.sites):
+        path = root / site.inventory
+        if not path.is_file():
+            line, column = locate(root / POOL_FILE, ("spec", "compute", "sites", index, "inventory"))
+            problems.append(
+                Problem(
+                    show_path(root / POOL_FILE, root),
+                    line,
+                    column,
+                    f"there is no inventory {shown(site.inventory)}",
+                    "inventory-missing",
+                    WHO["Pool"],
+                    "correct the path; it is relative to pool.yaml",
+                )
+            )
+            continue
+        found, wrong = read_inventory(path, show_path(path, root), site.name)
+        problems += wrong
+        for machine in found:
+            if machine.name in seen:
+                problems.append(
+                    Problem(
+                        *machine.source,
+                        f"machine {machine.name} stands in {seen[machine.name]} too",
+                        "machine-duplicate",
+                        WHO["Pool"],
+                        "give one of the two another name",
+                    )
+                )
+            seen[machine.name] = machine.file
+        machines += found
+    return sorted(machines, key=lambda machine: machine.name)
