@@ -137,7 +137,10 @@ def test_one_sides_word_takes_route_policy_and_credential_away(estate: DeclaredE
     agreements.say(estate.root, "permits-for-d1", "d1", "terminate", at="2026-03-03T00:00:00Z")
     estate.up("services", "departments")
     assert admitted(estate) == 403
-    assert "permits-for-d1 was terminated by d1 on 2026-03-03: The test says so [agreement-ended]" in validate(estate).stderr
+    assert (
+        "permits-for-d1 was terminated by d1 on 2026-03-03: The test says so [agreement-ended]"
+        in validate(estate).stderr
+    )
 
 
 def test_after_the_last_day_up_closes_the_way_and_validate_says_the_date(estate: DeclaredEstate) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from commonpool.cli import options as o
-from commonpool.cli.journal_group import journal
 from commonpool.cli.agreement_group import agreement
+from commonpool.cli.journal_group import journal
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
