@@ -135,7 +135,7 @@ def test_help_needs_nothing_heavy() -> None:
         ("commonpool up --target mess", ["message-exchange"]),
         ("commonpool explain department.spec.na", ["department.spec.namespaces"]),
         ("commonpool schema Sh", ["SharedService"]),
-        ("commonpool embedded logs kube-s", ["kube-scheduler"]),
+        ("commonpool embedded logs kube-c", ["kube-controllers"]),
     ],
 )
 def test_names_are_completed_without_a_cluster(words: str, expected: list[str]) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.128.0.0/14"
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")  # of Kubernetes
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controllers", "kwok")  # of Kubernetes
 KWOK_USER = "system:commonpool:kwok"
 GATEWAY_USER = "system:commonpool:envoy-gateway"
 KUBELET_CLIENT = "system:commonpool:kubelet-client"  # the API server, when it asks kubelets for logs
@@ -106,14 +106,15 @@ class Settings:
 
 def arguments(component: str, layout: Layout, ports: Ports, settings: Settings) -> list[str]:
     """The command line of a component, without the binary."""
-    flags: Mapping[str, str] = {
-        "etcd": _etcd,
-        "kube-apiserver": _apiserver,
-        "kube-controller-manager": _controller_manager,
-        "kube-scheduler": _scheduler,
-        "kwok": _kwok,
-    }[component](layout, ports, settings)
-    return [component, *(f"--{name}={value}" for name, value in flags.items())]
+    if component == "kube-controllers":
+        manager, scheduler = (_words(part(layout, ports, settings)) for part in (_controller_manager, _scheduler))
+        return [component, *manager, "--", *scheduler]
+    flags = {"etcd": _etcd, "kube-apiserver": _apiserver, "kwok": _kwok}[component](layout, ports, settings)
+    return [component, *_words(flags)]
+
+
+def _words(flags: Mapping[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in flags.items()]
 
 
 def _etcd(layout: Layout, ports: Ports, settings: Settings) -> dict[str, str]:

@@ -31,14 +31,6 @@ STABLE_SECONDS = 60.0  # a component that ran this long starts over with the sho
 STOP_SECONDS = 15.0
 LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
-# Smaller heaps for some CPU: an idle pool must leave room for the work of the person who started it.
-ENVIRONMENT = {
-    "etcd": {"GOGC": "40"},
-    "kube-apiserver": {"GOGC": "50"},
-    "kube-controller-manager": {"GOGC": "40"},
-    "kube-scheduler": {"GOGC": "40"},
-    "kwok": {"GOGC": "40"},
-}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -133,7 +125,7 @@ class Supervisor:
         words = arguments(name, self.layout, self.ports, self.settings)
         own = self.binaries / name
         command = [str(own), *words[1:]] if own.exists() else [str(self.binaries / "kubernetes"), *words]
-        return Component(name, command, self.layout.logs / f"{name}.log", ENVIRONMENT[name])
+        return Component(name, command, self.layout.logs / f"{name}.log")
 
     def _proxy_component(self, name: str) -> Component:
         place = proxy.Place(self.layout)

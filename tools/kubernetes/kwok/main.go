@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"commonpool.dev/tools/kubernetes/idle"
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/kwok/pkg/config"
 	"sigs.k8s.io/kwok/pkg/kwok/cmd"
@@ -15,6 +16,7 @@ import (
 )
 
 func main() {
+	go idle.Watch()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "kwok:", err)
 		os.Exit(1)
