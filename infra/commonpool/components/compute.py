@@ -29,7 +29,7 @@ def priority_classes(pool: Pool) -> list[Body]:
 def nodes(pool: Pool, machines: tuple[Machine, ...], *, simulate: bool) -> list[Body]:
     """A patch of labels for each joined machine; the others as simulated Nodes, when that is wanted.
 
-    Taints of dedicated flavors are set by admission (see `security.node_taints`): the list is shared with the node
+    Taints of dedicated flavors are set by admission (see `placement.node_taints`): the list is shared with the node
     controllers, and a declared one would fight with theirs.
     """
     chosen = [machine for machine in machines if machine.facts.role == "node"]

@@ -1,6 +1,6 @@
 """Everything that a department's manifest becomes. Pure."""
 
-from commonpool.components import credential, network, security
+from commonpool.components import credential, network, roles
 from commonpool.components import namespace as namespaces
 from commonpool.components.namespace import Fence
 from commonpool.components.rendering import DEPARTMENT, PREFIX, Body, body
@@ -27,7 +27,7 @@ def objects(estate: Estate, department: Department) -> list[Body]:
                 )
             )
             subject = {"kind": "ServiceAccount", "name": account.name, "namespace": full_name}
-            role = security.ROLES[account.role]
+            role = roles.ROLES[account.role]
             found.append(namespaces.binding(pool, full_name, f"account-{account.name}", role, [subject]))
     return found
 

@@ -3,10 +3,9 @@
 Roles give departments none of these kinds; these policies hold whatever roles somebody adds, and for the platform too.
 """
 
-from commonpool.components import envoy_gateway
+from commonpool.components import admission, envoy_gateway
 from commonpool.components.envoy_gateway import fleet
-from commonpool.components.rendering import Body, body
-from commonpool.components.security import ADMISSION, OURS, requests_for
+from commonpool.components.rendering import Body
 from commonpool.model import Pool
 from commonpool.model.address import NEVER, allowed
 
@@ -32,38 +31,34 @@ def objects(pool: Pool, *, loopback: bool) -> list[Body]:
 
 
 def _writers(pool: Pool) -> list[Body]:
-    identity = pool.spec.security.identity
-    groups = ["system:masters", *(f"{identity.groups_prefix}{group}" for group in identity.groups.pipelines)]
     rules = [
         _rule([""], ["endpoints"]),
         _rule(["discovery.k8s.io"], ["endpointslices"]),
         _rule(["gateway.networking.k8s.io"], _GATEWAY_KINDS),
         *(_rule([group], kinds) for group, kinds in fleet.guarded_kinds().items()),
     ]
-    check = {
-        "expression": f"request.userInfo.groups.exists(group, group in {groups!r})"
+    check = admission.check(
+        f"{admission.by_platform(pool)}"
         f" || (request.userInfo.username in {list(_CONTROLLERS)!r} && request.resource.group in ['', 'discovery.k8s.io'])"
         # A controller marks a class as in use and lets go of it; where that leads stands in the spec.
         " || (request.resource.resource == 'gatewayclasses' && request.operation == 'UPDATE' && object.spec == oldObject.spec)",
-        "message": "only the platform says where traffic goes; declare a SharedService with its backends",
-        "reason": "Forbidden",
-    }
-    spec = {"failurePolicy": "Fail", "matchConstraints": _constraints(rules), "validations": [check]}
-    return _policy(pool, "commonpool-endpoint-writers", spec)
+        "only the platform says where traffic goes; declare a SharedService with its backends",
+    )
+    return admission.validating(pool, "endpoint-writers", admission.anywhere(*rules), [check])
 
 
 def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
     """Of our namespaces' Backends, and of the EndpointSlices in them that no controller keeps."""
     places = [_rule([envoy_gateway.GROUP], ["backends"]), _rule(["discovery.k8s.io"], ["endpointslices"])]
     kept_by_others = f"request.userInfo.username in {list(_CONTROLLERS)!r}"
-    spec = {
-        "failurePolicy": "Fail",
-        "matchConstraints": _constraints(places) | {"namespaceSelector": OURS},
-        "matchConditions": [{"name": "not-a-controllers", "expression": f"!({kept_by_others})"}],
-        "variables": _variables(pool),
-        "validations": _checks(pool, loopback=loopback),
-    }
-    return _policy(pool, "commonpool-endpoint-addresses", spec)
+    return admission.validating(
+        pool,
+        "endpoint-addresses",
+        admission.inside(*places),
+        _checks(pool, loopback=loopback),
+        conditions=[("not-a-controllers", f"!({kept_by_others})")],
+        variables=_variables(pool),
+    )
 
 
 def _variables(pool: Pool) -> list[Body]:
@@ -126,16 +121,4 @@ def _checks(pool: Pool, *, loopback: bool) -> list[Body]:
 
 
 def _rule(groups: list[str], resources: list[str]) -> Body:
-    return requests_for(groups, ["*"], resources, ["CREATE", "UPDATE"])
-
-
-def _constraints(rules: list[Body]) -> Body:
-    return {"resourceRules": rules, "matchPolicy": "Equivalent"}
-
-
-def _policy(pool: Pool, name: str, spec: Body) -> list[Body]:
-    binding = {"policyName": name, "validationActions": ["Deny"]}
-    return [
-        body(ADMISSION, "ValidatingAdmissionPolicy", name, pool, spec=spec),
-        body(ADMISSION, "ValidatingAdmissionPolicyBinding", name, pool, spec=binding),
-    ]
+    return admission.requests_for(groups, resources, ["CREATE", "UPDATE"])

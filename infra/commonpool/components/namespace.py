@@ -7,7 +7,7 @@ the namespace is not granted have a quota of zero pods.
 
 from dataclasses import dataclass, field
 
-from commonpool.components import network, security
+from commonpool.components import network, roles
 from commonpool.components.rendering import (
     FLAVOR,
     GRANTED_FLAVORS,
@@ -149,17 +149,17 @@ def _service_account(pool: Pool, fence: Fence) -> Body:
 
 def _bindings(pool: Pool, fence: Fence) -> list[Body]:
     found = []
-    for word, role in security.ROLES.items():
+    for word, role in roles.ROLES.items():
         groups = list(getattr(fence.groups, word))
         if groups:
-            found.append(binding(pool, fence.name, word, role, security.subjects(pool, groups)))
+            found.append(binding(pool, fence.name, word, role, roles.subjects(pool, groups)))
     return found
 
 
 def binding(pool: Pool, namespace: str, name: str, role: str, subjects: list[Body]) -> Body:
     """A RoleBinding to one of the pool's ClusterRoles."""
-    reference = {"apiGroup": security.RBAC.split("/")[0], "kind": "ClusterRole", "name": role}
-    return body(security.RBAC, "RoleBinding", name, pool, namespace=namespace, roleRef=reference, subjects=subjects)
+    reference = {"apiGroup": roles.RBAC.split("/")[0], "kind": "ClusterRole", "name": role}
+    return body(roles.RBAC, "RoleBinding", name, pool, namespace=namespace, roleRef=reference, subjects=subjects)
 
 
 def protection_labels(environment: str, business_class: str, level: int) -> dict[str, str]:

@@ -1,6 +1,16 @@
 """Everything that belongs to the pool itself and not to one namespace. Pure."""
 
-from commonpool.components import compute, endpoint_guard, gateway, network, security, storage
+from commonpool.components import (
+    compute,
+    endpoint_guard,
+    gateway,
+    network,
+    ownership_guard,
+    placement,
+    roles,
+    storage,
+    workload_guard,
+)
 from commonpool.components.envoy_gateway import fleet
 from commonpool.components.rendering import Body
 from commonpool.model import Estate
@@ -13,15 +23,16 @@ def objects(estate: Estate, *, simulate: bool, loopback: bool = False) -> list[B
     """
     pool = estate.pool
     return [
-        *security.node_taints(pool),
+        *placement.node_taints(pool),
         *compute.priority_classes(pool),
         *compute.nodes(pool, estate.machines, simulate=simulate),
         *storage.storage_classes(pool),
         *storage.persistent_volumes(pool),
-        *security.cluster_roles(pool),
-        *security.platform_bindings(pool),
-        *security.placement(pool),
-        *security.validations(pool),
+        *roles.cluster_roles(pool),
+        *roles.platform_bindings(pool),
+        *placement.objects(pool),
+        *workload_guard.objects(pool),
+        *ownership_guard.objects(pool),
         *endpoint_guard.objects(pool, loopback=loopback),
         *fleet.objects(pool),
         *gateway.shared(pool),

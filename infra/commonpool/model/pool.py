@@ -225,6 +225,23 @@ class Identity(Declared):
     groups: PlatformGroups = Field(description="Platform groups.")
 
 
+AdmissionRule = Literal[
+    "bindings",
+    "claims",
+    "endpoint-addresses",
+    "endpoint-writers",
+    "kinds",
+    "namespaces",
+    "nodes",
+    "owned",
+    "placement",
+    "registries",
+    "services",
+    "tokens",
+]
+AdmissionAction = Literal["deny", "warn", "audit"]
+
+
 class Security(Declared):
     """The baseline that every namespace stands on."""
 
@@ -233,7 +250,7 @@ class Security(Declared):
         default="restricted", description="Pod Security Standard enforced in every namespace."
     )
     registries: list[Registry] = Field(min_length=1, description="Where images may come from.")
-    admission_policies: dict[Literal["placement", "registries", "services"], Literal["deny", "warn", "audit"]] = Field(
+    admission_policies: dict[AdmissionRule, AdmissionAction] = Field(
         default={}, description="Action per admission policy; deny where nothing is said."
     )
     audit_level: Literal["Metadata", "Request", "RequestResponse"] = Field(

@@ -1,0 +1,161 @@
+"""What is the platform's stays as the platform wrote it, whoever asks by whichever verb, and whatever roles they were given. Pure.
+
+Roles give departments none of this. These rules hold when a role was given by mistake, and they ask what an object is by
+its kind, by its namespace and by both its states, never by a mark alone that the request itself could take away.
+"""
+
+from commonpool.components import admission
+from commonpool.components.rendering import PREFIX, SERVICE, SITE, Body
+from commonpool.components.roles import ROLES
+from commonpool.model import Pool
+
+_MANAGED = "'app.kubernetes.io/managed-by'"
+_RESERVED = (f"{PREFIX}/", "applyset.kubernetes.io/")
+_KINDS = {
+    "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
+    "networking.k8s.io": ["networkpolicies", "ingresses"],
+    "rbac.authorization.k8s.io": ["roles", "rolebindings"],
+}
+
+
+def objects(pool: Pool) -> list[Body]:
+    """Namespaces, kinds that are the platform's, single objects that are, bindings, machines."""
+    return [*_namespaces(pool), *_kinds(pool), *_owned(pool), *_bindings(pool), *_nodes(pool)]
+
+
+def _reserved(words: str) -> str:
+    """CEL: whether a variable `key` is one of ours."""
+    return "(" + " || ".join(f"{words}.startsWith('{prefix}')" for prefix in _RESERVED) + ")"
+
+
+def _marked(state: str) -> str:
+    """CEL: whether a state of an object carries any mark of ours."""
+    labels = f"{state}.metadata.labels"
+    return (
+        f"({state} != null && has({labels}) && ({labels}[?{_MANAGED}].orValue('') == 'commonpool'"
+        f" || {labels}.exists(key, {_reserved('key')})))"
+    )
+
+
+def _namespaces(pool: Pool) -> list[Body]:
+    """Also of namespaces that are not ours: nobody makes them ours, and nobody from the identity provider writes any."""
+    prefix = pool.spec.security.identity.username_prefix
+    rule = admission.requests_for(
+        [""], ["namespaces", "namespaces/status", "namespaces/finalize"], admission.CHANGES, ["v1"]
+    )
+    checks = [
+        admission.check(
+            f"!{_marked('object')} && !{_marked('oldObject')}",
+            "namespaces of the pool, their labels and owners are declared in a manifest and written by the platform alone",
+        ),
+        admission.check(
+            f"!request.userInfo.username.startsWith('{prefix}')",
+            "namespaces are asked for in a department's manifest; no person writes one",
+        ),
+    ]
+    return admission.validating(
+        pool, "namespaces", admission.anywhere(rule), checks, conditions=[admission.not_trusted(pool)]
+    )
+
+
+def _kinds(pool: Pool) -> list[Body]:
+    """Kinds of which a department has none of its own; the kubelet asks for its own pods' tokens."""
+    rules = [admission.requests_for([group], kinds, admission.CHANGES) for group, kinds in _KINDS.items()]
+    tokens = "has(request.subResource) && request.subResource == 'token' && 'system:nodes' in request.userInfo.groups"
+    checks = [
+        admission.check(
+            tokens,
+            "quotas, limits, network policies, ingresses, roles, role bindings, tokens and the placing of pods are the"
+            " platform's; they follow from the department's manifest",
+        )
+    ]
+    return admission.validating(
+        pool, "kinds", admission.inside(*rules), checks, conditions=[admission.not_trusted(pool)]
+    )
+
+
+def _owned(pool: Pool) -> list[Body]:
+    """Of every kind, single objects that carry our mark, and the mark itself."""
+    rules = [
+        admission.requests_for(["*"], ["*"], admission.CHANGES),
+        admission.requests_for(["apps"], ["deployments/scale", "statefulsets/scale"], ["UPDATE"]),
+    ]
+    served = f"namespaceObject.metadata.labels[?'{SERVICE}'].orValue('')"
+    annotated = "object.metadata.annotations"
+    checks = [
+        admission.check(
+            f"!{_marked('oldObject')}",
+            "this object is written by the platform from a manifest; change the manifest, and it follows",
+        ),
+        admission.check(
+            f"object == null || !{_marked('object')}",
+            f"the labels {PREFIX}/, applyset.kubernetes.io/ and app.kubernetes.io/managed-by: commonpool are the platform's",
+        ),
+        admission.check(
+            f"object == null || !has({annotated}) || !{annotated}.exists(key, {_reserved('key')})",
+            f"the annotations {PREFIX}/ and applyset.kubernetes.io/ are the platform's",
+        ),
+        admission.check(
+            f"!has(request.subResource) || request.subResource != 'scale' || object.metadata.name != {served}",
+            "how many of a shared service run stands in its manifest",
+        ),
+    ]
+    nodes = ("not-a-kubelet", "!('system:nodes' in request.userInfo.groups)")
+    return admission.validating(
+        pool, "owned", admission.inside(*rules), checks, conditions=[nodes, admission.not_trusted(pool)]
+    )
+
+
+def _bindings(pool: Pool) -> list[Body]:
+    """Not even the platform gives a namespace to all the world, to another's accounts, or by another role than ours."""
+    rule = admission.requests_for(["rbac.authorization.k8s.io"], ["rolebindings"], ["CREATE", "UPDATE"])
+    subjects = "object.subjects"
+    checks = [
+        admission.check(
+            f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name in {sorted(ROLES.values())!r}",
+            f"in a department's namespace only {', '.join(sorted(ROLES.values()))} are bound",
+        ),
+        admission.check(
+            f"!has({subjects}) || {subjects}.all(s, s.kind == 'ServiceAccount'"
+            " ? has(s.namespace) && s.namespace == object.metadata.namespace : !s.name.startsWith('system:'))",
+            "a binding names groups of the identity provider and accounts of its own namespace, no group of Kubernetes itself",
+        ),
+    ]
+    return admission.validating(pool, "bindings", admission.inside(rule), checks)
+
+
+def _nodes(pool: Pool) -> list[Body]:
+    """A machine does not say of itself what it is: what it is trusted with hangs on it (CVE-2025-5187 is of this class)."""
+    rule = admission.requests_for([""], ["nodes", "nodes/status"], ["CREATE", "UPDATE"], ["v1"])
+    checks = [
+        admission.check(
+            f"{_kept('labels', _reserved('key'))} && {_kept('annotations', _reserved('key'))}",
+            f"labels and annotations {PREFIX}/ of a machine are the platform's: they follow from the inventory",
+        ),
+        admission.check(
+            f"oldObject == null || !has(oldObject.metadata.labels) || !('{SITE}' in oldObject.metadata.labels)"
+            f" || {_kept('labels', 'key == ' + repr('topology.kubernetes.io/zone'))}",
+            "a machine's zone is its site; it follows from the inventory",
+        ),
+    ]
+    old, new = "oldObject.spec.taints", "object.spec.taints"
+    kept = f"has({new}) && {new}.exists(other, other.key == t.key && other.effect == t.effect)"
+    checks.append(
+        admission.check(
+            f"oldObject == null || ((!has({old}) || {old}.all(t, !t.key.startsWith('{PREFIX}/') || ({kept})))"
+            " && (!has(oldObject.spec.unschedulable) || !oldObject.spec.unschedulable"
+            " || (has(object.spec.unschedulable) && object.spec.unschedulable)))",
+            f"a machine does not open itself: taints {PREFIX}/ and the cordon are taken away by the platform",
+        )
+    )
+    kubelet = ("a-kubelet", "'system:nodes' in request.userInfo.groups")
+    return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
+
+
+def _kept(field: str, condition: str) -> str:
+    """CEL: whether no key that meets the condition was added, changed or taken away."""
+    new, old = f"object.metadata.{field}", f"oldObject.metadata.{field}"
+    had = f"(oldObject != null && has({old}))"
+    added = f"(!has({new}) || {new}.all(key, !({condition}) || ({had} && {old}[?key].orValue('') == {new}[key])))"
+    taken = f"(!{had} || {old}.all(key, !({condition}) || (has({new}) && key in {new})))"
+    return f"{added} && {taken}"

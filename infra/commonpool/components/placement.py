@@ -1,0 +1,105 @@
+"""Where pods run: on machines of the flavor that their PriorityClass names, else on their namespace's own. Pure.
+
+Policies set it at creation and hold it; machines of dedicated flavors carry a taint that admission sets as well.
+"""
+
+from commonpool.components import admission
+from commonpool.components.rendering import FLAVOR, GRANTED_FLAVORS, PREFIX, Body
+from commonpool.model import Pool
+
+_PODS = admission.requests_for([""], ["pods"], ["CREATE", "UPDATE"], ["v1"])
+_NEW_PODS = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
+_NODES = admission.requests_for([""], ["nodes"], ["CREATE", "UPDATE"], ["v1"])
+_FLAVOR_OF_POD = (
+    "has(object.spec.priorityClassName) && object.spec.priorityClassName.startsWith('flavor-')"
+    " ? (object.spec.priorityClassName.endsWith('-burst')"
+    " ? object.spec.priorityClassName.substring(7, size(object.spec.priorityClassName) - 6)"
+    " : object.spec.priorityClassName.substring(7))"
+    f" : namespaceObject.metadata.labels['{FLAVOR}']"
+)
+_VARIABLES = [{"name": "flavor", "expression": _FLAVOR_OF_POD}]
+
+
+def objects(pool: Pool) -> list[Body]:
+    """What places pods, and what holds them there."""
+    return [*_placed(pool), *_held(pool)]
+
+
+def _placed(pool: Pool) -> list[Body]:
+    path = f"'/spec/nodeSelector/' + jsonpatch.escapeKey('{FLAVOR}')"
+    select = (
+        "has(object.spec.nodeSelector)"
+        f" ? [JSONPatch{{op: 'add', path: {path}, value: variables.flavor}}]"
+        f" : [JSONPatch{{op: 'add', path: '/spec/nodeSelector', value: {{'{FLAVOR}': variables.flavor}}}}]"
+    )
+    patches = [select]
+    dedicated = _dedicated(pool)
+    if dedicated:
+        item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
+        patches.append(f"!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)}")
+    unset = f"!has(object.spec.nodeSelector) || !('{FLAVOR}' in object.spec.nodeSelector)"
+    return admission.mutating(
+        pool,
+        admission.name_of("placement"),
+        admission.inside(_NEW_PODS),
+        patches,
+        conditions=[("not-chosen-yet", unset)],
+        variables=_VARIABLES,
+    )
+
+
+def _dedicated(pool: Pool) -> list[str]:
+    return [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
+
+
+def _append(field: str, item: str) -> str:
+    # In two operations: the API server of 1.36 panics on a list literal that holds a map or an object.
+    empty = f"has(object.spec.{field}) ? [] : [JSONPatch{{op: 'add', path: '/spec/{field}', value: []}}]"
+    return f"({empty}) + [JSONPatch{{op: 'add', path: '/spec/{field}/-', value: {item}}}]"
+
+
+def _held(pool: Pool) -> list[Body]:
+    granted = f"namespaceObject.metadata.annotations['{GRANTED_FLAVORS}'].split(',')"
+    name = "object.spec.priorityClassName"
+    silent = f"!has({name}) || {name} == ''"
+    checks = [
+        admission.check(
+            f"{silent} || ({name}.startsWith('flavor-') && variables.flavor in {granted})",
+            "priorityClassName must name a flavor that this namespace is granted (flavor-<name> or flavor-<name>-burst);"
+            " the department's manifest grants flavors under spec.namespaces.resources",
+        ),
+        admission.check(
+            f"has(object.spec.nodeSelector) && object.spec.nodeSelector[?'{FLAVOR}'].orValue('') == variables.flavor",
+            f"nodeSelector {FLAVOR} must be the flavor of the pod's priority class; leave it out and it is set",
+        ),
+        admission.check(
+            "request.operation != 'CREATE' || !has(object.spec.nodeName) || object.spec.nodeName == ''",
+            "nodeName is chosen by the scheduler; leave it out",
+        ),
+        # A toleration without a key tolerates every taint: that of a machine that is still joining, of one that is let go.
+        admission.check(
+            "!has(object.spec.tolerations) || object.spec.tolerations.all(t, has(t.key) && t.key != ''"
+            f" && (!t.key.startsWith('{PREFIX}/')"
+            f" || (t.key == '{FLAVOR}' && has(t.value) && t.value == variables.flavor)))",
+            "a toleration names its key, and none of the pool's own: what pods of a flavor tolerate is set for them",
+        ),
+    ]
+    return admission.validating(pool, "placement", admission.inside(_PODS), checks, variables=_VARIABLES)
+
+
+def node_taints(pool: Pool) -> list[Body]:
+    """Machines of dedicated flavors carry their taint from registration on, and keep it whoever edits them."""
+    dedicated = _dedicated(pool)
+    if not dedicated:
+        return []
+    own = f"object.metadata.labels['{FLAVOR}']"
+    carried = f"has(object.spec.taints) && object.spec.taints.exists(t, t.key == '{FLAVOR}')"
+    item = f"{{'key': '{FLAVOR}', 'value': string({own}), 'effect': 'NoSchedule'}}"
+    labelled = f"has(object.metadata.labels) && '{FLAVOR}' in object.metadata.labels && {own} in {dedicated!r}"
+    return admission.mutating(
+        pool,
+        "commonpool-node-taints",
+        admission.anywhere(_NODES),
+        [_append("taints", item)],
+        conditions=[("dedicated", labelled), ("not-tainted-yet", f"!({carried})")],
+    )

@@ -1,0 +1,102 @@
+"""The other side of every rule: what departments do every day passes, by each of their people and by Kubernetes for them."""
+
+import copy
+import time
+from typing import Any
+
+import pytest
+from escapes.attempts import CORE, IMAGE, OWN, SECURE, pod, thing
+from escapes.ground import Ground
+
+APPS, BATCH = f"/apis/apps/v1/namespaces/{OWN}", f"/apis/batch/v1/namespaces/{OWN}"
+HERE = f"{CORE}/namespaces/{OWN}"
+
+
+def deployment(name: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "Helm"}
+    template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": name}}, "template": template}
+    return thing("apps/v1", "Deployment", name, OWN, spec=spec) | {"metadata": {"name": name, "labels": labels}}
+
+
+def objects(name: str) -> list[tuple[str, dict[str, Any]]]:
+    job = {"template": {"spec": pod()["spec"] | {"restartPolicy": "Never"}}}
+    budget = {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    token = {"serviceAccountToken": {"audience": "register", "expirationSeconds": 3600, "path": "token"}}
+    return [
+        (f"{HERE}/configmaps", thing("v1", "ConfigMap", name, OWN, data={"a": "b"})),
+        (f"{HERE}/services", thing("v1", "Service", name, OWN, spec={"ports": [{"port": 80}], "clusterIP": "None"})),
+        (f"{HERE}/pods", pod(name, volumes=[{"name": "token", "projected": {"sources": [token]}}])),
+        (f"{APPS}/deployments", deployment(name)),
+        (f"{BATCH}/jobs", thing("batch/v1", "Job", name, OWN, spec=job)),
+        (f"/apis/policy/v1/namespaces/{OWN}/poddisruptionbudgets", thing("policy/v1", "PodDisruptionBudget", name, OWN, spec=budget)),
+        (f"/apis/autoscaling/v2/namespaces/{OWN}/horizontalpodautoscalers",
+         thing("autoscaling/v2", "HorizontalPodAutoscaler", name, OWN, spec={"maxReplicas": 2, "scaleTargetRef": target})),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("person", ["admin", "developer", "account"])
+def test_people_and_accounts_make_change_and_delete_their_own(ground: Ground, person: str) -> None:
+    caller, name = ground.people[person], f"daily-{person}"
+    for path, body in objects(name):
+        one = f"{path}/{name}"
+        made = caller.send("POST", path, body)
+        assert made.status == 201, (path, made.words)
+        patch = {"metadata": {"annotations": {"note": "x"}}}
+        changed = caller.send("PATCH", one, patch, "application/merge-patch+json")
+        assert changed.status == 200, (path, changed.words)
+        applied = copy.deepcopy(body)
+        applied["metadata"]["labels"] = {"own": "label"}
+        answer = caller.send("PATCH", f"{one}?fieldManager=mine&force=true", applied, "application/apply-patch+yaml")
+        assert answer.status == 200, (path, answer.words)
+        if path.endswith("deployments"):
+            scaled = caller.send("PATCH", f"{one}/scale", {"spec": {"replicas": 0}}, "application/merge-patch+json")
+            assert scaled.status == 200, scaled.words
+        assert caller.send("DELETE", one).status == 200
+
+
+def test_admins_keep_secrets_and_accounts_of_their_own(ground: Ground) -> None:
+    caller = ground.people["admin"]
+    for kind, body in {
+        "secrets": thing("v1", "Secret", "own", OWN, stringData={"password": "x"}),
+        "serviceaccounts": thing("v1", "ServiceAccount", "own", OWN),
+    }.items():
+        assert caller.send("POST", f"{HERE}/{kind}", body).status == 201
+        assert caller.send("DELETE", f"{HERE}/{kind}/own").status == 200
+
+
+def test_a_pod_is_looked_into_with_a_container_of_a_granted_registry_and_evicted(ground: Ground) -> None:
+    caller = ground.people["developer"]
+    assert caller.send("POST", f"{HERE}/pods", pod("looked-into")).status == 201
+    debug = {"spec": {"ephemeralContainers": [{"name": "debug", "image": IMAGE, "securityContext": SECURE}]}}
+    path = f"{HERE}/pods/looked-into"
+    assert (
+        caller.send("PATCH", f"{path}/ephemeralcontainers", debug, "application/strategic-merge-patch+json").status
+        == 200
+    )
+    evicted = caller.send("POST", f"{path}/eviction", thing("policy/v1", "Eviction", "looked-into", OWN))
+    assert evicted.status == 201, evicted.words
+    assert until_gone(ground, path), "what plays the machine may end pods"
+
+
+def test_controllers_do_for_a_department_what_it_asked_for(ground: Ground) -> None:
+    """A Deployment's pods come, and go with it: ReplicaSets, garbage collection and quota keep working under the rules."""
+    caller, name = ground.people["developer"], "by-controllers"
+    assert caller.send("POST", f"{APPS}/deployments", deployment(name)).status == 201
+    selector = f"{HERE}/pods?labelSelector=app.kubernetes.io/name%3D{name}"
+    deadline = time.monotonic() + 60
+    while not ground.read(selector)["items"]:
+        assert time.monotonic() < deadline, "no pod came"
+    assert caller.send("DELETE", f"{APPS}/deployments/{name}", {"propagationPolicy": "Background"}).status == 200
+    while ground.read(selector)["items"]:
+        assert time.monotonic() < deadline, "the pod stays"
+
+
+def until_gone(ground: Ground, path: str) -> bool:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if ground.administrator.send("GET", path).status == 404:
+            return True
+        time.sleep(0.2)
+    return False

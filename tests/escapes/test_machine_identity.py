@@ -1,0 +1,146 @@
+"""A machine's own credential says nothing about what the machine is, and no token makes another machine (T30, T31)."""
+
+import base64
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from commonpool.embedded.certificate import Authority
+from commonpool.machines.joining import Token, rights
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from escapes.attempt import MERGE, Attempt, Body, changed
+from escapes.attempts import CORE, OTHER, thing
+from escapes.caller import Caller
+from escapes.ground import Ground, attack
+
+NODE, ANOTHER = "escape-machine", "rs-01"
+NODES = f"{CORE}/nodes"
+REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+
+@pytest.fixture(scope="module")
+def machine(ground: Ground) -> Iterator[Caller]:
+    """A node of the pool that joined for real, and its own credential."""
+    pool = ground.pool
+    authority = Authority(pool.layout.pki, "ca")
+    pair = authority.client(f"issued/{NODE}", f"system:node:{NODE}", ("system:nodes",), 1)
+    admin = ground.administrator
+    machine = Caller(NODE, admin.server, admin.authority, pair.certificate, pair.key)
+    admin.send("DELETE", f"{NODES}/{NODE}")
+    registered = machine.send("POST", NODES, thing("v1", "Node", NODE))
+    assert registered.status == 201, registered.words
+    taints = [{"key": "commonpool.dev/joining", "effect": "NoSchedule"}]
+    labels = {"spec": {"taints": taints, "unschedulable": True}, "metadata": {"labels": {"commonpool.dev/flavor": "legacy", "commonpool.dev/site": "river-street",
+                                      "topology.kubernetes.io/zone": "river-street"}}}  # fmt: skip
+    assert admin.send("PATCH", f"{NODES}/{NODE}", labels, MERGE).status == 200
+    yield machine
+    admin.send("DELETE", f"{NODES}/{NODE}")
+
+
+def attempts(live: Body, another: Body) -> Iterator[Attempt]:
+    own, other = f"{NODES}/{NODE}", f"{NODES}/{ANOTHER}"
+    for words, metadata in {
+        "a better flavor": {"labels": {"commonpool.dev/flavor": "secure"}},
+        "no flavor": {"labels": {"commonpool.dev/flavor": None}},
+        "more trust": {"labels": {"commonpool.dev/trust": "5"}},
+        "another site": {"labels": {"topology.kubernetes.io/zone": "new-campus"}},
+        "a mark of its own": {"annotations": {"commonpool.dev/x": "y"}},
+        "an owner (CVE-2025-5187)": {
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"}]
+        },
+    }.items():
+        yield from changed("T30", words, own, live, {"metadata": metadata})
+        yield from changed("T30", f"{words}, by the status", f"{own}/status", live, {"metadata": metadata})
+    yield from changed("T30", "no taint", own, live, {"spec": {"taints": []}})
+    yield from changed("T30", "no cordon", own, live, {"spec": {"unschedulable": False}})
+    yield from changed(
+        "T30", "another machine's labels", other, another, {"metadata": {"labels": {"commonpool.dev/flavor": "secure"}}}
+    )
+    yield from changed(
+        "T30", "another machine's status", f"{other}/status", another, {"metadata": {"labels": {"a": "b"}}}
+    )
+    yield Attempt("T30", "another machine deleted", "DELETE", other)
+    yield Attempt("T30", "itself deleted, to come back as another", "DELETE", own)
+    better = thing("v1", "Node", "escape-second")
+    yield Attempt("T30", "a second machine", "POST", NODES, better)
+    for path in (f"{CORE}/secrets", f"{CORE}/namespaces/{OTHER}/secrets", f"{CORE}/namespaces/commonpool-system/secrets",
+                 f"{CORE}/namespaces/{OTHER}/configmaps"):  # fmt: skip
+        yield Attempt("T30", "what no pod of it mounts", "GET", path)
+    token = thing("authentication.k8s.io/v1", "TokenRequest", "pipeline", OTHER, spec={"audiences": []})
+    yield Attempt(
+        "T30",
+        "a token of an account that has no pod there",
+        "POST",
+        f"{CORE}/namespaces/{OTHER}/serviceaccounts/pipeline/token",
+        token,
+    )
+
+
+def test_a_machine_changes_neither_what_it_is_nor_another_one(ground: Ground, machine: Caller) -> None:
+    live, another = ground.read(f"{NODES}/{NODE}"), ground.read(f"{NODES}/{ANOTHER}")
+    assert attack(machine, attempts(live, another)).survived == []
+    kept = {path: ground.read(path)["metadata"] for path in (f"{NODES}/{NODE}", f"{NODES}/{ANOTHER}")}
+    assert kept[f"{NODES}/{NODE}"]["labels"] == live["metadata"]["labels"]
+    assert kept[f"{NODES}/{ANOTHER}"].get("ownerReferences") is None
+
+
+def test_a_machine_that_forgets_itself_comes_back_as_nothing(ground: Ground, machine: Caller) -> None:
+    """Somebody deleted it: it registers again, but never with what the inventory says of machines."""
+    assert ground.administrator.send("DELETE", f"{NODES}/{NODE}").status == 200
+    body = thing("v1", "Node", NODE)
+    body["metadata"]["labels"] = {"commonpool.dev/flavor": "secure"}
+    refused = machine.send("POST", NODES, body)
+    assert refused.status in (403, 422), refused.words
+    assert machine.send("POST", NODES, thing("v1", "Node", NODE)).status == 201
+
+
+def request(name: str, groups: list[str]) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    subject += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject)).sign(key, hashes.SHA256())
+    return base64.b64encode(asked.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("system:node:rs-01", ["system:nodes"]),
+        ("system:node:escape-machine", ["system:masters"]),
+        ("oidc:x", ["system:masters"]),
+    ],
+)
+def test_a_joining_token_gets_nobody_a_certificate_for_another_name(
+    ground: Ground, name: str, groups: list[str]
+) -> None:
+    """T31: the request may be made, but no controller signs it, and whatever names the masters is refused outright."""
+    admin = ground.administrator
+    for body in rights(network=False):
+        path = f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{body['metadata']['name']}?fieldManager=tests&force=true"
+        assert admin.send("PATCH", path, body, "application/apply-patch+yaml").status in (200, 201)
+    token = Token(NODE)
+    assert admin.send("POST", f"{CORE}/namespaces/kube-system/secrets", token.secret(datetime.now(UTC))).status == 201
+    bearer = Caller("joining", admin.server, admin.authority, token=f"{token.identity}.{token.word}")
+    asked = f"escape-{token.identity}"
+    for signer in ("kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kube-apiserver-client"):
+        spec = {"request": request(name, groups), "signerName": signer, "usages": ["digital signature", "client auth"]}
+        body = thing("certificates.k8s.io/v1", "CertificateSigningRequest", f"{asked}-{len(signer)}", spec=spec)
+        answer = bearer.send("POST", REQUESTS, body)
+        if "system:masters" in groups and signer.endswith("apiserver-client"):
+            assert answer.status == 403, "CertificateSubjectRestriction"
+        if answer.status == 201:
+            time.sleep(1.0)  # as long as an approving controller would need
+            found = ground.read(f"{REQUESTS}/{body['metadata']['name']}")
+            assert not found.get("status", {}).get("certificate")
+            approval = {**found, "status": {"conditions": [{"type": "Approved", "status": "True", "reason": "me"}]}}
+            assert bearer.send("PUT", f"{REQUESTS}/{body['metadata']['name']}/approval", approval).status == 403
+            admin.send("DELETE", f"{REQUESTS}/{body['metadata']['name']}")
+    assert bearer.send("GET", f"{CORE}/namespaces/kube-system/secrets").status == 403
+    admin.send("DELETE", f"{CORE}/namespaces/kube-system/secrets/{token.secret_name}")
+    deadline = time.monotonic() + 10
+    while bearer.send("GET", REQUESTS).status != 401:
+        assert time.monotonic() < deadline, "a token that is taken back still works"
