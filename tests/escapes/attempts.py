@@ -480,7 +480,7 @@ def claims(read: Read) -> Iterator[Attempt]:
     volume = f"{CORE}/persistentvolumes/rs-nas-1-a"
     live = read(volume)
     mine = {"spec": {"claimRef": {"namespace": OWN, "name": "escape"}}}
-    yield from changed("T28", "a volume reserved for oneself", volume, live, mine, by_roles=True)
+    yield from changed("T28", "a volume reserved for oneself", volume, live, mine)
     body = thing(
         "v1",
         "PersistentVolume",
@@ -531,12 +531,7 @@ def cluster(read: Read) -> Iterator[Attempt]:
         yield from made("T6", words, path, found, by_roles=True)
     node = f"{CORE}/nodes/rs-01"
     yield from changed(
-        "T30",
-        "a machine's flavor",
-        node,
-        read(node),
-        {"metadata": {"labels": {"commonpool.dev/flavor": "secure"}}},
-        by_roles=True,
+        "T30", "a machine's flavor", node, read(node), {"metadata": {"labels": {"commonpool.dev/flavor": "secure"}}}
     )
     yield from changed("T30", "a machine closed", node, read(node), {"spec": {"unschedulable": True}}, by_roles=True)
     request = thing("certificates.k8s.io/v1", "CertificateSigningRequest", "mine", spec={

@@ -100,10 +100,11 @@ def _owned(pool: Pool) -> list[Body]:
             "how many of a shared service run stands in its manifest",
         ),
     ]
-    nodes = ("not-a-kubelet", "!('system:nodes' in request.userInfo.groups)")
-    return admission.validating(
-        pool, "owned", admission.inside(*rules), checks, conditions=[nodes, admission.not_trusted(pool)]
-    )
+    elsewhere = ("not-a-machine", "request.resource.resource != 'nodes'")  # their labels have a rule of their own
+    in_use = "request.resource.resource == 'gatewayclasses' && request.operation == 'UPDATE' && object.spec == oldObject.spec"
+    conditions = [elsewhere, admission.not_trusted(pool), ("not-a-class-in-use", f"!({in_use})")]
+    # Kinds of the whole cluster lie in no namespace, and no selector leaves them out: what of them is ours is guarded too.
+    return admission.validating(pool, "owned", admission.inside(*rules), checks, conditions=conditions)
 
 
 def _bindings(pool: Pool) -> list[Body]:
@@ -143,12 +144,13 @@ def _nodes(pool: Pool) -> list[Body]:
     checks.append(
         admission.check(
             f"oldObject == null || ((!has({old}) || {old}.all(t, !t.key.startsWith('{PREFIX}/') || ({kept})))"
-            " && (!has(oldObject.spec.unschedulable) || !oldObject.spec.unschedulable"
+            " && (!('system:nodes' in request.userInfo.groups) || !has(oldObject.spec.unschedulable) || !oldObject.spec.unschedulable"
             " || (has(object.spec.unschedulable) && object.spec.unschedulable)))",
             f"a machine does not open itself: taints {PREFIX}/ and the cordon are taken away by the platform",
         )
     )
-    kubelet = ("a-kubelet", "'system:nodes' in request.userInfo.groups")
+    _, trusted = admission.not_trusted(pool)
+    kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
     return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
 
 
