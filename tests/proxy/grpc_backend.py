@@ -1,9 +1,11 @@
-"""A gRPC backend in a process of its own, without generated code: `python grpc_backend.py PORT`.
+"""A gRPC backend in a process of its own, without generated code: `python grpc_backend.py PORT [SHARE]`.
 
 `/tests.Echo/Say` returns what it got, `/tests.Echo/Count` streams one message for each byte, `/tests.Echo/Who` says who the
-proxy says is calling, and `grpc.health.v1` says that it serves.
+proxy says is calling, and `grpc.health.v1` says that it serves. That share of `Say` is answered with INTERNAL, which is a
+200 of HTTP.
 """
 
+import random
 import sys
 from collections.abc import Iterator
 from concurrent import futures
@@ -14,7 +16,12 @@ import grpc  # type: ignore[import-untyped]
 SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
 
 
+FAILING = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+
+
 def _say(request: bytes, context: Any) -> bytes:
+    if random.random() < FAILING:
+        context.abort(grpc.StatusCode.INTERNAL, "it fails now and then")
     return request
 
 

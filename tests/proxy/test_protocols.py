@@ -1,5 +1,6 @@
 """gRPC, TCP with a real PostgreSQL behind it, HTTP/2, and bodies that are passed on without being held."""
 
+import asyncio
 import contextlib
 import getpass
 import os
@@ -7,6 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,18 @@ import estates
 import grpc  # type: ignore[import-untyped]
 import psutil
 import pytest
+from commonpool.engine import Cluster, kubeconfig
+from commonpool.model import load_estate
+from commonpool.proxy.engine import CutOverEngine
+from commonpool.proxy.look import Looker
+from commonpool.proxy.record import Phase, Record
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate
+from proxy.moving import STEP
 
+STEPS = [{"weight": 50, **STEP}, {"weight": 100, **STEP}]
+PLAN = {"from": "old", "to": "new", "steps": STEPS, "responsible": {"role": "Office"}, "deadline": "2036-12-31"}
 HUNDRED_MEGABYTES = 100 * 1024 * 1024
 
 
@@ -28,13 +39,26 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def grpc_port() -> Iterator[int]:
+@contextlib.contextmanager
+def grpc_backend(*words: str) -> Iterator[int]:
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("grpc_backend.py")), str(port)])
+    script = str(Path(__file__).with_name("grpc_backend.py"))
+    process = subprocess.Popen([sys.executable, script, str(port), *words])
     yield port
     process.kill()
     process.wait()
+
+
+@pytest.fixture(scope="module")
+def grpc_port() -> Iterator[int]:
+    with grpc_backend() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def failing_grpc_port() -> Iterator[int]:
+    with grpc_backend("0.3") as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +90,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def estate(
-    serving: Proxy, tmp_path_factory: pytest.TempPathFactory, grpc_port: int, database: int
+    serving: Proxy, tmp_path_factory: pytest.TempPathFactory, grpc_port: int, failing_grpc_port: int, database: int
 ) -> Iterator[DeclaredEstate]:
     declared = DeclaredEstate(serving.pool, estates.write(tmp_path_factory.mktemp("protocols"), 3))
     with Backend("plain") as plain:
@@ -78,14 +102,29 @@ def estate(
             "database", port=5432, at=database, endpoint={"protocol": "TCP", "port": 15432},
             health={"interval": "1s", "timeout": "1s"},
         )  # fmt: skip
-        declared.consume(d1=["files", "speech", "database"])
+        declared.stand_ins["rs-nas-2:9000"] = f"127.0.0.1:{failing_grpc_port}"
+        backends = [{"name": "old", "machines": ["ha-registry-1"], "port": 9000}]
+        backends.append({"name": "new", "machines": ["rs-nas-2"], "port": 9000})
+        declared.offer(
+            "moves", port=9000, at=grpc_port, endpoint={"protocol": "GRPC"}, backends=backends, cutOver=PLAN,
+            health={"interval": "1s", "timeout": "1s"},
+        )  # fmt: skip
+        declared.consume(d1=["files", "speech", "moves", "database"])
         declared.up("services", "departments")
         until(lambda: declared.call(f"files.d0.{DOMAIN}", caller="d1-main").status == 200, "files serves")
         yield declared
 
 
-def ask(estate: DeclaredEstate, method: str, message: bytes, *, caller: str = "d1-main", stream: bool = False) -> Any:
-    host = f"speech.d0.{DOMAIN}"
+def ask(
+    estate: DeclaredEstate,
+    method: str,
+    message: bytes,
+    *,
+    caller: str = "d1-main",
+    stream: bool = False,
+    service: str = "speech",
+) -> Any:
+    host = f"{service}.d0.{DOMAIN}"
     address = f"{estate.pool.proxy_address}:{estate.port()}"
     metadata = [("authorization", f"Bearer {estate.token(caller, host)}")] if caller else []
     with grpc.insecure_channel(address, options=[("grpc.default_authority", host)]) as channel:
@@ -114,6 +153,43 @@ def test_grpc_calls_and_streams_pass_with_the_callers_department(estate: Declare
 def test_grpc_callers_are_refused_in_grpcs_own_words(estate: DeclaredEstate) -> None:
     assert status(estate, "") is grpc.StatusCode.UNAUTHENTICATED
     assert status(estate, "d0-main") is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_new_grpc_backend_that_fails_with_statuses_of_grpc_is_rolled_back(estate: DeclaredEstate) -> None:
+    """For HTTP each of its answers is a 200."""
+    service = load_estate(estate.root).service("moves")
+    assert service is not None
+    ended = threading.Event()
+    codes: Counter[str] = Counter()
+
+    def call() -> None:
+        while not ended.is_set():
+            try:
+                ask(estate, "/tests.Echo/Say", b"x", service="moves")
+                codes["OK"] += 1
+            except grpc.RpcError as error:
+                codes[error.code().name] += 1
+
+    async def run() -> Record:
+        async with await Cluster.connect(kubeconfig.load(estate.pool.kubeconfig)) as cluster:
+            look = Looker(cluster, service, [estate.pool.proxy_metrics])
+            engine = CutOverEngine(cluster, service, look, lambda progress: None, 0.2)
+            assert service.spec.cut_over is not None
+            return await engine.run(service.spec.cut_over)
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    until(lambda: ask(estate, "/tests.Echo/Say", b"x", service="moves") == b"x", "the old one answers")
+    for caller in callers:
+        caller.start()
+    try:
+        record = asyncio.run(run())
+    finally:
+        ended.set()
+        for caller in callers:
+            caller.join()
+    assert (record.phase, record.weight) == (Phase.ROLLED_BACK, 0)
+    assert record.reason.startswith("new failed "), record.reason
+    assert set(codes) == {"OK", "INTERNAL"}, codes
 
 
 def query(estate: DeclaredEstate, statement: str) -> str:

@@ -69,3 +69,39 @@ def test_a_killed_envoy_comes_back_and_serves_what_it_served(
     before.wait()
     proxy.await_status("back.test", 200)
     assert component(proxy, "envoy").pid != before.pid
+
+
+def test_traffic_goes_on_while_envoy_gateway_is_silent_for_longer_than_envoy_trusts_its_connection(
+    proxy: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    """Frozen, not killed: no connection is closed, and Envoy's keepalive notices after at most 35 s. Later is like then."""
+    legacy = start_backend("legacy")
+    proxy.apply(backend("silent", legacy.port), http_route("silent", {"silent": 1}))
+    proxy.await_status("silent.test", 200)
+    frozen = component(proxy, "envoy-gateway")
+    with Load(proxy.url, "silent.test", rate=50) as load:
+        frozen.suspend()
+        try:
+            proxy.apply(http_route("afterwards", {"silent": 1}))
+            load.await_answers(40 * 50, 120)
+            assert proxy.ask("afterwards.test")[0] == 404, "nobody told Envoy"
+        finally:
+            frozen.resume()
+        proxy.await_status("afterwards.test", 200)
+    assert load.outcome.failed == 0, load.outcome
+
+
+def test_both_killed_at_once_come_back_and_serve_what_they_served(
+    proxy: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    legacy = start_backend("legacy")
+    proxy.apply(backend("both", legacy.port), http_route("both", {"both": 1}))
+    proxy.await_status("both.test", 200)
+    before = [component(proxy, name) for name in ("envoy-gateway", "envoy")]
+    for one in before:
+        one.kill()
+    for one in before:
+        one.wait()
+    proxy.await_status("both.test", 200)
+    proxy.apply(http_route("both-later", {"both": 1}))
+    proxy.await_status("both-later.test", 200)

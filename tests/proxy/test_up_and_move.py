@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +20,7 @@ from commonpool.proxy.look import Looker
 from commonpool.proxy.record import Phase, Record
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
-from proxy.estate import DOMAIN, DeclaredEstate
+from proxy.estate import DOMAIN, ROOT, DeclaredEstate
 from proxy.load import Load
 from proxy.moving import STEP
 
@@ -66,6 +69,29 @@ def rules(estate: DeclaredEstate) -> list[dict[str, Any]]:
 
 def weights(estate: DeclaredEstate) -> list[int]:
     return [one["weight"] for one in next(rule for rule in rules(estate) if "backendRefs" in rule)["backendRefs"]]
+
+
+def drifted(estate: DeclaredEstate) -> list[str]:
+    """What `commonpool status` says of the service's objects."""
+    environment = os.environ | {
+        "COMMONPOOL_DATA": str(estate.pool.layout.root.parents[1]),
+        "COMMONPOOL_POOL": estate.pool.name,
+        "COMMONPOOL_ESTATE": str(estate.root),
+    }
+    command = [sys.executable, "-m", "commonpool.cli", "status", "-o", "json"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    [stack] = (one for one in json.loads(ended.stdout)["stacks"] if one["stack"] == "services")
+    return [f"{one['kind']} {one['name']}" for one in stack["drifted"]]
+
+
+def write_names(estate: DeclaredEstate, *names: str) -> None:
+    """As a person would, over what was applied."""
+
+    async def write(cluster: Cluster) -> None:
+        body = {**ROUTE, "metadata": METADATA, "spec": {"hostnames": list(names)}}
+        await cluster.apply(body, force=True, field_manager="a-person")
+
+    work(estate, write)
 
 
 def change_another_field(estate: DeclaredEstate) -> None:
@@ -119,6 +145,7 @@ def test_up_keeps_what_a_cut_over_reached_while_it_runs_and_after(estate: Declar
             lambda: bool(told) and told[-1].decision is not None and told[-1].decision.cause == "approval", "waits", 120
         )
         assert weights(estate) == [80, 20]
+        assert drifted(estate) == [], "where a move stands is no drift"
         estate.up("services")
         assert weights(estate) == [80, 20]
         change_another_field(estate)
@@ -137,4 +164,7 @@ def test_up_keeps_what_a_cut_over_reached_while_it_runs_and_after(estate: Declar
     estate.up("services")
     assert weights(estate) == [0, 100]
     assert json.loads(estate.call(HOST, caller="d1-main").body)["name"] == "new"
+    write_names(estate, HOST, "other.test")
+    assert drifted(estate) == ["HTTPRoute registry"], "what a person wrote over it is"
+    write_names(estate, HOST)
     take_the_plan_out(estate)

@@ -1,6 +1,7 @@
 """`commonpool status`: what stands, what drifted, what is about to expire. Changes nothing."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ from commonpool.cli.screen import capacity, sites
 from commonpool.cli.target import Target, programs
 
 if TYPE_CHECKING:
-    from commonpool.engine import Result
+    from commonpool.engine import Cluster, Result
     from commonpool.ledger import Live
     from commonpool.model import Estate
 
 SOON_DAYS = 60
+_ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
 
 
 def show(target: Target, output: Output) -> int:
@@ -84,10 +86,30 @@ async def _look(target: Target, estate: "Estate") -> "tuple[Live, list[Result], 
     async with await engine.Cluster.connect(target.credentials()) as cluster:
         results, runs = [], {}
         for program in programs(target, estate):
-            results.append(await engine.refresh(program, cluster))
+            found = await engine.refresh(program, cluster)
+            if program.stack == "services" and found.changes:
+                found = await _without_moves(target, estate, cluster, found)
+            results.append(found)
             last = (await states.load(cluster, program.project, program.stack)).last_run
             runs[program.stack] = last.get("finished") or (f"{last['started']} (did not finish)" if last else "never")
         return await read_live(cluster), results, runs
+
+
+async def _without_moves(target: Target, estate: "Estate", cluster: "Cluster", found: "Result") -> "Result":
+    """Without the routes that differ from what was applied by nothing but the weights that a cut-over has reached."""
+    from commonpool import engine
+    from commonpool.proxy.store import shares
+
+    weights = await shares(cluster, estate.services)
+    routes = {one.urn: one.unit for one in found.changes if one.kind in _ROUTES and one.unit in weights}
+    if not routes:
+        return found
+    [program] = (one for one in programs(target, estate, weights) if one.stack == found.stack)
+    would = await engine.preview(program, cluster, options=engine.Options(targets=tuple(set(routes.values()))))
+    mended = {one.urn for one in would.changes if one.operation not in (engine.Operation.SAME, engine.Operation.READ)}
+    mended |= {one.urn for one in would.problems}
+    kept = tuple(one for one in found.changes if one.urn not in routes or one.urn in mended)
+    return replace(found, changes=kept, unchanged=found.unchanged + len(found.changes) - len(kept))
 
 
 def _stack_row(result: "Result", last: str) -> list[str]:

@@ -16,6 +16,7 @@ _STATISTICS = (
     r"envoy\.overload_actions\..*",
     r"envoy\.resource_monitors\..*",
     r"cluster\..*\.(upstream_(rq|cx|flow)_.*|membership_.*|health_check\..*|outlier_detection\..*|circuit_breakers\..*)",
+    r"cluster\.[^.]*\.grpc\.[0-9]+",
     r"cluster\..*\.(update_.*|bind_errors|retry_or_shadow_abandoned|max_host_weight|ssl\.(handshake|connection_error|fail_.*))",
 )
 

@@ -19,6 +19,9 @@ PATIENCE_SECONDS = 3.0
 TOGETHER = " + "  # between the names of backends that Envoy counts as one
 LARGEST = 64 << 20  # bytes of one scrape
 _LINE = re.compile(r"^(envoy_cluster_[a-z0-9_]+)\{(.*)\} ([0-9.eE+]+|NaN)$")
+_GRPC = re.compile(r"^envoy_cluster_grpc_([0-9]+)$")
+# UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: what google.rpc.Code maps to a 5xx of HTTP.
+_SERVER_FAULTS = frozenset({2, 4, 12, 13, 14, 15})
 _LABEL = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')
 CLUSTER = "envoy_cluster_name"
 # Every metric that is read here or by the dashboard, so that a test can hold them against a real scrape.
@@ -105,8 +108,14 @@ def read(text: str, backends: Mapping[str, str], *, calls: bool) -> Instance:
 
 def _counts(found: Mapping[str, float], buckets: Mapping[float, float], calls: bool) -> Counts:
     answered = sum(value for name, value in found.items() if name.startswith(f"{REQUESTS}:"))
-    requests, errors = answered, found.get(f"{REQUESTS}:5", 0.0)
+    # A gRPC call that failed is an HTTP call that succeeded. Envoy counts its own refusals of gRPC calls as both.
+    requests, errors = answered, max(found.get(f"{REQUESTS}:5", 0.0), _faults(found))
     if not calls:
         requests, errors = found.get(CONNECTIONS, 0.0), found.get(CONNECTIONS_FAILED, 0.0)
     checks, passed = found.get(CHECKS, 0.0), found.get(CHECKS_PASSED, 0.0)
     return Counts(int(requests), int(errors), Histogram.of(buckets), int(checks), int(max(0.0, checks - passed)))
+
+
+def _faults(found: Mapping[str, float]) -> float:
+    codes = {name: match for name in found if (match := _GRPC.match(name))}
+    return sum(found[name] for name, match in codes.items() if int(match[1]) in _SERVER_FAULTS)

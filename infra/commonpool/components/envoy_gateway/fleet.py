@@ -56,7 +56,8 @@ def objects(pool: Pool) -> list[Body]:
     proxy = pool.spec.network.proxy
     if proxy is None:
         return []
-    found = [_settings(pool, proxy.traces), _clients(pool, proxy.connections), _callers(pool), _answers(pool)]
+    found = [_settings(pool, proxy.traces), _clients(pool, proxy.connections), _callers(pool)]
+    found += [_answers(pool), _statistics(pool)]
     if proxy.traces:
         endpoint = {"fqdn": {"hostname": proxy.traces.host, "port": proxy.traces.port}}
         found.append(
@@ -67,6 +68,8 @@ def objects(pool: Pool) -> list[Body]:
 
 def _settings(pool: Pool, traces: TraceCollector | None) -> Body:
     telemetry: Body = {
+        # Also without a gRPC service: the first one would change the listener, and every caller would connect anew.
+        "metrics": {"enableGRPCStats": True},
         "accessLog": {
             "settings": [
                 {
@@ -74,7 +77,7 @@ def _settings(pool: Pool, traces: TraceCollector | None) -> Body:
                     "sinks": [{"type": "File", "file": {"path": "/dev/stdout"}}],
                 }
             ]
-        }
+        },
     }
     if traces:
         telemetry["tracing"] = {
@@ -189,6 +192,17 @@ def _answers(pool: Pool) -> Body:
     # The token is right and the rule refused all the same: what is left is the time.
     of_ended = f"response.code_details != '{_OWN_ANSWER}' && request.host in {CLAIMS}['aud']"
     mappers = [_answer(*_ENDED, condition=of_ended), *(_answer(*words) for words in _REASONS)]
+    return _patch(pool, "answers", "", "/local_reply_config", {"mappers": mappers})
+
+
+def _statistics(pool: Pool) -> Body:
+    """Statuses of gRPC counted for each backend, and not for each method: callers choose the names of methods."""
+    filter_ = f".http_filters[?(@.name=='{_GRPC_STATISTICS}')].typed_config"
+    return _patch(pool, "statistics", filter_, "/stats_for_all_methods", False)
+
+
+def _patch(pool: Pool, name: str, place: str, path: str, value: object) -> Body:
+    """A policy that sets a value below a place in the connection manager of every shared listener."""
     proxy = pool.spec.network.proxy
     listeners = {"http": "default_filter_chain"}
     if proxy and proxy.certificate:
@@ -196,21 +210,22 @@ def _answers(pool: Pool) -> Body:
     patches = [
         {
             "type": f"{_TYPES}.config.listener.v3.Listener",
-            "name": f"{PROXY_NAMESPACE}/{SHARED_GATEWAY}/{name}",
+            "name": f"{PROXY_NAMESPACE}/{SHARED_GATEWAY}/{listener}",
             "operation": {
                 "op": "add",
-                "jsonPath": f"$.{chain}.filters[?(@.name=='{_CONNECTION_MANAGER}')].typed_config",
-                "path": "/local_reply_config",
-                "value": {"mappers": mappers},
+                "jsonPath": f"$.{chain}.filters[?(@.name=='{_CONNECTION_MANAGER}')].typed_config{place}",
+                "path": path,
+                "value": value,
             },
         }
-        for name, chain in listeners.items()
+        for listener, chain in listeners.items()
     ]
     spec = {"targetRef": for_class(), "type": "JSONPatch", "jsonPatches": patches}
-    return body(VERSION, "EnvoyPatchPolicy", "answers", pool, namespace=PROXY_NAMESPACE, spec=spec)
+    return body(VERSION, "EnvoyPatchPolicy", name, pool, namespace=PROXY_NAMESPACE, spec=spec)
 
 
 _CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
+_GRPC_STATISTICS = "envoy.filters.http.grpc_stats"
 _OWN_ANSWER = "direct_response"
 # (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
 _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
