@@ -23,10 +23,10 @@ def need_somebody(verb: str, yes: bool, output: Output) -> None:
         )
 
 
-def ask(results: "Sequence[Result]", owner: str, verb: str, wishes: "Wishes", output: Output) -> None:
-    """Show the preview and ask; the end of input is a refusal. Raises `CommandFailed` unless it is granted."""
+def ask(results: "Sequence[Result]", owner: str, verb: str, wishes: "Wishes", output: Output) -> str:
+    """Show the preview and ask; the end of input is a refusal. Returns how it was granted; raises `CommandFailed` otherwise."""
     if wishes.yes:
-        return
+        return "--yes"
     _show(results, output, diff=wishes.diff)
     lost = [change for result in results for change in report.losses(result.changes)]
     units = {change.unit for change in lost}
@@ -42,7 +42,7 @@ def ask(results: "Sequence[Result]", owner: str, verb: str, wishes: "Wishes", ou
         output.say()
         answer = answered(question, output)
         if answer in granted:
-            return
+            return f"typed {answer}"
         if answer.lower() not in ("details", "d"):
             raise CommandFailed("not applied, nothing was changed", code="declined")
         _show(results, output, diff=True)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from commonpool.cli.evidence import RunEvidence
 from commonpool.cli.failure import CommandFailed, Interrupted
 from commonpool.cli.output import Output
 from commonpool.cli.service import addresses, cut_over_lines, find
@@ -42,6 +43,8 @@ def run(target: Target, name: str, metrics: Sequence[str], output: Output, *, ag
         from commonpool.proxy.look import Looker
 
         async with await Cluster.connect(credentials) as cluster:
+            evidence = RunEvidence(target, "", list, output.say)
+            evidence.watch(cluster)
             engine = CutOverEngine(cluster, service, Looker(cluster, service, known), lambda one: _tell(one, output))
             return await engine.run(plan, again=again)
 
@@ -171,6 +174,7 @@ def _with_cluster(target: Target, work: Callable[["Cluster"], Any]) -> Any:  # n
         from commonpool.engine import Cluster
 
         async with await Cluster.connect(credentials) as cluster:
+            RunEvidence(target, "", list, lambda words: None).watch(cluster)
             return await work(cluster)
 
     return asyncio.run(connected())

@@ -1,15 +1,23 @@
-"""Where a pool's journal lies, and opening it to write."""
+"""Where a pool's journal lies, and what commands write there before they act."""
 
+import asyncio
+import hashlib
 import os
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.failure import CommandFailed
 from commonpool.cli.target import Target
 from commonpool.folder import data_folder
 
 if TYPE_CHECKING:
-    from commonpool.journal import Journal
+    from commonpool.engine import Cluster
+    from commonpool.journal import Entry, Journal
+    from commonpool.journal.recorder import Recorder
+
+GRACE_SECONDS = 5.0  # how long a write to the cluster waits for its record before the run is refused
 
 
 def place(target: Target, name: str = "") -> tuple[Path, Path]:
@@ -17,12 +25,16 @@ def place(target: Target, name: str = "") -> tuple[Path, Path]:
     named = os.environ.get("COMMONPOOL_JOURNAL")
     if named:
         return Path(named), Path(f"{named}.key")
-    if target.embedded:
-        from commonpool.embedded import EmbeddedPool
+    from commonpool.embedded.configuration import Layout
 
-        pool = EmbeddedPool(target.pool)
-        return pool.layout.journal, pool.layout.journal_key
-    base = data_folder() / "journals" / (name or "default")
+    if target.embedded:
+        layout = Layout(data_folder() / "pools" / target.pool)
+        return layout.journal, layout.journal_key
+    if target.kubeconfig and (target.kubeconfig.parent / "pool.json").exists():  # the embedded pool's own
+        layout = Layout(target.kubeconfig.absolute().parent)
+        return layout.journal, layout.journal_key
+    server = hashlib.sha256(target.credentials().server.encode()).hexdigest()[:8]
+    base = data_folder() / "journals" / f"{name or 'program'}-{server}"
     return base / "journal", base / "journal.key"
 
 
@@ -44,3 +56,105 @@ def existing(folder: Path | None, target: Target) -> Path:
             next_step="name a journal's folder, or write the first record with `commonpool up`",
         )
     return found
+
+
+class RunEvidence:
+    """The record of one run: begun with its first write, and every write before it is sent; nothing when nothing changes."""
+
+    def __init__(
+        self, target: Target, name: str, begun: "Callable[[], list[Entry]]", say: Callable[[str], None]
+    ) -> None:
+        """`begun` says what run it is, once it is known that it writes; `say` takes warnings."""
+        self.run = uuid.uuid4().hex[:12]
+        self._target, self._name, self._begun, self._say = target, name, begun, say
+        self._cluster: Cluster | None = None
+        self._recorder: Recorder | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._actor = ""
+        self._lost = ""
+        self._owed: list[Entry] = []
+
+    def watch(self, cluster: "Cluster") -> None:
+        """Be told of every write of this client."""
+        self._cluster = cluster
+        cluster.evidence = self
+
+    def owe(self, entries: "list[Entry]") -> None:
+        """Decisions that are recorded before whatever is written next."""
+        self._owed += entries
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was recorded."""
+        return self._recorder is not None
+
+    async def before_write(self, method: str, path: str, content: bytes | None) -> None:
+        """Record a write. Raises `EvidenceUnavailable`."""
+        data = {"run": self.run, "request": f"{method} {path}"}
+        if content is not None and "/secrets/" not in path:  # the digest of a short secret would give it away
+            data["sha256"] = hashlib.sha256(content).hexdigest()
+        await self.decided("cluster.write", data)
+
+    async def decided(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Record a decision. Raises `EvidenceUnavailable`."""
+        from commonpool.engine.error import EvidenceUnavailable
+        from commonpool.journal import Entry, JournalError
+
+        if self._lost:
+            raise EvidenceUnavailable(self._lost)
+        try:
+            if self._starting is None:
+                self._starting = asyncio.create_task(self._start())
+            await asyncio.shield(self._starting)
+            assert self._recorder is not None
+            owed, self._owed = self._owed, []
+            await self._recorder.record(*self._own(owed), Entry(kind, self._actor, data))
+        except JournalError as error:
+            self._lost = f"{error}: what cannot be proved is not done"
+            raise EvidenceUnavailable(self._lost) from error
+
+    async def _start(self) -> None:
+        from commonpool.cli.cut_over import person
+        from commonpool.journal.recorder import Recorder
+
+        assert self._cluster is not None
+        journal = await asyncio.to_thread(opened, self._target, self._name)
+        self._actor = await person(self._cluster)
+        await self._stamp(journal)
+        recorder = Recorder(journal, GRACE_SECONDS)
+        await recorder.record(*self._own(self._begun()))
+        self._recorder = recorder
+
+    def _own(self, entries: "list[Entry]") -> "list[Entry]":
+        from dataclasses import replace
+
+        return [replace(entry, actor=self._actor, data={"run": self.run, **entry.data}) for entry in entries]
+
+    async def _stamp(self, journal: "Journal") -> None:
+        service = os.environ.get("COMMONPOOL_TIMESTAMPS", "")
+        if not service:
+            return
+        from commonpool.journal.timestamp import Stamping
+
+        warning = await asyncio.to_thread(Stamping(journal, service).keep_up)
+        if warning:
+            self._say(f"  warning: {warning}")
+
+    async def end(self, data: Mapping[str, Any]) -> None:
+        """Record how a run that wrote ended; one that did not leaves nothing."""
+        if not self.begun:
+            return
+        await self.decided("run.ended", {"run": self.run, **data})
+        assert self._recorder is not None
+        await self._recorder.__aexit__(None, None, None)
+        self._recorder = None
+
+
+def refused(target: Target, name: str, entry: "Entry") -> None:
+    """Record a refusal, once: the same one again, with nothing else of its kind between, is not written again."""
+    from commonpool.journal import query
+
+    journal = opened(target, name)
+    before = query.last(journal.folder, entry.kind)
+    if before is None or before.data != entry.data:
+        journal.append([entry], grace=GRACE_SECONDS)

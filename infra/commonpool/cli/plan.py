@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from commonpool.cli import consent, report
+from commonpool.cli.evidence import RunEvidence, refused
 from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed, Interrupted, nearest
 from commonpool.cli.output import Format, Output, count
 from commonpool.cli.target import Target, programs, stand_ins
@@ -44,6 +45,8 @@ class Run:
     results: "list[Result]" = field(default_factory=list)
     writing: bool = False
     previewed: set[tuple[str, str]] | None = None
+    consent: str = "--yes"
+    evidence: RunEvidence | None = None
     started: float = field(default_factory=time.monotonic)
 
 
@@ -56,7 +59,7 @@ def read_estate(run: Run) -> str:
         _warn_unknown_keys(run)
         return f"program {run.target.program}"
     run.target.refuse_sample()
-    run.estate = estate = run.target.load()
+    run.estate = estate = _loaded(run)
     run.programs = programs(run.target, estate)
     _known_targets(run)
     for words in warnings(estate):
@@ -66,6 +69,22 @@ def read_estate(run: Run) -> str:
         f"{estate.pool.name}: {count(len(estate.machines), 'machine')}, {count(len(estate.departments), 'department')}, "
         f"{count(len(estate.services), 'shared service')}{place}"
     )
+
+
+def _loaded(run: Run) -> "Estate":
+    """The estate; an `up` that is refused leaves a record where the pool has a journal."""
+    from commonpool.cli import evidence
+    from commonpool.model import EstateRefused
+
+    try:
+        return run.target.load()
+    except EstateRefused as error:
+        if run.verb == "up" and (evidence.place(run.target)[0] / "segments").is_dir():
+            from commonpool.cli import decisions
+            from commonpool.cli.journal import whoever
+
+            refused(run.target, "", decisions.refusal(error.problems, whoever()))
+        raise
 
 
 def _warn_unknown_keys(run: Run) -> None:
@@ -133,6 +152,7 @@ async def _with_cluster(run: Run) -> int:
 
     async with await Cluster.connect(run.target.credentials()) as cluster:
         run.cluster = cluster
+        run.evidence = _evidence(run, cluster)
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
         await _know_moves(run, cluster)
@@ -142,13 +162,16 @@ async def _with_cluster(run: Run) -> int:
                 return _finish(run)
             if any(result.changed for result in run.results):
                 asked = time.monotonic()
-                consent.ask(run.results, _owner(run), run.verb, run.wishes, run.output)
+                run.consent = consent.ask(run.results, _owner(run), run.verb, run.wishes, run.output)
                 run.started += time.monotonic() - asked  # a person's time is not the run's
             run.previewed, run.results = _plan(run.results), []
         run.writing = run.verb in ("up", "destroy")
         if run.writing:
             _stop_in_good_order(run)
-        await _stacks(run, run.verb)
+        try:
+            await _stacks(run, run.verb)
+        finally:
+            await _ended(run, run.evidence)
         moved = _plan(run.results) - run.previewed if run.previewed is not None else set()
         if moved:
             run.output.say(f"  the pool moved since the preview: {count(len(moved), 'change')} were not in it")
@@ -156,6 +179,26 @@ async def _with_cluster(run: Run) -> int:
         if run.verb == "up" and run.estate is not None and run.output.format is Format.TEXT:
             return _finish(run, brief, await _screen(run))
         return _finish(run, brief)
+
+
+def _evidence(run: Run, cluster: "Cluster") -> RunEvidence:
+    from commonpool.cli import decisions
+
+    name = run.estate.pool.name if run.estate is not None else ""
+    evidence = RunEvidence(run.target, name, lambda: decisions.begun(run), run.output.say)
+    evidence.watch(cluster)
+    return evidence
+
+
+async def _ended(run: Run, evidence: RunEvidence) -> None:
+    """The end is recorded when there was a beginning; a journal that is full by then has refused the writes already."""
+    from commonpool.cli import decisions
+    from commonpool.engine.error import EvidenceUnavailable
+
+    try:
+        await evidence.end(decisions.ended(run.results))
+    except EvidenceUnavailable as error:
+        run.output.say(f"  warning: {error}")
 
 
 async def _know_moves(run: Run, cluster: "Cluster") -> None:
@@ -195,7 +238,7 @@ async def _one(run: Run, verb: str, program: "Program", options: "Options", *, p
     from commonpool import engine
 
     assert run.cluster is not None
-    observer = _observer(run.output, program.stack)
+    observer = _observer(run, program.stack)
     if verb == "destroy":
         return await engine.destroy(program, run.cluster, observer=observer, options=options, preview=preview)
     work = {"up": engine.up, "preview": engine.preview, "refresh": engine.refresh}[verb]
@@ -206,7 +249,9 @@ def _plan(results: "list[Result]") -> set[tuple[str, str]]:
     return {(change.operation, change.urn) for result in results for change in result.changes}
 
 
-def _observer(output: Output, stack: str) -> "Callable[[Event], None]":
+def _observer(run: Run, stack: str) -> "Callable[[Event], None]":
+    output = run.output
+
     def observe(event: "Event") -> None:
         if event.kind == "note":
             output.say(f"    {stack}: {event.message}")
@@ -216,6 +261,10 @@ def _observer(output: Output, stack: str) -> "Callable[[Event], None]":
         elif event.kind == "wait":
             output.progress(f"{stack}: waiting for {event.message}")
         else:
+            if event.units and run.writing and run.verb == "up" and run.estate and run.evidence:
+                from commonpool.cli import decisions
+
+                run.evidence.owe(decisions.admissions(run.estate, event.units))
             output.progress(f"{stack}: {event.message}")
 
     return observe

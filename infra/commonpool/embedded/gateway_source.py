@@ -74,6 +74,10 @@ def _chosen(definition: Any, choice: dict[str, Any]) -> Any:  # noqa: ANN401
         return None
     versions = [one for one in definition["spec"]["versions"] if one["storage"] or one["name"] == choice["version"]]
     definition["spec"]["versions"] = versions
+    for version in versions:
+        for part, names in choice["removed"].get(kind, {}).items():
+            for name in names:
+                del version["schema"]["openAPIV3Schema"]["properties"][part]["properties"][name]
     *path, last = choice["opaque"].get(kind, [""])
     if last:
         for version in versions:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from commonpool.engine.answer import holds
 from commonpool.engine.discovery import ACCEPT, KNOWN, KindInfo, kinds_of, unknown
 from commonpool.engine.error import EngineError, Refused, Stale
+from commonpool.engine.evidence import Evidence
 from commonpool.engine.key import Key
 from commonpool.engine.kubeconfig import Credentials
 from commonpool.engine.retry import PATIENCE_SECONDS, Again, patiently
@@ -81,6 +82,15 @@ class Cluster:
     def warnings(self) -> tuple[str, ...]:
         """What a person must be told about this connection before it is used."""
         return self.credentials.warnings
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """Who is told of every write before it is sent; nobody unless somebody was named."""
+        return self._wire.evidence
+
+    @evidence.setter
+    def evidence(self, evidence: Evidence | None) -> None:
+        self._wire.evidence = evidence
 
     # -- reading
 

@@ -83,8 +83,13 @@ class Clusters:
         if not urn or (not inputs.get("kubeconfig") and not inputs.get("context")):
             return self._pool
         if urn not in self._open:
-            self._open[urn] = asyncio.create_task(_connect(inputs))
+            self._open[urn] = asyncio.create_task(self._opened(inputs))
         return await self._open[urn]
+
+    async def _opened(self, inputs: Mapping[str, Any]) -> Cluster:
+        cluster = await _connect(inputs)
+        cluster.evidence = self._pool.evidence
+        return cluster
 
     async def namespace(self, provider: str) -> str:
         """Where a namespaced object goes that names no namespace."""

@@ -17,6 +17,12 @@ class Unreachable(EngineError):
     code = "unreachable"
 
 
+class EvidenceUnavailable(EngineError):
+    """A write could not be recorded beforehand, so it was not sent."""
+
+    code = "evidence_unavailable"
+
+
 class KubeconfigInvalid(EngineError):
     """The kubeconfig cannot be read, or names what it does not hold."""
 

@@ -62,13 +62,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Event:
-    """One report on the way. `done` of `total` counts resources; `total` is None while it is unknown."""
+    """One report on the way. `done` of `total` counts resources; `total` is None while it is unknown.
+
+    `units` are the parts of the program that will be evaluated, told once before anything is written.
+    """
 
     kind: Literal["phase", "resource", "wait", "note"]
     message: str
     change: Change | None = None
     done: int = 0
     total: int | None = None
+    units: frozenset[str] | None = None
 
 
 Observer = Callable[[Event], None]

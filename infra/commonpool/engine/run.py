@@ -147,6 +147,7 @@ async def _evaluate(
         if run.selected is not None and not run.selected and not removed and not recovering and run.state.exists:
             run.unchanged = len(run.state.records)
             return _result(run, clock, outputs=run.state.outputs)
+        observer(Event("phase", "evaluating", units=run.selected))
         _warn_smuggled(run)
         complete = await _run_program(run)
         clock.lap("evaluate and apply" if not preview else "evaluate and ask")

@@ -15,6 +15,7 @@ from yarl import URL
 
 from commonpool.engine.answer import BROKEN, problem, retry_after, settles
 from commonpool.engine.error import EngineError, Refused, Unreachable
+from commonpool.engine.evidence import Evidence, is_write
 from commonpool.engine.kubeconfig import Credentials
 from commonpool.engine.memory_file import memory_file
 from commonpool.engine.retry import BROKEN_SECONDS, Again
@@ -36,6 +37,7 @@ class Wire:
         self._server_name = credentials.server_name or None
         self._token = credentials.token
         self._renewing = asyncio.Lock()
+        self.evidence: Evidence | None = None
 
     @classmethod
     async def open(cls, credentials: Credentials, *, user_agent: str, parallel: int, patience: float) -> "Wire":
@@ -68,6 +70,8 @@ class Wire:
         """One attempt. Raises `Again` for what may pass, another `EngineError` for what does not."""
         async with self._slots:
             data = orjson.dumps(body) if body is not None else None
+            if self.evidence is not None and is_write(method, path):
+                await self.evidence.before_write(method, path, data)
             headers = {"Content-Type": content_type} if data is not None else {}
             if accept:
                 headers["Accept"] = accept

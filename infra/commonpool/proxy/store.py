@@ -75,6 +75,9 @@ def _kept(item: Mapping[str, Any]) -> Kept:
 
 async def save(cluster: Cluster, before: Kept | None, record: Record, *decisions: Decision) -> Kept:
     """Write a record with further decisions over what was read. Raises `Stale` when somebody else wrote meanwhile."""
+    if cluster.evidence is not None:
+        for decision in decisions:
+            await cluster.evidence.decided("cut-over.decided", {"service": record.service, **decision.to_json()})
     all_decisions = (*(before.decisions if before else ()), *decisions)[-MOST:]
     metadata: dict[str, Any] = {
         "name": object_name(record.service),
