@@ -2,7 +2,7 @@
 
 It answers every request with JSON that says who answered and what arrived. What it does next is set over HTTP:
 `POST /behave` with {"errors": 0.05} answers that share with 500, {"delay": 0.2} waits before each answer, {"healthy":
-false} makes `/healthz` say 503.
+false} makes `/healthz` say 503. `?bytes=N&type=T` asks for an answer of that size and type, `?status=N` for that status.
 """
 
 import asyncio
@@ -106,6 +106,10 @@ class _Server:
             "headers": {name.lower(): value for name, value in request.headers.items()},
             "size": size,
         }
+        if "bytes" in request.query:  # so many of them, of any type, or as one JSON field
+            kind, content = request.query.get("type", "application/json"), "x" * int(request.query["bytes"])
+            text = json.dumps({"name": content}) if kind == "application/json" else content
+            return web.Response(text=text, content_type=kind, status=int(request.query.get("status", "200")))
         return web.json_response(found, status=500 if failing else int(request.query.get("status", "200")))
 
 

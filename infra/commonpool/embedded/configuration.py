@@ -14,6 +14,7 @@ POD_RANGE = "10.128.0.0/14"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controllers", "kwok")  # of Kubernetes
 KWOK_USER = "system:commonpool:kwok"
 GATEWAY_USER = "system:commonpool:envoy-gateway"
+EXCHANGE_USER = "system:commonpool:exchange"
 KUBELET_CLIENT = "system:commonpool:kubelet-client"  # the API server, when it asks kubelets for logs
 
 
@@ -323,6 +324,7 @@ def _audit() -> dict[str, Any]:
         "system:kube-scheduler",
         KWOK_USER,
         GATEWAY_USER,
+        EXCHANGE_USER,
     ]
     heartbeats = [{"group": "coordination.k8s.io", "resources": ["leases"]}, {"group": "", "resources": ["events"]}]
     writes = ["create", "update", "patch", "delete", "deletecollection"]

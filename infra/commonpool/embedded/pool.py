@@ -231,6 +231,15 @@ class EmbeddedPool:
 
         return await Cluster.connect(credentials.load(self.kubeconfig))
 
+    @property
+    def exchange(self) -> str:
+        """`host:port` at which Envoy asks about calls under an agreement."""
+        return proxy.Place(self.layout).exchange
+
+    def enable_exchange(self) -> None:
+        """Let the supervisor run the exchange from now on."""
+        proxy.Place(self.layout).exchange_wanted.touch()
+
     def stop(self, timeout: float = 60.0) -> bool:
         """Stop it in good order; False when it did not run."""
         supervisor = self._supervisor()
@@ -316,7 +325,11 @@ class EmbeddedPool:
         return path
 
     def _components(self) -> tuple[str, ...]:
-        return (*COMPONENTS, *((stand_in.COMPONENT,) if stand_in.Stage(self.layout).file.exists() else ()))
+        wanted = {
+            stand_in.COMPONENT: stand_in.Stage(self.layout).file,
+            proxy.EXCHANGE: proxy.Place(self.layout).exchange_wanted,
+        }
+        return (*COMPONENTS, *(name for name, marker in wanted.items() if marker.exists()))
 
     def _ports(self) -> Ports | None:
         path = self.layout.root / "pool.json"
@@ -339,7 +352,7 @@ class EmbeddedPool:
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
                 own = process.uids().real == os.getuid() and any(root == word or f"{root}/" in word for word in words)
-                ours = SUPERVISOR in words or stand_in.MODULE in words
+                ours = {SUPERVISOR, stand_in.MODULE, proxy.EXCHANGE_MODULE} & set(words)
                 if own and (ours or Path(words[0]).name in ("kubernetes", *COMPONENTS)):
                     found.append(process)
         return found

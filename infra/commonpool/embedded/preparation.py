@@ -10,6 +10,7 @@ from pathlib import Path
 from commonpool.embedded import proxy
 from commonpool.embedded.certificate import Authority, Pair, signing_key
 from commonpool.embedded.configuration import (
+    EXCHANGE_USER,
     GATEWAY_USER,
     KUBELET_CLIENT,
     KWOK_USER,
@@ -26,6 +27,7 @@ CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kube-scheduler": ("system:kube-scheduler", ()),
     "kwok": (KWOK_USER, ()),
     "envoy-gateway": (GATEWAY_USER, ()),
+    "exchange": (EXCHANGE_USER, ()),
 }
 
 

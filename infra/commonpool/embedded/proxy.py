@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from commonpool.embedded.configuration import GATEWAY_USER, Layout
+from commonpool.embedded.configuration import EXCHANGE_USER, GATEWAY_USER, Layout
 from commonpool.envoy.bootstrap import Identity, bootstrap
 from commonpool.proxy.rights import RIGHTS
 
@@ -23,11 +23,14 @@ NAMESPACE = "commonpool-proxy"
 GATEWAY_CLASS = "commonpool"
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 COMPONENTS = ("envoy-gateway", "envoy")
+EXCHANGE_MODULE = "commonpool.exchange"
+EXCHANGE = "exchange"  # a third one, where agreements take out fields or keep evidence
 # Callers wait for Envoy; Envoy goes on serving without Envoy Gateway, but knows nothing after a restart of its own.
-LONGEST_PAUSE_SECONDS = {"envoy-gateway": 4.0, "envoy": 1.0}
+LONGEST_PAUSE_SECONDS = {"envoy-gateway": 4.0, "envoy": 1.0, EXCHANGE: 1.0}
 HEAP_MEGABYTES = 768
 WORKERS = min(4, os.cpu_count() or 1)  # threads of Envoy; a pool for one person needs no more
 ADMIN_PORT = 19000
+EXCHANGE_PORT = 18010
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,16 @@ class Place:
     def control(self) -> str:
         """The address of Envoy Gateway's own servers and of Envoy's metrics."""
         return self._address(1)
+
+    @property
+    def exchange(self) -> str:
+        """Where Envoy asks about calls under an agreement."""
+        return f"{self.control}:{EXCHANGE_PORT}"
+
+    @property
+    def exchange_wanted(self) -> Path:
+        """Stands there once an agreement needs the exchange; it costs some memory, so other pools do without."""
+        return self.folder / EXCHANGE
 
     @property
     def listeners(self) -> str:
@@ -106,6 +119,14 @@ class Place:
 
 def arguments(component: str, place: Place) -> list[str]:
     """The command line of a component, without the binary."""
+    if component == EXCHANGE:
+        layout = place.layout
+        return [
+            *("-m", EXCHANGE_MODULE),
+            *("--listen", place.exchange),
+            *("--kubeconfig", str(layout.component_kubeconfig(EXCHANGE))),
+            *("--journal", str(layout.journal), "--key", str(layout.journal_key), "--name", layout.root.name),
+        ]
     if component == "envoy-gateway":
         return ["server", "--config-path", str(place.folder / "envoy-gateway.yaml")]
     return [
@@ -202,6 +223,7 @@ def bootstrap_objects(place: Place, hmac: bytes) -> list[dict[str, Any]]:
             },
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": GATEWAY_USER}],
         },
+        *_exchange_rights(),
         _secret(
             "envoy",
             "kubernetes.io/tls",
@@ -212,6 +234,28 @@ def bootstrap_objects(place: Place, hmac: bytes) -> list[dict[str, Any]]:
             },
         ),
         _secret("envoy-oidc-hmac", "Opaque", {"hmac-secret": hmac}),
+    ]
+
+
+def _exchange_rights() -> list[dict[str, Any]]:
+    """It reads agreements and whose a namespace is, and writes nothing."""
+    group, name = "rbac.authorization.k8s.io", "commonpool:exchange"
+    return [
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": [
+                {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get", "list", "watch"]}
+            ],
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": EXCHANGE_USER}],
+        },
     ]
 
 

@@ -119,7 +119,7 @@ class Supervisor:
         self.settings = Settings.from_json(state["settings"])
         self.components = [self._component(name) for name in COMPONENTS]
         self.components += [self._proxy_component(name) for name in proxy.COMPONENTS]
-        self.components.append(self._stand_ins())
+        self.components += [self._stand_ins(), self._exchange()]
 
     def _component(self, name: str) -> Component:
         words = arguments(name, self.layout, self.ports, self.settings)
@@ -139,6 +139,12 @@ class Supervisor:
         return Component(
             stand_in.COMPONENT, stand_in.command(self.layout, sys.executable), log, stand_in.ENVIRONMENT, needs=noted
         )
+
+    def _exchange(self) -> Component:
+        place, name = proxy.Place(self.layout), proxy.EXCHANGE
+        command = [sys.executable, *proxy.arguments(name, place)]
+        pause = proxy.LONGEST_PAUSE_SECONDS[name]
+        return Component(name, command, self.layout.logs / f"{name}.log", {}, pause, needs=place.exchange_wanted)
 
     def run(self) -> None:
         """Start, watch, stop."""

@@ -190,7 +190,7 @@ def _answers(pool: Pool) -> Body:
     A patch, because Envoy Gateway has no field for it that would not add a filter to every call for each service.
     """
     # The token is right and the rule refused all the same: what is left is the time.
-    of_ended = f"response.code_details != '{_OWN_ANSWER}' && request.host in {CLAIMS}['aud']"
+    of_ended = f"{_UNWORDED} && request.host in {CLAIMS}['aud']"
     mappers = [_answer(*_ENDED, condition=of_ended), *(_answer(*words) for words in _REASONS)]
     return _patch(pool, "answers", "", "/local_reply_config", {"mappers": mappers})
 
@@ -227,6 +227,8 @@ def _patch(pool: Pool, name: str, place: str, path: str, value: object) -> Body:
 _CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 _GRPC_STATISTICS = "envoy.filters.http.grpc_stats"
 _OWN_ANSWER = "direct_response"
+_EXCHANGE = "commonpool."  # what the process in the way of calls says has its own words
+_UNWORDED = f"response.code_details != '{_OWN_ANSWER}' && !response.code_details.startsWith('{_EXCHANGE}')"
 # (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
 _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     (429, 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% sends more calls in a second than its department's share", 1),
@@ -247,7 +249,7 @@ def _answer(
     name: str,
     detail: str,
     seconds: int,
-    condition: str = f"response.code_details != '{_OWN_ANSWER}'",
+    condition: str = _UNWORDED,
 ) -> Body:
     if isinstance(tells, str):
         when: Body = {"response_flag_filter": {"flags": [tells]}}

@@ -1,0 +1,118 @@
+"""The process: watches the agreements, serves Envoy, records; `python -m commonpool.exchange` starts it."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc  # type: ignore[import-untyped]
+from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from envoy.service.ext_proc.v3.external_processor_pb2_grpc import (
+    ExternalProcessorServicer,
+    add_ExternalProcessorServicer_to_server,
+)
+
+from commonpool.engine import Cluster, kubeconfig
+from commonpool.exchange.call import Call, Refusal
+from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
+from commonpool.exchange.vault import Vault
+from commonpool.journal import Entry, Journal, JournalError, Record
+from commonpool.journal.recorder import GRACE_SECONDS, Recorder
+
+CLOSING_SECONDS = 5.0
+
+
+class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated without types
+    """One stream of Envoy for each call."""
+
+    def __init__(self, book: Book, recorder: Recorder, vault: Vault) -> None:
+        """What all calls share."""
+        self.book, self.recorder, self.vault = book, recorder, vault
+
+    async def record(self, entry: Entry) -> Record:
+        """One record, durable."""
+        return (await self.recorder.record(entry))[0]
+
+    async def Process(
+        self,
+        requests: AsyncIterator[ProcessingRequest],
+        context: "grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]",
+    ) -> AsyncIterator[ProcessingResponse]:
+        """Answer each message in its turn."""
+        call = Call(self.book, self.record, self.vault)
+        try:
+            async for message in requests:
+                for response in await call.take(message):
+                    yield response
+        except Refusal as refusal:
+            yield refusal.response
+        finally:
+            if not call.over:
+                with contextlib.suppress(JournalError, asyncio.CancelledError):
+                    await asyncio.shield(call.broken())
+
+
+async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) -> None:
+    """Serve until cancelled; begins when the agreements are known, so that nobody passes unseen before."""
+    book = Book()
+    known = [asyncio.Event(), asyncio.Event()]
+    async with Recorder(journal, grace) as recorder:
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        add_ExternalProcessorServicer_to_server(Processor(book, recorder, Vault(journal.folder / "bodies")), server)
+        watches = [
+            asyncio.create_task(_follow(cluster, book, known[0], agreements=True)),
+            asyncio.create_task(_follow(cluster, book, known[1], agreements=False)),
+        ]
+        while not all(one.is_set() for one in known):
+            done, _ = await asyncio.wait(watches, timeout=0.02)
+            for task in done:  # a watch that ends before it knows anything failed
+                task.result()
+        if server.add_insecure_port(address) == 0:
+            raise OSError(f"{address} is taken")
+        await server.start()
+        print(f"serving at {address}", flush=True)
+        try:
+            await asyncio.gather(*watches)
+        finally:
+            for task in watches:
+                task.cancel()
+            await server.stop(CLOSING_SECONDS)
+
+
+async def _follow(cluster: Cluster, book: Book, known: asyncio.Event, *, agreements: bool) -> None:
+    kind, selector = ("ConfigMap", f"{LABEL}=true") if agreements else ("Namespace", DEPARTMENT)
+    take = book.take if agreements else book.settle
+    items, version = await cluster.list_objects("v1", kind, selector=selector)
+    for item in items:
+        take("ADDED", item)
+    known.set()
+    async for event, item in cluster.watch("v1", kind, selector=selector, version=version):
+        take(event, item)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Start it; the first thing that cannot be had ends it, and the supervisor tries again."""
+    parser = argparse.ArgumentParser(prog="commonpool exchange", description=__doc__)
+    parser.add_argument("--listen", required=True, help="host:port, loopback")
+    parser.add_argument("--kubeconfig", required=True, type=Path)
+    parser.add_argument("--journal", required=True, type=Path, help="folder")
+    parser.add_argument("--key", required=True, type=Path, help="private key of the journal")
+    parser.add_argument("--name", default="pool", help="name of the pool, for a journal that is made")
+    parser.add_argument("--grace", type=float, default=GRACE_SECONDS, help="seconds that a call waits for its evidence")
+    chosen = parser.parse_args(arguments)
+
+    async def run() -> None:
+        journal = Journal.open(chosen.journal, chosen.key, chosen.name)
+        async with await Cluster.connect(kubeconfig.load(chosen.kubeconfig)) as cluster:
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            await serve(chosen.listen, cluster, journal, chosen.grace)
+
+    try:
+        asyncio.run(run())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit(0)

@@ -1,0 +1,283 @@
+"""Calls under an agreement: the agreed fields only, evidence of each call and denial, and no call without evidence."""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import estates
+import pyrage  # type: ignore[import-untyped]
+import pytest
+from commonpool.exchange.vault import opened
+from commonpool.journal import Record
+from commonpool.journal.query import records
+from commonpool.journal.verification import verify
+from proxy.backend import Backend
+from proxy.conftest import Proxy, until
+from proxy.declarations import ENVOY_GATEWAY
+from proxy.estate import DOMAIN, Answer, DeclaredEstate
+
+HOST = f"people.d0.{DOMAIN}"
+NAMESPACE = "service-people"
+MODE = {"body": "FullDuplexStreamed", "attributes": ["xds.route_name"]}
+
+
+def today(days: int = 0) -> str:
+    return (datetime.now(UTC) + timedelta(hours=8, days=days)).date().isoformat()
+
+
+def terms(**other: Any) -> dict[str, Any]:
+    """An agreement of d1 on `people`."""
+    found = {
+        "agreement": "people-for-d1",
+        "digest": "sha256:" + "1" * 64,
+        "service": "people",
+        "provider": "d0",
+        "consumer": "d1",
+        "items": ["name", "headers.x-commonpool-department"],
+        "purpose": "budget",
+        "evidence": "digest",
+        "start": today(-1),
+        "end": today(1),
+    }
+    return found | other
+
+
+def in_force(*agreements: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "agreements-people", "namespace": NAMESPACE, "labels": {"commonpool.dev/agreements": "true"}
+        },
+        "data": {"agreements.json": json.dumps(agreements)},
+    }  # fmt: skip
+
+
+def through(proxy: Proxy, routes: list[str]) -> list[dict[str, Any]]:
+    """The way through the exchange for the service's routes."""
+    address, _, port = proxy.pool.exchange.rpartition(":")
+    reference = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "exchange"}
+    targets = [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name} for name in routes]
+    asked = {
+        "backendRefs": [reference], "failOpen": False, "messageTimeout": "10s",
+        "processingMode": {"request": MODE, "response": {"body": "FullDuplexStreamed"}},
+    }  # fmt: skip
+    return [
+        {
+            "apiVersion": ENVOY_GATEWAY,
+            "kind": "Backend",
+            "metadata": {"name": "exchange", "namespace": NAMESPACE},
+            "spec": {
+                "endpoints": [{"ip": {"address": address, "port": int(port)}}],
+                "appProtocols": ["gateway.envoyproxy.io/h2c"],
+            },
+        },
+        {
+            "apiVersion": ENVOY_GATEWAY,
+            "kind": "EnvoyExtensionPolicy",
+            "metadata": {"name": "people", "namespace": NAMESPACE},
+            "spec": {"targetRefs": targets, "extProc": [asked]},
+        },
+    ]
+
+
+class Exchanging:
+    """The estate, its calls, and what the journal says of them."""
+
+    def __init__(self, estate: DeclaredEstate, proxy: Proxy, backend: Backend) -> None:
+        self.estate, self.proxy, self.seen = estate, proxy, backend.seen
+        self.first = 0
+
+    @property
+    def journal(self) -> Path:
+        return self.estate.pool.layout.journal
+
+    def agree(self, *agreements: dict[str, Any]) -> None:
+        """Put agreements in force, and wait until the exchange knows them."""
+        self.proxy.apply(in_force(*agreements))
+        time.sleep(0.3)
+        self.first = verify(self.journal).size
+
+    def call(self, path: str = "/", caller: str = "d1-main", **options: Any) -> Answer:
+        return self.estate.call(HOST, path, caller=caller, **options)
+
+    def records(self) -> list[Record]:
+        return list(records(self.journal, self.first, kinds=("exchange.",)))
+
+
+@pytest.fixture(scope="module")
+def exchange(serving: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchanging]:
+    declared = DeclaredEstate(serving.pool, estates.write(tmp_path_factory.mktemp("exchange"), 3))
+    proxy = Proxy(serving.pool)
+    serving.pool.enable_exchange()
+    with Backend("old") as old:
+        declared.offer("people", port=8080, at=old.port)
+        declared.consume(d1=["people"])
+        declared.up("services", "departments")
+        one = Exchanging(declared, proxy, old)
+        until(lambda: one.call().status == 200, "the consumer passes")
+        proxy.apply(in_force(terms()), *through(proxy, ["people"]))
+        until(
+            lambda: one.call().body == b'{"name":"old","headers":{"x-commonpool-department":"d1"}}',
+            "the exchange filters",
+        )
+        yield one
+        proxy.forget()
+
+
+def test_a_field_outside_the_agreement_is_absent_and_the_call_leaves_its_evidence(exchange: Exchanging) -> None:
+    exchange.agree(terms())
+    answer = exchange.call("/people/1?id=110101")
+    assert (answer.status, answer.body) == (200, b'{"name":"old","headers":{"x-commonpool-department":"d1"}}')
+    asked, answered = exchange.records()
+    assert (asked.kind, asked.actor) == ("exchange.asked", "system:serviceaccount:d1-main:default")
+    assert (asked.data["agreement"], asked.data["purpose"], asked.data["path"]) == (
+        "people-for-d1",
+        "budget",
+        "/people/1",
+    )
+    assert "110101" not in json.dumps(dict(asked.data)), "what is asked for may be a person's number"
+    assert (answered.kind, answered.data["asked"], answered.data["status"]) == (
+        "exchange.answered",
+        asked.sequence,
+        200,
+    )
+    assert answered.data["answer"]["bytes"] == len(answer.body)
+    assert answered.data["fieldsTakenOut"] > 4
+    assert verify(exchange.journal).good
+
+
+@pytest.mark.parametrize("evidence", ["digest", "none"])
+def test_an_agreement_whose_last_day_is_over_is_refused_with_a_record(exchange: Exchanging, evidence: str) -> None:
+    exchange.agree(terms(end=today(-1), evidence=evidence))
+    answer = exchange.call()
+    assert (answer.status, answer.headers["content-type"]) == (403, "application/problem+json")
+    assert answer.json["type"].endswith("agreement-not-in-force")
+    (refused,) = exchange.records()
+    assert (refused.kind, refused.data["reason"]) == ("exchange.refused", "agreement-not-in-force")
+
+
+def test_a_call_that_the_route_denies_is_recorded(exchange: Exchanging) -> None:
+    exchange.agree(terms())
+    assert exchange.call(caller="d2-main").status == 403
+    (denied,) = exchange.records()
+    assert (denied.kind, denied.actor, denied.data["consumer"], denied.data["status"]) == (
+        "exchange.denied", "system:serviceaccount:d2-main:default", "d2", 403,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/?bytes=5000000", 502, "answer-too-large"),
+        ("/?bytes=100&type=text/csv", 502, "answer-not-filterable"),
+        ("/?bytes=100&type=text/html&status=404", 404, "service-error"),
+    ],
+)
+def test_what_cannot_be_filtered_never_passes_unfiltered(
+    exchange: Exchanging, path: str, status: int, reason: str
+) -> None:
+    exchange.agree(terms())
+    answer = exchange.call(path)
+    assert (answer.status, answer.json["type"].rpartition("/")[2]) == (status, reason)
+    assert b"xxx" not in answer.body
+    asked, refused = exchange.records()
+    assert (refused.kind, refused.data["asked"], refused.data["reason"]) == ("exchange.refused", asked.sequence, reason)
+
+
+def test_bodies_stream_in_both_directions_where_no_field_is_taken_out(exchange: Exchanging) -> None:
+    exchange.agree(terms(items=None))
+    answer = exchange.call("/?bytes=20000000", method="POST", body=b"y" * 3_000_000)
+    assert (answer.status, len(answer.body)) == (200, 20_000_012)
+    _, answered = exchange.records()
+    assert answered.data["request"]["bytes"] == 3_000_000
+    assert answered.data["answer"] == {"bytes": len(answer.body), "sha256": hashlib.sha256(answer.body).hexdigest()}
+
+
+def test_kept_bodies_open_for_the_two_departments_and_for_nobody_else(exchange: Exchanging) -> None:
+    provider, consumer, operator = (pyrage.x25519.Identity.generate() for _ in range(3))
+    recipients = [str(one.to_public()) for one in (provider, consumer)]
+    exchange.agree(terms(evidence="body", recipients=recipients))
+    answer = exchange.call("/people/1", method="POST", body=b"a question")
+    _, answered = exchange.records()
+    name = answered.data["bodies"].removeprefix("sha256:")
+    content = (exchange.journal / "bodies" / f"{name}.age").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == name
+    for identity in (provider, consumer):
+        assert opened(content, str(identity)) == (b"a question", answer.body)
+    with pytest.raises(ValueError, match="does not open it"):
+        opened(content, str(operator))
+    assert answer.body not in content
+
+    exchange.agree(terms(evidence="body"))
+    assert exchange.call().json["type"].endswith("no-recipients"), (
+        "kept bodies that the operator could read are not kept"
+    )
+
+
+def test_an_x_road_client_works_unchanged_and_cannot_name_another(exchange: Exchanging) -> None:
+    exchange.agree(terms(items=["name", "path"]))
+    headers = {"X-Road-Client": "JX/GOV/d1/budget", "X-Road-Id": "a-1", "X-Road-Issue": "case 7",
+               "X-Road-Represented-Party": "GOV/d9"}  # fmt: skip
+    answer = exchange.call("/r1/JX/GOV/d0/registers/people/v1/persons?name=x", headers=headers)
+    assert (answer.status, answer.json["path"]) == (200, "/v1/persons?name=x")
+    found = {name.lower(): value for name, value in answer.headers.items()}
+    assert (found["x-road-id"], found["x-road-client"]) == ("a-1", "JX/GOV/d1/budget")
+    assert found["x-road-service"] == "JX/GOV/d0/registers/people"
+    assert found["x-road-request-id"]
+    assert len(base64.b64decode(found["x-road-request-hash"])) == 64
+    asked, _ = exchange.records()
+    assert asked.data["xRoad"] == {
+        "id": "a-1", "client": "JX/GOV/d1/budget", "issue": "case 7", "representedParty": "GOV/d9"
+    }  # fmt: skip
+    other = exchange.call("/r1/JX/GOV/d0/registers/people/", headers={**headers, "X-Road-Client": "JX/GOV/d2/x"})
+    assert (other.status, other.json["type"].rpartition("/")[2]) == (403, "x-road-client")
+    bad = exchange.call("/r1/JX/GOV/d0/registers/people/")
+    assert (bad.status, bad.json["detail"]) == (400, "X-Road-Client is missing")
+
+
+def test_f9_no_call_passes_without_its_evidence_and_all_do_again_when_it_can_be_written(exchange: Exchanging) -> None:
+    exchange.agree(terms())
+    hidden = exchange.journal.with_name("away")
+    seen = exchange.seen()
+    exchange.journal.rename(hidden)
+    try:
+        answer = exchange.call()
+        assert (answer.status, answer.json["type"].rpartition("/")[2]) == (503, "evidence-unavailable")
+        assert exchange.seen() == seen, "the service was not asked either"
+    finally:
+        hidden.rename(exchange.journal)
+    assert exchange.call().status == 200
+    assert verify(exchange.journal).good
+
+
+def test_agreements_that_cannot_be_read_admit_nobody(exchange: Exchanging) -> None:
+    exchange.agree(terms(evidence="everything"))
+    answer = exchange.call()
+    assert (answer.status, answer.json["type"].rpartition("/")[2]) == (503, "agreements-unreadable")
+    exchange.agree(terms())
+    assert exchange.call().status == 200
+
+
+def test_a_killed_exchange_lets_nothing_through_and_comes_back(exchange: Exchanging) -> None:
+    exchange.agree(terms())
+    pid = {one.name: one.pid for one in exchange.estate.pool.status().components}["exchange"]
+    os.kill(pid, signal.SIGKILL)
+    found = set()
+
+    def back() -> bool:
+        answer = exchange.call()
+        found.add((answer.status, b"path" in answer.body))
+        return answer.status == 200
+
+    until(back, "calls pass again")
+    assert (200, True) not in found
+    assert found - {(200, False)}, "while it was away the calls failed"
+    assert verify(exchange.journal).good
