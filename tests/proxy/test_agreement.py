@@ -84,8 +84,10 @@ def test_the_agreements_in_force_stand_beside_the_service_for_the_process_in_the
     assert entry == {
         "agreement": "permits-for-d1", "digest": load_estate(estate.root).texts["permits-for-d1"], "service": NAME,
         "provider": "d0", "consumer": "d1", "items": None, "purpose": "test", "evidence": "none",
-        "start": "2026-01-01", "end": "2099-12-31",
+        "start": "2026-01-01", "end": "2099-12-31", "recipients": [], "signed": entry["signed"],
     }  # fmt: skip
+    assert sorted(one.split("/")[0] for one in entry["signed"]) == ["d0", "d1"]
+    assert json.loads(found["data"]["others.json"]) == ["d0"]
     until(lambda: admitted(estate) == 200, "and the call passes with a rate of its own")
 
 

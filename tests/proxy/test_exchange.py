@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import agreements
 import estates
 import pyrage  # type: ignore[import-untyped]
 import pytest
@@ -18,6 +19,8 @@ from commonpool.exchange.vault import opened
 from commonpool.journal import Record
 from commonpool.journal.query import records
 from commonpool.journal.verification import verify
+from commonpool.model import load_estate
+from cryptography.hazmat.primitives import serialization
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY
@@ -56,7 +59,7 @@ def in_force(*agreements: dict[str, Any]) -> dict[str, Any]:
         "metadata": {
             "name": "agreements-people", "namespace": NAMESPACE, "labels": {"commonpool.dev/agreements": "true"}
         },
-        "data": {"agreements.json": json.dumps(agreements)},
+        "data": {"agreements.json": json.dumps(agreements), "others.json": '["d2"]'},
     }  # fmt: skip
 
 
@@ -164,13 +167,21 @@ def test_an_agreement_whose_last_day_is_over_is_refused_with_a_record(exchange: 
     assert (refused.kind, refused.data["reason"]) == ("exchange.refused", "agreement-not-in-force")
 
 
-def test_a_call_that_the_route_denies_is_recorded(exchange: Exchanging) -> None:
+@pytest.mark.parametrize("caller", ["d0", "d2"])
+def test_a_call_that_the_route_or_the_list_denies_is_recorded(exchange: Exchanging, caller: str) -> None:
+    """The route denies d2, which is listed as in no need of an agreement; d0 is not even listed."""
     exchange.agree(terms())
-    assert exchange.call(caller="d2-main").status == 403
+    assert exchange.call(caller=f"{caller}-main").status == 403
     (denied,) = exchange.records()
     assert (denied.kind, denied.actor, denied.data["consumer"], denied.data["status"]) == (
-        "exchange.denied", "system:serviceaccount:d2-main:default", "d2", 403,
+        "exchange.denied", f"system:serviceaccount:{caller}-main:default", caller, 403,
     )  # fmt: skip
+
+
+def test_an_agreement_that_is_gone_admits_nobody_although_the_route_is_still_open(exchange: Exchanging) -> None:
+    exchange.agree()
+    answer = exchange.call()
+    assert (answer.status, answer.json["type"].rpartition("/")[2]) == (403, "not-a-consumer")
 
 
 @pytest.mark.parametrize(
@@ -281,3 +292,42 @@ def test_a_killed_exchange_lets_nothing_through_and_comes_back(exchange: Exchang
     assert (200, True) not in found
     assert found - {(200, False)}, "while it was away the calls failed"
     assert verify(exchange.journal).good
+
+
+def test_an_agreement_file_filters_within_one_up_and_what_is_kept_opens_for_its_two_departments(
+    serving: Proxy, tmp_path: Path
+) -> None:
+    """From the files to the caller: nothing here is applied by hand."""
+    declared = DeclaredEstate(serving.pool, estates.write(tmp_path / "estate", 3))
+    agreements.give_keys(declared.root, "d0", "d1", "d2")
+    host = f"records.d0.{DOMAIN}"
+    with Backend("old") as old:
+        declared.offer("records", port=8080, at=old.port)
+        declared.consume(d1=["records"], d2=["records"])
+        agreements.agree(declared.root, "records-for-d1", service="records", items=["name"], evidence="body")
+        declared.up("services", "departments")
+        until(lambda: declared.call(host, caller="d1-main").body == b'{"name":"old"}', "d1 gets what is agreed")
+        assert "path" in declared.call(host, caller="d2-main").json, "the service is open to d2 without an agreement"
+        journal = serving.pool.layout.journal
+        *_, asked, answered = records(journal, kinds=("exchange.asked", "exchange.answered"))
+        assert asked.data["signed"] == ["d0/office", "d1/office"]
+        assert asked.data["text"] == load_estate(declared.root).texts["records-for-d1"]
+        content = (journal / "bodies" / f"{answered.data['bodies'].removeprefix('sha256:')}.age").read_bytes()
+        for department in ("d0", "d1"):
+            assert opened(content, private(department))[1] == b'{"name":"old"}'
+        with pytest.raises(ValueError, match="does not open it"):
+            opened(content, private("d2"))
+        agreements.say(declared.root, "records-for-d1", "d0", "terminate")
+        declared.consume(d1=[])
+        declared.up("services", "departments")
+        until(lambda: declared.call(host, caller="d1-main").status == 403, "and nothing after one side ended it")
+
+
+def private(department: str) -> str:
+    """A department's signing key as its people hold it."""
+    form = serialization.PrivateFormat.OpenSSH
+    return (
+        agreements.key(department)
+        .private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        .decode()
+    )

@@ -25,14 +25,9 @@ def place(target: Target, name: str = "") -> tuple[Path, Path]:
     named = os.environ.get("COMMONPOOL_JOURNAL")
     if named:
         return Path(named), Path(f"{named}.key")
-    from commonpool.embedded.configuration import Layout
-
-    if target.embedded:
-        layout = Layout(data_folder() / "pools" / target.pool)
-        return layout.journal, layout.journal_key
-    if target.kubeconfig and (target.kubeconfig.parent / "pool.json").exists():  # the embedded pool's own
-        layout = Layout(target.kubeconfig.absolute().parent)
-        return layout.journal, layout.journal_key
+    pool = target.own_pool
+    if pool is not None:
+        return pool.layout.journal, pool.layout.journal_key
     server = hashlib.sha256(target.credentials().server.encode()).hexdigest()[:8]
     base = data_folder() / "journals" / f"{name or 'program'}-{server}"
     return base / "journal", base / "journal.key"

@@ -12,7 +12,7 @@ from commonpool.cli import consent, report
 from commonpool.cli.evidence import RunEvidence, refused
 from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed, Interrupted, nearest
 from commonpool.cli.output import Format, Output, count
-from commonpool.cli.target import Target, programs, stand_ins
+from commonpool.cli.target import Target, needs_exchange, programs, stand_ins
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster, Event, Options, Program, Result
@@ -108,6 +108,17 @@ def stand_pool(run: Run) -> str:
     return f"no cluster named, so this is the embedded pool {run.target.pool!r} on this machine"
 
 
+def exchange(run: Run) -> str:
+    """Let the embedded pool run the process that agreements need in the way of calls."""
+    if run.estate is None or run.verb != "up" or not needs_exchange(run.estate):
+        return ""
+    pool = run.target.own_pool
+    if pool is None:
+        return ""
+    pool.enable_exchange()
+    return f"calls under an agreement that takes out fields or keeps evidence pass {pool.exchange}"
+
+
 def play(run: Run) -> str:
     """Let the embedded pool answer for machines that have not joined, and say so."""
     if run.estate is None or run.verb != "up" or not run.target.embedded:
@@ -128,6 +139,7 @@ Phase = tuple[str, str, Callable[[Run], str]]
 PHASES: tuple[Phase, ...] = (
     ("estate", "reading the manifests", read_estate),
     ("pool", "looking for the embedded pool", stand_pool),
+    ("exchange", "preparing what agreements need", exchange),
     ("played", "starting what stands in for simulated machines", play),
 )
 

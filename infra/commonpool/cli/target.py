@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commonpool.cli.failure import CommandFailed, nearest
 
 if TYPE_CHECKING:
+    from commonpool.embedded import EmbeddedPool
     from commonpool.embedded.stand_in import Role
     from commonpool.engine import Program
     from commonpool.engine.kubeconfig import Credentials
@@ -36,6 +37,18 @@ class Target:
     def embedded(self) -> bool:
         """Whether the embedded pool is meant: nobody named a cluster."""
         return self.kubeconfig is None and self.context is None
+
+    @property
+    def own_pool(self) -> "EmbeddedPool | None":
+        """The embedded pool that is meant, also by somebody who names its own kubeconfig."""
+        from commonpool.embedded import EmbeddedPool
+
+        if self.embedded:
+            return EmbeddedPool(self.pool)
+        root = self.kubeconfig.absolute().parent if self.kubeconfig else None
+        if root is None or not (root / "pool.json").exists():
+            return None
+        return EmbeddedPool(root.name, root.parent.parent)
 
     @property
     def sample(self) -> bool:
@@ -137,7 +150,7 @@ def programs(
     """
     if target.program is not None:
         return _of_folder(target, target.program.resolve())
-    from commonpool.components.unit import STAND_INS, WEIGHTS, units
+    from commonpool.components.unit import EXCHANGE, STAND_INS, WEIGHTS, units
     from commonpool.engine import Program
 
     assert estate is not None
@@ -152,12 +165,21 @@ def programs(
             "commonpool:estate": str(estate.root.resolve()),
             "commonpool:program": program,
         }
+        if needs_exchange(estate) and (pool := target.own_pool):
+            config.setdefault(EXCHANGE, pool.exchange)
         if program == "services" and weights:
             config[WEIGHTS] = json.dumps(weights, sort_keys=True)
         if program in ("pool", "services") and played:
             config[STAND_INS] = json.dumps(played, sort_keys=True)
         found.append(Program("commonpool", stack, project_folder(), config, units=units(estate, program, config)))
     return found
+
+
+def needs_exchange(estate: "Estate") -> bool:
+    """Whether any agreement in force takes out fields or keeps evidence of calls."""
+    from commonpool.model.estate import needs_exchange as needs
+
+    return any(needs(one) and estate.standings[one.name].in_force for one in estate.agreements)
 
 
 def stand_ins(target: Target, estate: "Estate") -> "dict[str, Role]":

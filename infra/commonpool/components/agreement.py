@@ -4,6 +4,7 @@ Everything else that an agreement becomes stands where such things stand: the ca
 and rates in `envoy_gateway.policy`, the network policy and the credential with the department that consumes.
 """
 
+import base64
 import json
 
 from commonpool.components import gateway
@@ -39,7 +40,35 @@ def _entry(estate: Estate, service: SharedService, agreement: Agreement) -> Body
         "evidence": _EVIDENCE[spec.evidence],
         "start": spec.term.start,
         "end": spec.term.end,
+        "signed": [f"{one.department}/{one.key}" for one in estate.signatures(agreement)],
+        "recipients": _recipients(estate, agreement) if spec.evidence == "body" else [],
     }
+
+
+def _recipients(estate: Estate, agreement: Agreement) -> list[str]:
+    """The two departments' own keys that count today, in OpenSSH's words, which age encrypts to; none unless both have one."""
+    by_party = [_keys(estate, party) for party in agreement.parties]
+    return [key for keys in by_party for key in keys] if all(by_party) else []
+
+
+def _keys(estate: Estate, name: str) -> list[str]:
+    department, today = estate.department(name), estate.day.isoformat()
+    if department is None:
+        return []
+    counting = [key for key in department.spec.keys if key.since <= today <= (key.until or "9999-12-31")]
+    return [_openssh(base64.b64decode(key.public)) for key in counting]
+
+
+def _openssh(public: bytes) -> str:
+    parts = (b"ssh-ed25519", public)
+    encoded = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return f"ssh-ed25519 {base64.b64encode(encoded).decode()}"
+
+
+def without_terms(estate: Estate, service: SharedService) -> list[str]:
+    """The departments that may call it although no agreement of theirs is in force: the process refuses everybody else."""
+    consumers = estate.consumers.get(service.name, {})
+    return sorted(name for name in consumers if estate.terms(service.name, name) is None)
 
 
 def of_exchange(estate: Estate, service: SharedService) -> bool:
@@ -54,7 +83,10 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
     found = in_force(estate, service)
     if not found:
         return []
-    content = {"agreements.json": json.dumps(found, ensure_ascii=False, indent=1)}
+    content = {
+        "agreements.json": json.dumps(found, ensure_ascii=False, indent=1),
+        "others.json": json.dumps(without_terms(estate, service)),
+    }
     name, namespace = f"agreements-{service.name}", service.namespace_name
     listed = body("v1", "ConfigMap", name, estate.pool, namespace=namespace, data=content)
     listed["metadata"]["labels"][LABEL] = "true"

@@ -114,12 +114,20 @@ class Call:
         if known and held is None:
             detail = f"the agreement {known[-1].agreement} of {self.consumer} on {self.service} held from {known[-1].start} to {known[-1].end}"
             raise await self._refuse(403, "agreement-not-in-force", "The agreement is not in force", detail)
+        if held is None and self.consumer not in self.book.others.get(self.service, ()):
+            raise await self._unlisted()
         if held and held.evidence == "body" and not held.recipients:
             detail = (
                 f"{held.agreement} keeps bodies that only the two departments may open, and their keys are not declared"
             )
             raise await self._refuse(503, "no-recipients", "Bodies cannot be kept", detail)
         return held
+
+    async def _unlisted(self) -> Refusal:
+        """Whoever is not listed does not pass, also while a route that was taken away is still open for a moment."""
+        who = self.subject or "who asks"
+        detail = f"no agreement of {self.consumer or who} on {self.service} is in force, and none lets it call without"
+        return await self._refuse(403, "not-a-consumer", "Not a declared consumer", detail, kind=DENIED)
 
     async def _mapped(self) -> dict[str, str]:
         """The path that the service knows, for a request in X-Road's form."""
@@ -298,13 +306,14 @@ class Call:
             data = {"asked": self.asked.sequence, "status": self._status, **self._parties(), "broken": True}
             await self.record(Entry(ANSWERED, self.subject, data))
 
-    async def _refuse(self, status: int, kind: str, title: str, detail: str) -> Refusal:
+    async def _refuse(self, status: int, reason: str, title: str, detail: str, *, kind: str = REFUSED) -> Refusal:
         self.over = True
-        data: dict[str, Any] = {**self._parties(), "status": status, "reason": kind, "detail": detail}
+        path = self._line[1].partition("?")[0]
+        data: dict[str, Any] = {**self._parties(), "status": status, "path": path, "reason": reason, "detail": detail}
         if self.asked is not None:
             data["asked"] = self.asked.sequence
-        await self._recorded(REFUSED, data)
-        return Refusal(status, kind, title, detail)
+        await self._recorded(kind, data)
+        return Refusal(status, reason, title, detail)
 
     async def _recorded(self, kind: str, data: dict[str, Any]) -> Record:
         try:

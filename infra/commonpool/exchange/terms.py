@@ -10,7 +10,7 @@ from commonpool.exchange.fields import Tree, tree
 
 LABEL = "commonpool.dev/agreements"
 DEPARTMENT = "commonpool.dev/department"
-CONTENT = "agreements.json"
+CONTENT, OTHERS = "agreements.json", "others.json"
 _CHINA = timedelta(hours=8)  # an agreement's days begin at midnight there
 Level = Literal["none", "digest", "body"]
 
@@ -67,6 +67,7 @@ class Book:
     """What is known now; `broken` are services whose list could not be read: nobody passes there."""
 
     services: dict[str, tuple[Terms, ...]] = field(default_factory=dict)
+    others: dict[str, frozenset[str]] = field(default_factory=dict)  # who needs no agreement, by service
     broken: dict[str, str] = field(default_factory=dict)
     departments: dict[str, str] = field(default_factory=dict)  # by namespace
     codes: dict[str, str] = field(default_factory=dict)  # organisation code by department, where it is known
@@ -77,9 +78,11 @@ class Book:
         self.broken.pop(service, None)
         if event == "DELETED":
             self.services.pop(service, None)
+            self.others.pop(service, None)
             return
         try:
             listed = json.loads(item["data"][CONTENT])
+            self.others[service] = frozenset(json.loads(item["data"].get(OTHERS, "[]")))
             self.services[service] = tuple(Terms.from_json(one) for one in listed)
         except (KeyError, TypeError, ValueError) as error:
             self.broken[service] = f"the agreements of {service} cannot be read: {error}"

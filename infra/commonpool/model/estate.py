@@ -98,6 +98,16 @@ class Estate:
                 by_agreement.setdefault(agreement.name, []).append(statement)
         return {one.name: standing(one, by_agreement.get(one.name, ()), self.day) for one in self.agreements}
 
+    def signatures(self, agreement: Agreement) -> list[Statement]:
+        """The valid signatures of an agreement's very text."""
+        return [
+            one
+            for one in self.statements.values()
+            if one.agreement == agreement.name
+            and one.act == "sign"
+            and not fault(one, agreement, *self._signed_by(one))[0]
+        ]
+
     def _signed_by(self, statement: Statement) -> tuple[str, Department | None]:
         return self.texts.get(statement.agreement, ""), self.department(statement.department)
 

@@ -19,7 +19,13 @@ def objects(pool: Pool, service: SharedService, kind: str, routes: list[str], ad
     asked: Body = {
         "backendRefs": [backend_reference(NAME)],
         "failOpen": False,
-        "processingMode": {"request": {}, "response": {"body": "Buffered"}},
+        # It waits for evidence to reach the disk, and says itself that it could not be written.
+        "messageTimeout": "10s",
+        # Bodies stream; what has to be read whole to take fields out of it is held there, up to a size.
+        "processingMode": {
+            "request": {"body": "FullDuplexStreamed", "attributes": ["xds.route_name"]},
+            "response": {"body": "FullDuplexStreamed"},
+        },
     }
     spec = {"targetRefs": [target(kind, name) for name in routes], "extProc": [asked]}
     return [

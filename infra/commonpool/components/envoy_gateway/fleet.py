@@ -243,14 +243,7 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
 _ENDED = (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0)  # fmt: skip
 
 
-def _answer(
-    tells: str | int,
-    status: int,
-    name: str,
-    detail: str,
-    seconds: int,
-    condition: str = _UNWORDED,
-) -> Body:
+def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int, condition: str = _UNWORDED) -> Body:
     if isinstance(tells, str):
         when: Body = {"response_flag_filter": {"flags": [tells]}}
     else:
