@@ -252,6 +252,22 @@ def status(
 
 
 @app.command()
+def doctor(
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Hold a running pool against the threat model: rules, rights, drift, certificates, audit, encryption, clock."""
+    from commonpool.cli.doctor import examine
+
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    raise typer.Exit(examine(target, Output(output, color)))
+
+
+@app.command()
 def validate(
     files: Annotated[
         list[Path] | None,

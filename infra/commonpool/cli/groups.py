@@ -9,6 +9,7 @@ from commonpool.cli import options as o
 from commonpool.cli.agreement_group import agreement
 from commonpool.cli.journal_group import journal
 from commonpool.cli.output import Color, Format, Output
+from commonpool.cli.policy_group import policy
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
 
@@ -25,6 +26,7 @@ GROUPS = {
     "department": department,
     "machine": machine,
     "service": service,
+    "policy": policy,
     "agreement": agreement,
     "journal": journal,
     "embedded": embedded,

@@ -13,6 +13,21 @@ ADMISSION = "admissionregistration.k8s.io/v1"
 SYSTEM_NAMESPACE = "commonpool-system"
 ENGINE, PREVIEW = "engine", "preview"  # service accounts of the platform, in its own namespace
 OURS: Body = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}  # selects the namespaces of this pool
+# What each rule refuses, in a line.
+RULES: dict[AdmissionRule, str] = {
+    "bindings": "roles of a namespace bound to everybody, to accounts of others, or by another role than the pool's",
+    "claims": "volumes of no tier, which nobody counts, or copied from another namespace",
+    "endpoint-addresses": "traffic led to anything but the pool's machines",
+    "endpoint-writers": "routes, backends and endpoints by anybody but the platform",
+    "kinds": "quotas, limits, network policies, roles, tokens and bindings of pods by anybody but the platform",
+    "namespaces": "namespaces of the pool, their labels and owners by anybody but the platform; any by a person",
+    "nodes": "what a machine says of itself: flavor, trust, site, that it is open",
+    "owned": "changes of what the platform wrote, and its marks on what it did not write",
+    "placement": "pods on machines of a flavor that is not granted, on a chosen node, or on one that is not open",
+    "registries": "images from elsewhere, of any container and of volumes",
+    "services": "Services that lead out of the pool or take the platform's addresses",
+    "tokens": "tokens of accounts that never end, or live longer than a day",
+}
 CHANGES = ("CREATE", "UPDATE", "DELETE")
 _ACTIONS = {"deny": ["Deny", "Audit"], "warn": ["Warn", "Audit"], "audit": ["Audit"]}
 # Kubernetes' own: the controllers of kube-system delete what a namespace held, renew what belongs to others, and so on.

@@ -25,6 +25,7 @@ from commonpool.embedded.configuration import Layout, Ports, Settings, kubeconfi
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
 from commonpool.embedded.objects import bootstrap_objects
 from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
+from commonpool.embedded.store import stored
 from commonpool.embedded.supervisor import api_ready
 from commonpool.envoy import admin
 from commonpool.envoy.bootstrap import METRICS_PORT
@@ -259,6 +260,13 @@ class EmbeddedPool:
         self.stop()
         stand_in.Stage(self.layout).forget()
         shutil.rmtree(self.layout.root, ignore_errors=True)
+
+    def stored(self, key: str) -> bytes:
+        """What the store holds under a key, as it lies there; empty when nothing does. Raises `NotRunning`."""
+        ports = self._ports()
+        if ports is None:
+            raise NotRunning(f"the embedded pool {self.name} was never started")
+        return stored(self.layout, ports, key)
 
     def ready(self) -> bool:
         """Whether the API server answers that it is ready."""

@@ -1,0 +1,336 @@
+"""What `commonpool doctor` looks at: one function for each check, in the order in which they are told.
+
+A check returns (state, words, mend): `well` says what was seen, `ill` what is wrong and how it is mended, `unknown` what
+cannot be seen from here. To add one, write the function and name it in `CHECKS`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from commonpool.cli.output import count
+from commonpool.cli.target import Target, programs
+
+if TYPE_CHECKING:
+    from commonpool.embedded import EmbeddedPool
+    from commonpool.engine import Cluster
+    from commonpool.engine.kubeconfig import Credentials
+    from commonpool.engine.trial import Verdict
+    from commonpool.model import Estate
+
+State = Literal["well", "ill", "unknown"]
+SKEW_SECONDS = 5.0  # Kubernetes' own tokens and leases bear some; the answer's date has whole seconds
+RENEW_DAYS = 30  # the embedded pool renews what ends within this at its next start
+_WRONG_IMAGE = "registry.invalid/doctor/probe:1"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Whose health is asked for."""
+
+    target: Target
+    estate: "Estate"
+    credentials: "Credentials"
+
+    @property
+    def embedded(self) -> "EmbeddedPool | None":
+        """The embedded pool, when it is one."""
+        from commonpool.embedded import EmbeddedPool
+
+        return EmbeddedPool(self.target.pool) if self.target.embedded else None
+
+    @property
+    def namespace(self) -> tuple[str, str] | None:
+        """(namespace, administrators' group) of some department, to try things in."""
+        prefix = self.estate.pool.spec.security.identity.groups_prefix
+        for one in self.estate.departments:
+            for full, _ in one.namespaces():
+                return full, f"{prefix}{one.spec.groups.admin[0]}"
+        return None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    check: str
+    state: State
+    words: str
+    mend: str = ""
+
+
+Found = tuple[State, str, str]
+Check = Callable[[Patient, "Cluster"], Awaitable[list[Found]]]
+
+
+async def rules(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """Every admission policy and binding stands as the estate declares it, and none is set to less than deny."""
+    from commonpool.components.admission import RULES, action_of
+    from commonpool.engine.answer import holds
+
+    lost, changed, wanted = [], [], _policies(patient, loopback=False)
+    played = {_name(body): body for body in _policies(patient, loopback=True)} if patient.embedded else {}
+    for body in wanted:
+        live = await cluster.read(body["apiVersion"], body["kind"], "", body["metadata"]["name"])
+        if live is None:
+            lost.append(_name(body))
+        elif not holds(live, body) and not holds(live, played.get(_name(body), body)):
+            changed.append(_name(body))
+    mend = patient.target.command("up --stack pool --refresh")
+    found: list[Found] = [("ill", f"{', '.join(lost)} is missing", mend)] if lost else []
+    found += [("ill", f"{', '.join(changed)} is not what the estate declares", mend)] if changed else []
+    loose = {word: action_of(patient.estate.pool, word) for word in RULES}
+    loose = {word: action for word, action in loose.items() if action != "deny"}
+    if loose:
+        words = ", ".join(f"{word} stands in {action}" for word, action in loose.items())
+        found.append(("ill", words, "set spec.security.admissionPolicies of pool.yaml to deny, or leave it out"))
+    return found or [("well", f"{count(len(wanted), 'policy object')} stand as declared, every rule denies", "")]
+
+
+def _policies(patient: Patient, *, loopback: bool) -> list[dict[str, Any]]:
+    """As the estate declares them; in an embedded pool backends may be played on loopback."""
+    from commonpool.components import pool as component
+
+    bodies = component.objects(patient.estate, simulate=False, loopback=loopback)
+    return [body for body in bodies if body["apiVersion"].startswith("admissionregistration.k8s.io/")]
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    return f"{body['kind']} {body['metadata']['name']}"
+
+
+async def enforcement(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """Two things that must be refused are tried, without writing: the API server itself enforces what is declared."""
+    if patient.namespace is None:
+        return [("unknown", "there is no department to try anything in", "")]
+    namespace, group = patient.namespace
+    pod = await _ask(patient, "POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", _pod(namespace))
+    account = {"automountServiceAccountToken": True}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default?dryRun=All"
+    kind = "application/merge-patch+json"
+    owned = await _ask(patient, "PATCH", path, account, kind=kind, user="oidc:doctor", group=group)
+    found: list[Found] = []
+    for words, rule, verdict in (
+        ("an image from elsewhere", "registries", pod),
+        ("a change of the platform's own", "owned", owned),
+    ):
+        if f"commonpool-{rule}'" in verdict.words:
+            found.append(("well", f"{words} is refused by the rule {rule}", ""))
+        elif verdict.passed:
+            found.append(
+                (
+                    "ill",
+                    f"{words} is let pass: the rule {rule} does not hold",
+                    patient.target.command("up --stack pool --refresh"),
+                )
+            )
+        else:
+            found.append(("unknown", f"{words} is refused, but not by the rule {rule}: {verdict.words}", ""))
+    return found
+
+
+def _pod(namespace: str) -> dict[str, Any]:
+    secure = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    amount = {"cpu": "1m", "memory": "1Mi"}
+    container = {
+        "name": "probe",
+        "image": _WRONG_IMAGE,
+        "securityContext": secure,
+        "resources": {"requests": amount, "limits": amount},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "doctor-probe", "namespace": namespace},
+        "spec": {"containers": [container]},
+    }
+
+
+async def _ask(
+    patient: Patient, method: str, path: str, body: Mapping[str, Any] | None = None, **words: str
+) -> "Verdict":
+    from commonpool.engine.trial import ask
+
+    return await asyncio.to_thread(ask, patient.credentials, method, path, body, **words)
+
+
+async def fence(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """Nobody holds rights in a department's namespace that the estate does not give, and no token there is for ever."""
+    from commonpool.components.rendering import FLAVOR
+
+    spaces, _ = await cluster.list_objects("v1", "Namespace", selector=FLAVOR)
+    names = {one["metadata"]["name"] for one in spaces}
+    bindings, _ = await cluster.list_objects("rbac.authorization.k8s.io/v1", "RoleBinding")
+    strange = [
+        f"RoleBinding {_place(one)}" for one in bindings if one["metadata"]["namespace"] in names and not _ours(one)
+    ]
+    tokens, _ = await cluster.list_objects("v1", "Secret", metadata_only=False)
+    strange += [
+        f"Secret {_place(one)}"
+        for one in tokens
+        if one["metadata"]["namespace"] in names and one.get("type") == "kubernetes.io/service-account-token"
+    ]
+    wide, _ = await cluster.list_objects("rbac.authorization.k8s.io/v1", "ClusterRoleBinding")
+    strange += [
+        f"ClusterRoleBinding {one['metadata']['name']}"
+        for one in wide
+        if one["roleRef"]["name"] == "cluster-admin" and one["metadata"]["name"] != "cluster-admin"
+    ]
+    if strange:
+        return [
+            ("ill", f"{name} gives rights that the estate does not", "delete it, unless you know who needs it")
+            for name in strange
+        ]
+    return [
+        (
+            "well",
+            f"{count(len(names), 'namespace')}: every binding is declared, no token is for ever, nobody else is cluster-admin",
+            "",
+        )
+    ]
+
+
+def _ours(body: Mapping[str, Any]) -> bool:
+    return bool((body["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "commonpool")
+
+
+def _place(body: Mapping[str, Any]) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+
+
+async def drift(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """What stands is what was applied."""
+    from commonpool import engine
+
+    changed = [
+        f"{change.kind} {change.namespace}/{change.name}"
+        for program in programs(patient.target, patient.estate)
+        for change in (await engine.refresh(program, cluster)).changes
+    ]
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        return [("ill", f"{', '.join(changed[:5])}{more} drifted", patient.target.command("up"))]
+    return [("well", "nothing drifted from what was applied", "")]
+
+
+async def clock(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """The API server's clock and this machine's agree: tokens, certificates and leases hang on it."""
+    before = datetime.now(UTC)
+    moment = (await _ask(patient, "GET", "/version")).moment
+    if moment is None:
+        return [("unknown", "the API server does not say what time it is", "")]
+    skew = max(
+        (before - moment - timedelta(seconds=1)).total_seconds(), (moment - datetime.now(UTC)).total_seconds(), 0.0
+    )
+    if skew > SKEW_SECONDS:
+        return [
+            (
+                "ill",
+                f"the API server's clock and this one differ by {skew:.0f} s",
+                "set both by NTP (chrony, systemd-timesyncd)",
+            )
+        ]
+    return [("well", "the API server's clock and this one agree", "")]
+
+
+async def certificates(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """None of the pool's certificates ends soon."""
+    from cryptography import x509
+
+    pool = patient.embedded
+    if pool is None:
+        return [
+            ("unknown", "a cluster's certificates lie on its control plane", "kubeadm certs check-expiration, there")
+        ]
+    ends = {
+        path.name: x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        for path in pool.layout.pki.glob("*.crt")
+    }
+    soon = {name: moment for name, moment in ends.items() if moment - datetime.now(UTC) < timedelta(days=RENEW_DAYS)}
+    if soon:
+        words = ", ".join(f"{name} ends {moment.date()}" for name, moment in sorted(soon.items()))
+        return [
+            ("ill", words, f"commonpool embedded stop {pool.name} && commonpool embedded start {pool.name} renews them")
+        ]
+    return [("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", "")]
+
+
+async def audit(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """A request that was refused a moment ago is in the audit log."""
+    pool = patient.embedded
+    if pool is None:
+        return [
+            (
+                "unknown",
+                "where a cluster's audit log is kept is its administrator's business",
+                "look for --audit-policy-file at the API server",
+            )
+        ]
+    path = "/api/v1/namespaces/commonpool-system/configmaps?dryRun=All"
+    number = (
+        await _ask(patient, "POST", path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "doctor"}})
+    ).audit
+    for _ in range(20):
+        if number and pool.audit_log.exists() and number in _tail(pool.audit_log):
+            return [("well", f"writes are recorded in {pool.audit_log}", "")]
+        await asyncio.sleep(0.1)
+    return [
+        (
+            "ill",
+            f"a write is not found in {pool.audit_log}",
+            f"is the disk full? commonpool embedded stop {pool.name}, then start it",
+        )
+    ]
+
+
+def _tail(path: Path, length: int = 1 << 20) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - length))
+        return file.read().decode(errors="replace")
+
+
+async def encryption(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """What the store holds of the pool's Secrets is not to be read there."""
+    pool = patient.embedded
+    if pool is None:
+        return [
+            (
+                "unknown",
+                "how a cluster's store is encrypted is its administrator's business",
+                "look for --encryption-provider-config at the API server",
+            )
+        ]
+    secrets, _ = await cluster.list_objects("v1", "Secret", namespace="commonpool-system")
+    if not secrets:
+        return [("unknown", "there is no Secret to look at yet", patient.target.command("up"))]
+    name = secrets[0]["metadata"]["name"]
+    stored = await asyncio.to_thread(pool.stored, f"/registry/secrets/commonpool-system/{name}")
+    if stored.startswith(b"k8s:enc:"):
+        return [("well", f"Secrets are encrypted in the store ({stored[8:].split(b':')[0].decode()})", "")]
+    return [
+        (
+            "ill",
+            f"Secret {name} lies in the store unencrypted",
+            "kubectl get secrets -A -o json | kubectl replace -f - writes them anew",
+        )
+    ]
+
+
+CHECKS: dict[str, Check] = {
+    "rules": rules,
+    "enforcement": enforcement,
+    "fence": fence,
+    "drift": drift,
+    "certificates": certificates,
+    "audit": audit,
+    "encryption": encryption,
+    "clock": clock,
+}

@@ -1,0 +1,63 @@
+"""The commands of `commonpool policy`: names, options and help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commonpool.cli import options as o
+from commonpool.cli.output import Color, Format, Output
+from commonpool.cli.target import Target
+
+policy = typer.Typer(
+    help="Admission rules: which there are, what they would refuse, what they refused.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@policy.command("list")
+def policy_list(
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Every rule: what it refuses, whether it denies, warns or only notes, and whether it stands so in the cluster."""
+    from commonpool.cli import policy as commands
+
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    raise typer.Exit(commands.list_rules(target, Output(output, color)))
+
+
+@policy.command("explain")
+def policy_explain(
+    file: Annotated[
+        Path | None, typer.Argument(help="Manifests to try, written nowhere; - for standard input.", show_default=False)
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="For objects that name none.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Read the audit log instead: 3d, 12h, 90m.", show_default=False),
+    ] = None,
+    audit_log: Annotated[
+        Path | None,
+        typer.Option("--audit-log", metavar="FILE", help="Default: the embedded pool's.", show_default=False),
+    ] = None,
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Which objects of which departments a rule would refuse: of a manifest, or of the last days."""
+    from commonpool.cli import policy as commands
+
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    chosen = commands.Question(file, namespace or "", since or "", audit_log)
+    raise typer.Exit(commands.explain(target, chosen, Output(output, color)))
