@@ -327,6 +327,50 @@ def ledger(
 
 
 @app.command()
+def evaluate(
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, for instance 2026-01-01.")],
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day.")],
+    estate: o.ESTATE = None,
+    journal: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--journal",
+            metavar="DIR",
+            help="A journal or its export; may be repeated. Default: the embedded pool's.",
+            show_default=False,
+        ),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key", metavar="KEY", help="Public key of a journal, or a file with one a line.", show_default=False
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write",
+            metavar="DIR",
+            help="Write JSON, page, PDF, and the proposed edit as patch and pull request.",
+            show_default=False,
+        ),
+    ] = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Judge every department by what the journals prove; anybody who has them gets the same bytes."""
+    from commonpool.cli.evaluate import run
+
+    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
+    out = Output(output, color)
+    code = run(target, out, journals=journal or (), keys=key or (), first=first, last=last, write=write)
+    raise typer.Exit(code)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from commonpool import __version__

@@ -160,3 +160,13 @@ def journal_stamp(
     from commonpool.cli import journal as commands
 
     raise typer.Exit(commands.stamp(folder, Target(pool=pool), service, Output()))
+
+
+@journal.command("observe")
+def journal_observe(
+    estate: o.ESTATE = None, kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default"
+) -> None:
+    """Record what departments are promised and what their pods ask for now; evaluations count these."""
+    from commonpool.cli.evaluate import observe
+
+    raise typer.Exit(observe(Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool), Output()))

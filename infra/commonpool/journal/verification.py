@@ -44,23 +44,30 @@ class Verdict:
 
 
 def verify(
-    journal: Path, keys: Sequence[Verifier] = (), heads: Iterable[Checkpoint] = (), *, processes: int | None = None
+    journal: Path,
+    keys: Sequence[Verifier] = (),
+    heads: Iterable[Checkpoint] = (),
+    *,
+    sizes: Iterable[int] = (),
+    processes: int | None = None,
 ) -> Verdict:
     """Judge a journal's folder. `keys` are those that may have sealed its first record, `heads` are checkpoints kept elsewhere.
 
+    `sizes` are numbers of records of which the roots are wanted as well.
     Without keys, the first one that came with the journal is believed, which proves that it is whole and not whose it is.
     """
     paths = segment.segments(journal)
     if not paths:
         return Verdict("", finding=Finding(0, "truncated", "there is no segment: every record is missing", journal, 0))
-    wanted = tuple(sorted({head.size for head in heads}))
+    heads = list(heads)
+    wanted = tuple(sorted({*sizes, *(head.size for head in heads)}))
     carried = _carried(journal)
     candidates = {key.text: key for key in (*carried, *keys)}
     origin = keys[0].name if keys else _origin(paths[0])
     reports = _reports(paths, list(candidates.values()), wanted, processes or os.cpu_count() or 1)
     first = {key.text for key in keys} or {key.text for key in carried[:1]}
     verdict = _joined(Verdict(origin, trusted=bool(keys)), reports, first)
-    return _held_against(verdict, list(heads))
+    return _held_against(verdict, heads)
 
 
 def _carried(journal: Path) -> list[Verifier]:

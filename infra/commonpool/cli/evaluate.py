@@ -1,0 +1,157 @@
+"""`commonpool evaluate`: recompute the evaluation from journals and the estate; print it, write it, propose its effect."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commonpool.cli import decisions, evidence
+from commonpool.cli.failure import OK, CommandFailed
+from commonpool.cli.output import Output
+from commonpool.cli.target import Target
+
+if TYPE_CHECKING:
+    from commonpool.evaluation import Evaluation, Period, Source
+    from commonpool.journal import Record
+    from commonpool.journal.note import Verifier
+
+
+def run(
+    target: Target,
+    output: Output,
+    *,
+    journals: Sequence[Path],
+    keys: Sequence[str],
+    first: str,
+    last: str,
+    write: Path | None,
+) -> int:
+    """Verify the journals, evaluate, print; with `write` also a folder with JSON, page, PDF, patch and pull request."""
+    from commonpool.evaluation import Formula, evaluate, propose
+
+    period = _period(first, last)
+    # Clocks and standings are read as of the last day, whenever this is computed.
+    estate = replace(target.load(), day=period.last)
+    folders = list(journals) or [evidence.existing(None, target)]
+    from commonpool.cli.journal import verifiers
+
+    with output.working("verifying the journals"):
+        sources = [_source(folder, period, verifiers(keys)) for folder in folders]
+    with output.working("evaluating"):
+        result = evaluate(
+            estate,
+            _records(folders, sources),
+            period,
+            formula=Formula.load(),
+            sources=sources,
+            catalogue=decisions.digest(estate),
+        )
+    if write is not None:
+        proposal = propose(estate, result)
+        _write(write, result, {"proposal.patch": proposal.patch, "pull-request.md": proposal.body})
+        output.say(f"wrote {write}: evaluation.json, .html and .pdf, proposal.patch and pull-request.md")
+    _print(result, output)
+    return OK
+
+
+def _period(first: str, last: str) -> "Period":
+    from commonpool.evaluation import Period
+
+    try:
+        found = Period(date.fromisoformat(first), date.fromisoformat(last))
+    except ValueError as error:
+        raise CommandFailed(f"--from, --to: {error}", code="usage", next_step="write days as 2026-01-31") from error
+    if found.first > found.last:
+        raise CommandFailed(f"--from {first} is after --to {last}", code="usage")
+    return found
+
+
+def _source(folder: Path, period: "Period", keys: "Sequence[Verifier]") -> "Source":
+    """The journal up to the period's end. Raises `CommandFailed` when it does not verify."""
+    from commonpool.evaluation import Source
+    from commonpool.journal.query import records
+    from commonpool.journal.verification import short, verify
+
+    size = next((one.sequence for one in records(folder) if one.at[:10] > period.last.isoformat()), None)
+    own = [key for key in keys if (folder / "keys").exists() and key.text in (folder / "keys").read_text("utf-8")]
+    verdict = verify(folder, own, sizes=() if size is None else (size,))
+    if not verdict.good:
+        raise CommandFailed(
+            f"{folder} does not verify: {verdict.finding}",
+            code="journal_damaged",
+            next_step="evaluate from a copy that does; a department has the one that was exported to it",
+        )
+    count = verdict.size if size is None else size
+    return Source(verdict.origin, count, short(verdict.roots.get(count, verdict.root)))
+
+
+def _records(folders: Sequence[Path], sources: "Sequence[Source]") -> "Iterator[Record]":
+    from commonpool.evaluation.facts import KINDS
+    from commonpool.journal.query import records
+
+    for folder, source in zip(folders, sources, strict=True):
+        for record in records(folder, kinds=KINDS):
+            if record.sequence >= source.size:
+                break
+            yield record
+
+
+def _write(folder: Path, result: "Evaluation", texts: dict[str, str]) -> None:
+    from commonpool.evaluation.report import to_html, to_pdf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "evaluation.json").write_bytes(result.encoded())
+    (folder / "evaluation.html").write_text(to_html(result), encoding="utf-8")
+    (folder / "evaluation.pdf").write_bytes(to_pdf(result))
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _print(result: "Evaluation", output: Output) -> None:
+    from commonpool.evaluation.score import shown
+
+    if output.structured:
+        output.document("Evaluation", **result.to_json())
+        return
+    output.data(output.title(f"{result.title}, {result.period.first} to {result.period.last}"))
+    indicators = result.formula.indicators
+    rows = []
+    for line in result.lines:
+        shares = [line.facts.shares[one.name] for one in indicators]
+        points = [shown(share.points) or "-" if share.judged else "-" for share in shares]
+        quota = f"{line.effect.quota_percent:+d} %" if line.effect.quota_percent else "as it is"
+        rows.append([line.facts.department, shown(line.score) or "-", *points, quota, f"{line.funds:,.0f}"])
+    headings = ["department", "score", *(one.name for one in indicators), "quota", "funds"]
+    output.data(output.table(headings, rows))
+    output.data(f"\nformula {result.formula.version}; - takes no part; funds a month in {result.currency}")
+
+
+def observe(target: Target, output: Output) -> int:
+    """Record what departments are promised and what their pods ask for, one record for each: evaluations count these."""
+    from commonpool.cli.journal import whoever
+    from commonpool.cli.numbers import live_numbers
+    from commonpool.journal import Entry
+    from commonpool.ledger import Ledger
+
+    estate = target.load()
+    with output.working("asking the cluster what is requested and used"):
+        ledger = Ledger.of(estate, live_numbers(target, wanted=True))
+    entries = [
+        Entry(
+            "usage.seen",
+            whoever(),
+            {
+                "department": row.name,
+                "promised": row.promised.to_json(),
+                "requested": row.requested.to_json(),
+                **({"used": row.used.to_json()} if row.used is not None else {}),
+            },
+        )
+        for row in ledger.departments
+        if row.requested is not None
+    ]
+    if entries:
+        evidence.opened(target, estate.pool.name).append(entries, grace=evidence.GRACE_SECONDS)
+    output.data(f"recorded what {len(entries)} departments use now")
+    return OK

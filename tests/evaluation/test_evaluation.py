@@ -1,0 +1,186 @@
+"""The evaluation: the same bytes for everybody who has the journal and the files, and what it proposes."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import agreements
+import estates
+import pytest
+from commonpool.cli import run
+from commonpool.evaluation import Formula, Period, Source, evaluate
+from commonpool.evaluation.proposal import changed
+from commonpool.evaluation.score import Effect, Evaluation, shown
+from commonpool.journal import Entry, Journal, Record
+from commonpool.journal.export import export
+from commonpool.journal.query import records
+from commonpool.model import Estate, load_estate
+
+PERIOD = Period(date(2026, 1, 1), date(2026, 12, 31))
+AT = "2026-06-01T00:00:00Z"
+
+
+def asked(consumer: str, agreement: str = "", provider: str = "d0", at: str = AT) -> Record:
+    data = {"consumer": consumer, "provider": provider, "agreement": agreement}
+    return Record(0, b"", at, "exchange.asked", consumer, data)
+
+
+def seen(department: str, requested: str, promised: str = "4", at: str = AT) -> Record:
+    amounts = {"promised": {"cpu": promised, "memory": "8Gi"}, "requested": {"cpu": requested, "memory": "0"}}
+    return Record(0, b"", at, "usage.seen", "office", {"department": department, **amounts})
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Estate:
+    """d0 offers a service; d1 and d2 each have an agreement on it that keeps digests."""
+    root = estates.write(tmp_path / "estate", 4)
+    agreements.give_keys(root, "d0", "d1", "d2")
+    estates.add_service(root, "people", endpoint={"protocol": "HTTP"}, backends=[{"name": "old", "machines": ["ha-registry-1"], "port": 8080}])  # fmt: skip
+    for name in ("d1", "d2"):
+        agreements.agree(root, f"people-for-{name}", consumer=name, service="people", evidence="digest")
+    return replace(load_estate(root), day=PERIOD.last)
+
+
+def judged(estate: Estate, *found: Record) -> Evaluation:
+    source = Source("test", len(found), "root")
+    return evaluate(estate, found, PERIOD, formula=Formula.load(), sources=[source], catalogue="sha256:0")
+
+
+def points(result: Evaluation, department: str) -> dict[str, str | None]:
+    (line,) = [one for one in result.lines if one.facts.department == department]
+    return {name: shown(share.points) for name, share in line.facts.shares.items() if share.judged}
+
+
+def test_an_agreement_that_is_used_counts_and_one_that_is_not_counts_against_its_consumer(estate: Estate) -> None:
+    result = judged(estate, asked("d1", "people-for-d1"), asked("d1", "people-for-d1"))
+    assert points(result, "d1") == {"use": "100.0"}
+    assert points(result, "d2") == {"use": "0.0"}
+    assert points(result, "d0") == {"sharing": "100.0"}
+    (line,) = [one for one in result.lines if one.facts.department == "d0"]
+    assert (line.facts.served, line.facts.months) == (2, {"2026-06": 2})
+
+
+def test_idle_reservation_is_the_mean_of_what_was_seen_against_the_target(estate: Estate) -> None:
+    result = judged(estate, seen("d3", "1"), seen("d3", "2"), seen("d1", "0"), seen("d2", "4"))
+    assert points(result, "d3") == {"reservation": "75.0"}, "a quarter and a half of 4 cores, of the target 50 %"
+    assert points(result, "d1")["reservation"] == "0.0"
+    assert points(result, "d2")["reservation"] == "100.0"
+
+
+def test_what_lies_outside_of_the_period_does_not_count(estate: Estate) -> None:
+    late = asked("d1", "people-for-d1", at="2027-01-01T00:00:00Z")
+    assert points(judged(estate, late), "d1") == {"use": "0.0"}
+
+
+def test_whom_nothing_judges_gets_no_score_and_nothing_follows(estate: Estate) -> None:
+    (line,) = [one for one in judged(estate).lines if one.facts.department == "d3"]
+    assert (line.score, line.effect) == (None, Effect(0, 0))
+
+
+def test_weights_of_what_does_not_apply_go_to_the_rest(estate: Estate) -> None:
+    result = judged(estate, asked("d1", "people-for-d1"), seen("d1", "0"))
+    (line,) = [one for one in result.lines if one.facts.department == "d1"]
+    assert shown(line.score) == "42.9", "15 of 35"
+    assert line.effect == Effect(-10, -5)
+
+
+def test_the_formula_has_a_version_and_its_weights_are_a_hundred() -> None:
+    formula = Formula.load()
+    assert formula.version == "2026.1"
+    assert sum(one.weight for one in formula.indicators) == 100
+    assert [least for least, _ in formula.effects] == [85, 60, 0]
+
+
+@pytest.mark.parametrize(
+    ("percent", "before", "after"),
+    [
+        (-10, 'guaranteed: {cpu: "40", memory: 160Gi}', "guaranteed: {cpu: 36000m, memory: 147456Mi}"),
+        (10, "guaranteed: {cpu: 100m, memory: 128Mi}", "guaranteed: {cpu: 110m, memory: 140Mi}"),
+        (-10, "guaranteed: {cpu: 1m, memory: 1Mi}", "guaranteed: {cpu: 1m, memory: 1Mi}"),
+        (-10, 'burst: {cpu: "16"}', 'burst: {cpu: "16"}'),
+    ],
+)  # fmt: skip
+def test_only_what_is_guaranteed_changes(percent: int, before: str, after: str) -> None:
+    text = f"resources:\n  - {{flavor: standard, {before}}}  # why\n"
+    assert changed(text, percent) == text.replace(before, after)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """A journal of this year with exchanges and what was seen."""
+    made = Journal.open(tmp_path / "journal", tmp_path / "journal.key", "test")
+    made.append(
+        [
+            Entry(one.kind, one.actor, one.data)
+            for one in (asked("d1", "people-for-d1"), seen("d1", "1"), seen("d2", "0"))
+        ]
+    )
+    return made
+
+
+def written(tmp_path: Path, estate: Estate, journal: Path, name: str) -> dict[str, bytes]:
+    year = datetime.now(UTC).year
+    words = [
+        "--from",
+        f"{year}-01-01",
+        "--to",
+        f"{year}-12-31",
+        "--estate",
+        str(estate.root),
+        "--journal",
+        str(journal),
+    ]
+    assert run(["evaluate", *words, "--write", str(tmp_path / name)]) == 0
+    return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+
+def test_recomputed_from_the_exported_journal_everything_has_the_same_bytes(
+    tmp_path: Path, estate: Estate, journal: Journal
+) -> None:
+    first = written(tmp_path, estate, journal.folder, "one")
+    export(journal.folder, tmp_path / "exported")
+    shutil.copytree(estate.root, tmp_path / "elsewhere")
+    again = written(tmp_path, replace(estate, root=tmp_path / "elsewhere"), tmp_path / "exported", "two")
+    assert set(first) == {
+        "evaluation.json", "evaluation.html", "evaluation.pdf", "proposal.patch", "pull-request.md"
+    }  # fmt: skip
+    assert first == again
+    found = json.loads(first["evaluation.json"])
+    assert found["journals"][0]["records"] == 4
+    assert first["evaluation.pdf"].startswith(b"%PDF-")
+    assert b"NotoSansSC" in first["evaluation.pdf"]
+
+
+def test_the_proposed_patch_applies_and_the_estate_stays_valid(
+    tmp_path: Path, estate: Estate, journal: Journal
+) -> None:
+    found = written(tmp_path, estate, journal.folder, "one")
+    assert b"departments/d2.yaml" in found["proposal.patch"]
+    applied = subprocess.run(["git", "apply", "-"], cwd=estate.root, input=found["proposal.patch"], capture_output=True)
+    assert applied.returncode == 0, applied.stderr
+    changed_ = load_estate(estate.root).department("d2")
+    assert changed_ is not None
+    assert str(changed_.spec.namespaces[0].resources[0].guaranteed.cpu) == "36m"
+    assert "| d2 | 0.0 | -10 % |" in found["pull-request.md"].decode()
+
+
+def test_a_journal_that_does_not_verify_is_no_basis(
+    tmp_path: Path, estate: Estate, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next((journal.folder / "segments").iterdir())
+    path.write_bytes(path.read_bytes().replace(b'"by":"d1"', b'"by":"d2"'))
+    code = run(["evaluate", "--from", "2026-01-01", "--to", "2026-12-31", "--estate", str(estate.root), "--journal", str(journal.folder)])  # fmt: skip
+    assert code == 1
+    assert "record 1" in capsys.readouterr().err
+
+
+def test_the_table_is_a_document_too(estate: Estate, journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", "--from", "2026-01-01", "--to", "2026-12-31", "--estate", str(estate.root), "--journal", str(journal.folder)]  # fmt: skip
+    assert run([*words, "-o", "json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["formula"]) == ("Evaluation", "2026.1")
+    assert list(records(journal.folder))
