@@ -1,11 +1,15 @@
-"""The shared services: a fenced namespace for each, its workload, and the way through the proxy for those who declared it."""
+"""The catalogue and the shared services: a fenced namespace for each, its workload, and the way through the proxy for those who declared it."""
 
 import pulumi
-from commonpool.components import service
+from commonpool.components import catalogue, service
 from commonpool.components.resource import Group
 from commonpool.components.stack import moved_weights, read_estate, stand_ins, unchanged
 
 estate, known, played, weights = read_estate(), unchanged(), stand_ins(), moved_weights()
+
+for name, datasets in catalogue.providers(estate).items():
+    if name not in known:
+        Group("Catalogue", name, catalogue.objects(estate.pool, datasets))
 
 for shared in estate.services:
     if shared.name not in known:

@@ -1,6 +1,6 @@
 """Everything that a department's manifest becomes. Pure."""
 
-from commonpool.components import credential, network, roles
+from commonpool.components import catalogue, credential, network, roles
 from commonpool.components import namespace as namespaces
 from commonpool.components.namespace import Fence
 from commonpool.components.rendering import DEPARTMENT, PREFIX, Body, body
@@ -11,7 +11,7 @@ from commonpool.model.department import Standing
 def objects(estate: Estate, department: Department) -> list[Body]:
     """The department's objects, each Namespace before what lies in it."""
     pool = estate.pool
-    found: list[Body] = []
+    found: list[Body] = [catalogue.readers(pool, department)]
     for full_name, spec in department.namespaces():
         found += namespaces.objects(pool, fence(department, full_name, spec, department.standing(estate.day)))
         found += network.openings(pool, full_name, spec.egress)

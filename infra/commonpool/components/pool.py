@@ -1,6 +1,7 @@
 """Everything that belongs to the pool itself and not to one namespace. Pure."""
 
 from commonpool.components import (
+    catalogue,
     compute,
     endpoint_guard,
     gateway,
@@ -17,7 +18,7 @@ from commonpool.model import Estate
 
 
 def objects(estate: Estate, *, simulate: bool, loopback: bool = False) -> list[Body]:
-    """Machines, priority classes, storage, roles, admission policies, and the service proxy.
+    """Machines, priority classes, storage, roles, admission policies, the catalogue's kind, and the service proxy.
 
     `loopback` lets backends stand there, which the embedded pool needs for what stands in for machines.
     """
@@ -33,6 +34,7 @@ def objects(estate: Estate, *, simulate: bool, loopback: bool = False) -> list[B
         *placement.objects(pool),
         *workload_guard.objects(pool),
         *ownership_guard.objects(pool),
+        *catalogue.definition(pool),
         *endpoint_guard.objects(pool, loopback=loopback),
         *fleet.objects(pool),
         *gateway.shared(pool),

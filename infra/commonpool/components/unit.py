@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from commonpool.components import agreement, gateway
+from commonpool.components import agreement, catalogue, gateway
 from commonpool.model import Department, Estate, SharedService
 from commonpool.model.share import shares
 
@@ -28,7 +28,11 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
         return {estate.pool.name: _digest(base, estate.digests["machines"], simulate, loopback)}
     if program == "services":
         stand_ins = str(config.get(STAND_INS, ""))
-        return {
+        datasets = {
+            name: _digest(base, *(estate.digests[f"dataset/{one.name}"] for one in some))
+            for name, some in catalogue.providers(estate).items()
+        }
+        return datasets | {
             service.name: _digest(
                 base,
                 estate.digests[f"service/{service.name}"],

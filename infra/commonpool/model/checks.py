@@ -8,6 +8,7 @@ from commonpool.model.hostname_check import check_hostnames
 from commonpool.model.look_alike import skeleton
 from commonpool.model.pool_check import check_pool
 from commonpool.model.problem import Problem, shown
+from commonpool.model.request_check import check_requests
 from commonpool.model.service_check import check_service
 from commonpool.model.subject import Found, Subject, nearest
 
@@ -19,7 +20,7 @@ def check(estate: Estate) -> list[Problem]:
         problems += check_department(estate, department)
     for service in estate.services:
         problems += check_service(estate, service)
-    problems += [*check_catalogue(estate), *check_agreements(estate)]
+    problems += [*check_catalogue(estate), *check_agreements(estate), *check_requests(estate)]
     return [*problems, *check_hostnames(estate), *_uniqueness(estate), *_filing(estate), *_parents(estate)]
 
 

@@ -9,15 +9,20 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from commonpool.model.agreement import Agreement
+from commonpool.model.clock import Clock, clock
+from commonpool.model.correction import Correction
 from commonpool.model.dataset import Dataset
 from commonpool.model.department import Department
 from commonpool.model.dictionary import Dictionary
 from commonpool.model.document import locate
 from commonpool.model.inventory import Machine
 from commonpool.model.pool import Pool
+from commonpool.model.progress import Progress
+from commonpool.model.request import SharingRequest
 from commonpool.model.service import SharedService
 from commonpool.model.standing import Standing, fault, standing
 from commonpool.model.statement import Statement
+from commonpool.model.working_day import Holidays, announced
 
 FOLDERS: dict[str, tuple[str, type[BaseModel]]] = {
     "department": ("departments", Department),
@@ -25,8 +30,11 @@ FOLDERS: dict[str, tuple[str, type[BaseModel]]] = {
     "dataset": ("datasets", Dataset),
     "agreement": ("agreements", Agreement),
     "statement": ("agreements/statements", Statement),
+    "request": ("requests", SharingRequest),
+    "correction": ("corrections", Correction),
+    "progress": ("progress", Progress),
 }
-KIND_OF = {"pool": "Pool", "dictionary": "Dictionary", **{word: kind.__name__ for word, (_, kind) in FOLDERS.items()}}
+KIND_OF = {"pool": "Pool", "dictionary": "Dictionary", "holidays": "Holidays", **{word: kind.__name__ for word, (_, kind) in FOLDERS.items()}}
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class Estate:
     statements: Mapping[str, Statement] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     exchange: str | None = None
+    requests: tuple[SharingRequest, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    own_holidays: Holidays | None = None
 
     def department(self, name: str) -> Department | None:
         """A department by name."""
@@ -139,6 +151,34 @@ class Estate:
         if terms is not None:
             return self.exchange is not None or not needs_exchange(terms)
         return service.serves(department)
+
+    @cached_property
+    def holidays(self) -> Holidays:
+        """The announced years that come with the product, and the estate's own."""
+        return announced().with_(self.own_holidays)
+
+    def provider_of(self, request: SharingRequest) -> str | None:
+        """The department that a request is addressed to."""
+        service = self.service(request.spec.service) if request.spec.service else None
+        dataset = self.dataset(request.spec.dataset) if request.spec.dataset else None
+        return service.spec.offered_by if service else dataset.spec.provider if dataset else None
+
+    def request_clock(self, request: SharingRequest) -> Clock:
+        """Where the answer to a request stands today."""
+        decision = request.spec.decision
+        answered = decision.day if decision else None
+        return self._clock(self.provider_of(request), request.spec.submitted, answered, "answer")
+
+    def correction_clock(self, correction: Correction) -> Clock:
+        """Where the answer to a correction stands today."""
+        dataset, outcome = self.dataset(correction.spec.dataset), correction.spec.outcome
+        answered = outcome.day if outcome else None
+        return self._clock(dataset.spec.provider if dataset else None, correction.spec.submitted, answered, "correction")
+
+    def _clock(self, provider: str | None, received: str, answered: str | None, word: str) -> Clock:
+        rules, department = self.pool.spec.sharing, self.department(provider or "")
+        level = department.spec.organisation.level if department else self.pool.spec.level
+        return clock(received, answered, level, getattr(rules, word), rules, self.holidays, self.day)
 
     @cached_property
     def consumers(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:

@@ -20,9 +20,10 @@ from commonpool.model.pool import Pool
 from commonpool.model.problem import EstateRefused, Problem, shown
 from commonpool.model.statement import Statement, text_digest
 from commonpool.model.violation import WHO, problems_of
+from commonpool.model.working_day import Holidays
 
 M = TypeVar("M", bound=BaseModel)
-POOL_FILE, DICTIONARY_FILE = "pool.yaml", "dictionary.yaml"
+POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE = "pool.yaml", "dictionary.yaml", "holidays.yaml"
 
 
 def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
@@ -125,6 +126,9 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
     dictionary = None
     if (root / DICTIONARY_FILE).is_file():
         dictionary = reader.manifest(root / DICTIONARY_FILE, Dictionary, "dictionary")
+    holidays = None
+    if (root / HOLIDAYS_FILE).is_file():
+        holidays = reader.manifest(root / HOLIDAYS_FILE, Holidays, "holidays")
     if pool is None:
         return None, reader.problems
     machines = _machines(root, pool, reader.problems)
@@ -145,6 +149,10 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
         agreements=tuple(found["agreement"]),
         statements=statements,
         texts=reader.texts,
+        requests=tuple(found["request"]),
+        corrections=tuple(found["correction"]),
+        progress=tuple(found["progress"]),
+        own_holidays=holidays,
     )
     return estate, reader.problems
 

@@ -6,17 +6,33 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from commonpool.model.agreement import Agreement
+from commonpool.model.correction import Correction
 from commonpool.model.dataset import Dataset
 from commonpool.model.department import Department
 from commonpool.model.dictionary import Dictionary
 from commonpool.model.pool import Pool
 from commonpool.model.problem import ModelError
+from commonpool.model.progress import Progress
+from commonpool.model.request import SharingRequest
 from commonpool.model.service import SharedService
 from commonpool.model.statement import Statement
 from commonpool.model.violation import inner_model
+from commonpool.model.working_day import Holidays
 
 KINDS: dict[str, type[BaseModel]] = {
-    one.__name__: one for one in (Pool, Department, SharedService, Dictionary, Dataset, Agreement, Statement)
+    one.__name__: one for one in (
+        Pool,
+        Department,
+        SharedService,
+        Dictionary,
+        Dataset,
+        Agreement,
+        Statement,
+        SharingRequest,
+        Correction,
+        Progress,
+        Holidays,
+    )
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -5,6 +5,7 @@ from datetime import date
 from commonpool.model.agreement_check import lapses
 from commonpool.model.collection import repeated
 from commonpool.model.estate import Estate
+from commonpool.model.overdue import overdue
 
 # https://github.com/kubernetes/community/blob/main/sig-scalability/configs-and-limits/thresholds.md
 NAMESPACES, NODES = 10_000, 5_000
@@ -23,7 +24,7 @@ def warnings(estate: Estate) -> list[str]:
         found.append(
             f"{len(estate.machines):,} machines are beyond the {NODES:,} that Kubernetes is tested with; split the pool"
         )
-    told = [*(str(problem) for problem, _ in lapses(estate)), *repeated(estate), *_owed(estate)]
+    told = [*(str(problem) for problem, _ in lapses(estate)), *repeated(estate), *_owed(estate), *overdue(estate)]
     more = [f"… and {len(told) - MOST} more"] if len(told) > MOST else []
     return [*found, *told[:MOST], *more]
 

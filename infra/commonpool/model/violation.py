@@ -15,6 +15,7 @@ WHO = {
     "SharedService": "the team that offers the service (its own manifest)",
     "Dataset": "the department that provides the dataset (its manifest)",
     "Dictionary": "the data governance office (dictionary.yaml)",
+    "Holidays": "the data governance office (holidays.yaml)",
     "Agreement": "provider and consumer together (a changed text needs both signatures anew)",
     "Statement": "the department that signed (its own statement)",
     "SharingRequest": "the department that asks, and for the decision the one that is asked",
