@@ -59,7 +59,14 @@ def ours(pool: EmbeddedPool, estate_folder: Path) -> dict[str, int]:
 
 def kubectl(pool: EmbeddedPool, manifests: Path) -> None:
     """What the user would do otherwise."""
-    command = [str(binaries.built(binaries.KUBERNETES) / "kubernetes"), "kubectl", "apply", "--server-side", "-f", str(manifests)]
+    command = [
+        str(binaries.built(binaries.KUBERNETES) / "kubernetes"),
+        "kubectl",
+        "apply",
+        "--server-side",
+        "-f",
+        str(manifests),
+    ]
     environment = os.environ | {"KUBECONFIG": str(pool.kubeconfig)}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 

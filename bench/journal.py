@@ -17,7 +17,12 @@ from commonpool.journal.verification import verify
 
 CALLERS = 64  # acts under way at a time
 RATE, SECONDS = 500, 10
-ENTRY = {"service": "register", "agreement": "civil-affairs-to-finance", "path": "/people/1", "answer": "sha256:" + "0" * 64}
+ENTRY = {
+    "service": "register",
+    "agreement": "civil-affairs-to-finance",
+    "path": "/people/1",
+    "answer": "sha256:" + "0" * 64,
+}
 
 
 def entry(number: int) -> Entry:
@@ -82,7 +87,12 @@ def main() -> None:
         rows.append(["the disk alone, one sync", f"P50 {disk[250] * 1e3:.2f} ms, P99 {disk[495] * 1e3:.2f} ms"])
         journal = Journal.open(folder / "journal", folder / "journal.key", "bench")
         written = count // 20
-        rows.append([f"{CALLERS} callers, each waits for its own", f"{written / asyncio.run(flood(journal, written)):,.0f} records/s"])
+        rows.append(
+            [
+                f"{CALLERS} callers, each waits for its own",
+                f"{written / asyncio.run(flood(journal, written)):,.0f} records/s",
+            ]
+        )
         waited = asyncio.run(steadily(journal))
         middle, worst = (waited[int(len(waited) * part)] * 1e3 for part in (0.5, 0.99))
         rows.append([f"added at {RATE} records/s", f"P50 {middle:.2f} ms, P99 {worst:.2f} ms"])

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.accountability_group import correction, progress
 from commonpool.cli.agreement_group import agreement
+from commonpool.cli.dataset_group import dataset
 from commonpool.cli.journal_group import journal
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.policy_group import policy
+from commonpool.cli.request_group import request
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
 
@@ -27,7 +30,11 @@ GROUPS = {
     "machine": machine,
     "service": service,
     "policy": policy,
+    "dataset": dataset,
     "agreement": agreement,
+    "request": request,
+    "correction": correction,
+    "progress": progress,
     "journal": journal,
     "embedded": embedded,
 }

@@ -19,7 +19,9 @@ class Limit(Declared):
     """How long an answer may take."""
 
     working_days: Annotated[int, Field(ge=1, le=250)] = Field(description="Working days after the day of receipt.")
-    level: Level | None = Field(default=None, description="Level of government of who answers; all where nothing is said.")
+    level: Level | None = Field(
+        default=None, description="Level of government of who answers; all where nothing is said."
+    )
     source: Text = Field(description="The rule that sets the number, so that it can be checked and changed with it.")
 
 
@@ -30,11 +32,15 @@ class Escalation(Declared):
     to: Text = Field(description="Role that hears of it and acts.")
 
 
-_ANSWER = Limit(
-    working_days=10, source="政务信息资源共享管理暂行办法（国发〔2016〕51号）：提供部门应在10个工作日内予以答复；政务数据共享条例（国务院令第809号）"
+_ANSWER = Limit.model_validate(
+    {
+        "workingDays": 10,
+        "source": "政务信息资源共享管理暂行办法（国发〔2016〕51号）：提供部门应在10个工作日内予以答复；"
+        "政务数据共享条例（国务院令第809号）",
+    }
 )
-_CORRECTION = Limit(
-    working_days=10, source="政务数据共享条例（国务院令第809号）关于校核的规定；天数由本级主管部门核对后写明"
+_CORRECTION = Limit.model_validate(
+    {"workingDays": 10, "source": "政务数据共享条例（国务院令第809号）关于校核的规定；天数由本级主管部门核对后写明"}
 )
 
 
@@ -45,7 +51,10 @@ class SharingRules(Declared):
         default=[_ANSWER], min_length=1, max_length=10, description="For answering a request; the first that fits."
     )
     correction: list[Limit] = Field(
-        default=[_CORRECTION], min_length=1, max_length=10, description="For checking a record that is said to be wrong."
+        default=[_CORRECTION],
+        min_length=1,
+        max_length=10,
+        description="For checking a record that is said to be wrong.",
     )
     escalation: list[Escalation] = Field(
         default=[
@@ -79,7 +88,13 @@ class Clock:
 
 
 def clock(
-    received: str, answered: str | None, level: Level, limits: list[Limit], rules: SharingRules, holidays: Holidays, day: date
+    received: str,
+    answered: str | None,
+    level: Level,
+    limits: list[Limit],
+    rules: SharingRules,
+    holidays: Holidays,
+    day: date,
 ) -> Clock:
     """The clock of an answer that somebody of a level owes since a day."""
     limit = next((one for one in limits if one.level in (None, level)), limits[-1])

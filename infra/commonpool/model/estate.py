@@ -34,7 +34,12 @@ FOLDERS: dict[str, tuple[str, type[BaseModel]]] = {
     "correction": ("corrections", Correction),
     "progress": ("progress", Progress),
 }
-KIND_OF = {"pool": "Pool", "dictionary": "Dictionary", "holidays": "Holidays", **{word: kind.__name__ for word, (_, kind) in FOLDERS.items()}}
+KIND_OF = {
+    "pool": "Pool",
+    "dictionary": "Dictionary",
+    "holidays": "Holidays",
+    **{word: kind.__name__ for word, (_, kind) in FOLDERS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,9 @@ class Estate:
         """Where the answer to a correction stands today."""
         dataset, outcome = self.dataset(correction.spec.dataset), correction.spec.outcome
         answered = outcome.day if outcome else None
-        return self._clock(dataset.spec.provider if dataset else None, correction.spec.submitted, answered, "correction")
+        return self._clock(
+            dataset.spec.provider if dataset else None, correction.spec.submitted, answered, "correction"
+        )
 
     def _clock(self, provider: str | None, received: str, answered: str | None, word: str) -> Clock:
         rules, department = self.pool.spec.sharing, self.department(provider or "")

@@ -20,6 +20,7 @@ from commonpool.model.base import (
     Resources,
     Text,
 )
+from commonpool.model.clock import SharingRules
 from commonpool.model.proxy import Proxy
 
 
@@ -237,6 +238,7 @@ AdmissionRule = Literal[
     "placement",
     "registries",
     "services",
+    "sharing",
     "tokens",
 ]
 AdmissionAction = Literal["deny", "warn", "audit"]
@@ -274,6 +276,7 @@ class PoolSpec(Declared):
     storage: Storage = Field(description="Disks and shares.")
     network: Network = Field(description="Addresses and policies.")
     security: Security = Field(description="The security baseline.")
+    sharing: SharingRules = Field(default=SharingRules(), description="Time limits of sharing, with their sources.")
 
 
 class Pool(Declared):

@@ -36,7 +36,10 @@ class SharingRequestSpec(Declared):
     service: Name | None = Field(default=None, description="The SharedService that it asks for, or")
     dataset: Name | None = Field(default=None, description="the Dataset.")
     items: list[ItemPath] | None = Field(
-        default=None, min_length=1, max_length=500, description="The items that the task needs; all where nothing is said."
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="The items that the task needs; all where nothing is said.",
     )
     collects: list[Code] = Field(
         default=[],
@@ -45,7 +48,9 @@ class SharingRequestSpec(Declared):
     )
     purpose: Purpose = Field(description="What it is for.")
     basis: Basis = Field(description="The law on which the task rests.")
-    submitted: Date = Field(description="Day on which the other department received it; the clock runs from the next day.")
+    submitted: Date = Field(
+        description="Day on which the other department received it; the clock runs from the next day."
+    )
     decision: RequestDecision | None = Field(default=None, description="The answer.")
 
     @model_validator(mode="after")

@@ -91,4 +91,6 @@ def _known(subject: Subject, where: tuple[str | int, ...], word: str, name: str)
 
 
 def _before(subject: Subject, where: tuple[str | int, ...], word: str) -> Problem:
-    return subject.problem(where, f"the {word} is older than what it is about", "date-order", "correct one of the two days")
+    return subject.problem(
+        where, f"the {word} is older than what it is about", "date-order", "correct one of the two days"
+    )

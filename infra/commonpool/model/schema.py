@@ -20,7 +20,8 @@ from commonpool.model.violation import inner_model
 from commonpool.model.working_day import Holidays
 
 KINDS: dict[str, type[BaseModel]] = {
-    one.__name__: one for one in (
+    one.__name__: one
+    for one in (
         Pool,
         Department,
         SharedService,

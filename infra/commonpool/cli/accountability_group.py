@@ -1,0 +1,111 @@
+"""The commands of `commonpool correction` and `commonpool progress`: names, options and help."""
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from commonpool.cli import options as o
+from commonpool.cli.output import Color, Format, Output
+from commonpool.cli.target import Target
+
+correction = typer.Typer(
+    help="Records that are wrong: say so, answer, dispute.", no_args_is_help=True, rich_markup_mode=None
+)
+progress = typer.Typer(
+    help="Milestones of old systems: how far, what is late, the month's report.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class Result(StrEnum):
+    """What came of a correction."""
+
+    CORRECTED = "corrected"
+    REJECTED = "rejected"
+
+
+def _names(context: typer.Context, incomplete: str) -> list[str]:
+    return [name for name in o.names_in(context, "corrections") if name.startswith(incomplete)]
+
+
+NAME = Annotated[str, typer.Argument(help="Name of the correction.", autocompletion=_names)]
+
+
+@correction.command("new")
+def correction_new(
+    name: Annotated[str, typer.Argument(help="Name of the new correction.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="NAME", help="Dataset that holds it.", autocompletion=o.datasets)
+    ],
+    item: Annotated[str, typer.Option("--item", metavar="PATH", help="Item that is wrong.")],
+    record: Annotated[str, typer.Option("--record", metavar="KEY", help="Key of the record; no names of people.")],
+    found_by: Annotated[
+        str, typer.Option("--found-by", metavar="NAME", help="Who found it.", autocompletion=o.departments)
+    ],
+    description: Annotated[
+        str, typer.Option("--description", metavar="TEXT", help="What is wrong, by which evidence.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")] = False,
+    estate: o.ESTATE = None,
+) -> None:
+    """Say that a record is wrong."""
+    from commonpool.cli import correction as commands
+
+    given = {"dataset": dataset, "item": item, "record": record, "found_by": found_by, "description": description}
+    raise typer.Exit(commands.new(Target(estate=estate), name, given, Output(), dry_run=dry_run))
+
+
+@correction.command("list")
+def correction_list(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+    """All corrections with their clocks."""
+    from commonpool.cli import correction as commands
+
+    raise typer.Exit(commands.list_corrections(Target(estate=estate), Output(output, color)))
+
+
+@correction.command("answer")
+def correction_answer(
+    name: NAME,
+    result: Annotated[Result, typer.Option("--result", help="What was found.")],
+    by: Annotated[str, typer.Option("--by", metavar="ROLE", help="Role that checked or decided.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why.")],
+    estate: o.ESTATE = None,
+) -> None:
+    """Answer it; where it is disputed, decide."""
+    from commonpool.cli import correction as commands
+
+    raise typer.Exit(commands.answer(Target(estate=estate), name, result.value, by, reason, Output()))
+
+
+@correction.command("dispute")
+def correction_dispute(
+    name: NAME,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why the outcome is not accepted.")],
+    estate: o.ESTATE = None,
+) -> None:
+    """Do not accept the outcome."""
+    from commonpool.cli import correction as commands
+
+    raise typer.Exit(commands.dispute(Target(estate=estate), name, reason, Output()))
+
+
+@progress.command("list")
+def progress_list(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+    """The scoreboard: number, progress and effect; then what is late, and with whom."""
+    from commonpool.cli import progress as commands
+
+    raise typer.Exit(commands.list_progress(Target(estate=estate), Output(output, color)))
+
+
+@progress.command("report")
+def progress_report(
+    month: Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Default: this month.")] = None,
+    estate: o.ESTATE = None,
+) -> None:
+    """The month's report, in Markdown."""
+    from commonpool.cli import progress as commands
+
+    raise typer.Exit(commands.report(Target(estate=estate), month or date.today().strftime("%Y-%m"), Output()))

@@ -1,0 +1,153 @@
+"""From a wish to an agreement in force, from a wrong record to its correction: the commands as people use them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Path:
+    """A copy of the sample."""
+    shutil.copytree(ROOT / "examples" / "estate", tmp_path / "estate")
+    pool = tmp_path / "estate" / "pool.yaml"
+    text = pool.read_text(encoding="utf-8").replace("../../inventories", str(ROOT / "inventories"))
+    pool.write_text(text, encoding="utf-8")
+    return tmp_path / "estate"
+
+
+def run(estate: Path, *words: str, fails: bool = False) -> str:
+    """What a command prints, both streams."""
+    command = [sys.executable, "-m", "commonpool.cli", *words, "--estate", str(estate)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode != 0) is fails, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def document(estate: Path, *words: str) -> dict[str, Any]:
+    return dict(json.loads(run(estate, *words, "--output", "json").partition("\n  warning")[0]))
+
+
+TASK = ("--purpose", "flood", "--description", "Warn people", "--law", "防洪法", "--article", "第四十五条")
+
+
+def test_a_request_ends_in_an_agreement_that_both_sides_sign(estate: Path, tmp_path: Path) -> None:
+    asked = run(
+        estate, "request", "new", "grades", "--consumer", "water-bureau", "--dataset", "civil-servants", "--item", "grade",
+        "--collect", "DE-0006", *TASK,
+    )  # fmt: skip
+    assert "personnel-bureau answers: due " in asked
+    assert "DE-0006 is held by personnel-bureau already (dataset civil-servants, item phone)" in asked
+    assert document(estate, "request", "list")["items"][1]["clock"]["state"] == "open"
+    run(estate, "request", "decide", "grades", "--grant", "--by", "Data office", "--end", "2099-12-31")
+    states = {one["metadata"]["name"]: one["state"] for one in document(estate, "agreement", "list")["items"]}
+    assert states["grades"] == "draft"
+    key = tmp_path / "water.pem"
+    made = subprocess.run(
+        [sys.executable, "-m", "commonpool.cli", "agreement", "key", str(key)], cwd=ROOT, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert key.stat().st_mode & 0o777 == 0o600
+    sign = ("agreement", "sign", "grades", "--department", "water-bureau", "--key", str(key))
+    assert "is none of water-bureau" in run(estate, *sign, fails=True)
+    manifest = estate / "departments" / "water-bureau.yaml"
+    line = made.stdout.strip().removeprefix("- ")
+    text = manifest.read_text(encoding="utf-8").replace("  term:", f"  keys: [{line}]\n  term:", 1)
+    manifest.write_text(text, encoding="utf-8")
+    assert "lacks the signature of personnel-bureau" in run(estate, *sign)
+    assert "lacks personnel-bureau" in run(estate, "agreement", "verify", "grades", fails=True)
+    assert "said this already" in run(estate, *sign, fails=True)
+
+
+def test_a_refusal_needs_its_reason_and_what_is_granted_anyway_needs_no_request(estate: Path) -> None:
+    new = ("request", "new", "x", "--consumer", "water-bureau", *TASK)
+    assert "shared with everybody" in run(estate, *new, "--dataset", "companies", fails=True)
+    assert "granted to water-bureau without a request" in run(estate, *new, "--service", "address-lookup", fails=True)
+    assert "精神卫生法 第四条" in run(estate, *new, "--dataset", "mental-health-patients", fails=True)
+    run(estate, *new, "--dataset", "civil-servants")
+    assert "gives its reason" in run(estate, "request", "decide", "x", "--refuse", "--by", "Office", fails=True)
+    run(estate, "request", "decide", "x", "--refuse", "--by", "Office", "--reason", "Not its task: no law says so")
+    assert "refused on" in run(estate, "request", "show", "x")
+    assert "answered already" in run(
+        estate, "request", "decide", "x", "--refuse", "--by", "O", "--reason", "R", fails=True
+    )
+
+
+def test_a_wrong_record_is_answered_disputed_and_decided(estate: Path) -> None:
+    run(
+        estate, "correction", "new", "moved", "--dataset", "companies", "--item", "address.division", "--record", "330500000999",
+        "--found-by", "water-bureau", "--description", "It moved",
+    )  # fmt: skip
+    run(estate, "correction", "answer", "moved", "--result", "rejected", "--by", "Office", "--reason", "It did not")
+    run(estate, "correction", "dispute", "moved", "--reason", "We saw it")
+    run(
+        estate,
+        "correction",
+        "answer",
+        "moved",
+        "--result",
+        "corrected",
+        "--by",
+        "Governance office",
+        "--reason",
+        "It did",
+    )
+    assert "corrected after a dispute" in run(estate, "correction", "list")
+    items = document(estate, "correction", "list")["items"]
+    assert [one["state"] for one in items] == ["corrected", "corrected after a dispute"]
+
+
+def test_what_is_late_is_on_the_scoreboard_and_in_the_months_report(estate: Path) -> None:
+    path = estate / "progress" / "market-supervision.yaml"
+    text = path.read_text(encoding="utf-8").replace('due: "2027-09-30"', 'due: "2026-09-30"')
+    path.write_text(text, encoding="utf-8")
+    listed = document(estate, "progress", "list")
+    assert [(one["done"], one["total"], one["percent"], one["late"]) for one in listed["systems"]] == [(1, 2, 67, 1)]
+    (late,) = listed["late"]
+    assert (late["kind"], late["name"], late["department"]) == (
+        "milestone",
+        "old-register/into-the-pool",
+        "market-supervision",
+    )
+    report = run(estate, "progress", "report", "--month", "2026-10")
+    assert "ticket 整改〔2026〕0007号 closed on 2026-10-22" in report
+    assert "milestone old-register/into-the-pool: market-supervision is 18 working days late since 2026-09-30" in report
+    assert "correction company-moved of companies: corrected, answered in time" in report
+
+
+@pytest.mark.parametrize("form", ["dcat", "csv"])
+def test_the_catalogue_comes_back_from_its_export_as_it_was(estate: Path, tmp_path: Path, form: str) -> None:
+    before = {one["name"]: one for one in document(estate, "dataset", "list")["items"]}
+    file = tmp_path / f"catalogue.{'csv' if form == 'csv' else 'json'}"
+    file.write_text(run(estate, "dataset", "export", "--form", form), encoding="utf-8")
+    assert "stand in the estate already" in run(estate, "dataset", "import", str(file), fails=True)
+    agreed = [estate / "agreements", estate / "requests", estate / "corrections"]
+    for folder in agreed:
+        shutil.move(folder, tmp_path / folder.name)
+    shutil.rmtree(estate / "datasets")
+    (estate / "departments" / "personnel-bureau.yaml").write_text(
+        (estate / "departments" / "personnel-bureau.yaml")
+        .read_text(encoding="utf-8")
+        .replace(", residents-register]", "]"),
+        encoding="utf-8",
+    )
+    assert "0 datasets" in run(estate, "dataset", "list")
+    run(estate, "dataset", "import", str(file))
+    assert {one["name"]: one for one in document(estate, "dataset", "list")["items"]} == before
+    shown = document(estate, "dataset", "show", "mental-health-patients")["spec"]
+    assert shown["sharing"]["basis"] == {"law": "中华人民共和国精神卫生法", "article": "第四条"}
+    assert run(estate, "dataset", "export", "--form", form) == file.read_text(encoding="utf-8") or form == "csv"
+
+
+def test_an_import_with_one_bad_line_writes_nothing(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.csv"
+    text = run(estate, "dataset", "export", "--form", "csv")
+    file.write_text(text.replace("water-levels", "water-again").replace("每月", "每世纪"), encoding="utf-8")
+    names = sorted(path.name for path in (estate / "datasets").iterdir())
+    assert "更新周期 '每世纪' is none of 实时" in run(estate, "dataset", "import", str(file), fails=True)
+    assert sorted(path.name for path in (estate / "datasets").iterdir()) == names
