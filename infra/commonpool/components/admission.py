@@ -26,6 +26,7 @@ RULES: dict[AdmissionRule, str] = {
     "placement": "pods on machines of a flavor that is not granted, on a chosen node, or on one that is not open",
     "registries": "images from elsewhere, of any container and of volumes",
     "services": "Services that lead out of the pool or take the platform's addresses",
+    "sharing": "datasets written by anybody but the platform, or kept from sharing without law, article and last day",
     "tokens": "tokens of accounts that never end, or live longer than a day",
 }
 CHANGES = ("CREATE", "UPDATE", "DELETE")
