@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean test check schemas captured lock bench format
+.PHONY: help up machines down clean test check schemas captured lock bench format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -9,6 +9,12 @@ up:  ## the embedded pool with the sample estate, from nothing
 	@echo "Commonpool: a real Kubernetes with the sample estate (seconds; the very first time 6 to 18 minutes: Kubernetes and Envoy Gateway are built once)"
 	@scripts/bootstrap run
 	@.venv/bin/commonpool up --yes --skip-preview
+	@.venv/bin/commonpool embedded hosts --no-wait
+
+machines:  ## two machines of the sample join for real, over SSH, on test hosts (root; installs what hosts need)
+	@scripts/bootstrap run
+	@scripts/test-hosts
+	@.venv/bin/commonpool embedded hosts
 
 down:  ## stop the embedded pool; its data stays
 	@[ ! -x .venv/bin/commonpool ] || .venv/bin/commonpool embedded stop

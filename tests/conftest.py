@@ -17,7 +17,7 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
 
 if TYPE_CHECKING:
-    from lan import Lan
+    from commonpool.embedded.hosts import Lan
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def writes(embedded_pool: EmbeddedPool) -> Callable[[], list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def lan(worker: str) -> "Iterator[Lan]":
     """A LAN for test hosts (`tests/machines`): removed at the end, or by the next run when this one is killed."""
-    from lan import Lan, why_not
+    from commonpool.embedded.hosts import Lan, why_not
 
     reason = why_not()
     if reason is not None:

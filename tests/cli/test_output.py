@@ -97,7 +97,7 @@ def test_a_folder_may_be_named_anywhere(tmp_path: Path) -> None:
 
 def test_options_can_come_from_the_environment() -> None:
     ended = outside("validate", COMMONPOOL_ESTATE="examples/estate", COMMONPOOL_OUTPUT="json")
-    assert json.loads(ended.stdout)["machines"] == 42
+    assert json.loads(ended.stdout)["machines"] == 44
 
 
 def test_without_a_terminal_work_is_told_of_now_and_then(

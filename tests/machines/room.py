@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from commonpool.embedded.binaries import KUBERNETES, built
-from lan import Lan
+from commonpool.embedded.binaries import KUBERNETES, built, find_go
+from commonpool.embedded.hosts import Lan
+from commonpool.machines.image import image
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "estate"
 
@@ -88,6 +89,16 @@ class Room:
                 [*program, "--kubeconfig", str(place), *words], input=given, capture_output=True, text=True, timeout=120
             )
         return Answer(result.returncode, result.stdout, result.stderr)
+
+    def probe(self, name: str) -> Path:
+        """An OCI archive of the probe under a full name."""
+        source, folder = Path(__file__).with_name("probe"), self.folder / "probe"
+        folder.mkdir(exist_ok=True)
+        environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+        command = [find_go(source), "build", "-trimpath", "-o", str(folder / "probe"), "."]
+        subprocess.run(command, cwd=source, env=environment, check=True)
+        target = folder / f"{name.replace('/', '-')}.tar"
+        return image(name, {"probe": (folder / "probe").read_bytes()}, ["/probe"], target)
 
     def texts(self) -> list[tuple[Path, str]]:
         """Every file that commands left in the data folder."""

@@ -1,19 +1,14 @@
 """Two bare hosts become nodes of a real pool: pods run on them, reach one another, and are kept from one another."""
 
 import json
-import os
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commonpool.embedded.binaries import find_go
-from commonpool.machines.image import image
-from host import Shape
-from lan import GATEWAY, Lan
+from commonpool.embedded.hosts import GATEWAY, Lan, Shape
 from room import Room
 
 pytestmark = pytest.mark.timeout(1500)  # bringing in is minutes on a machine that does other things too
@@ -41,7 +36,7 @@ def room(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
         assert made.machine("trust", *HOSTS, "--yes").code == 0
         answer = made.machine("onboard", *HOSTS, "--yes", timeout=580)
         assert answer.code == 0, f"{answer.output}\n{answer.talk}\n{_journal(made)}"
-        _import(made, tmp_path_factory.mktemp("image"))
+        _import(made)
         yield made
     finally:
         made.command("embedded", "reset", "--yes")
@@ -53,16 +48,8 @@ def _journal(room: Room) -> str:
     return room.lan.ssh("one", "journalctl -o cat --no-pager -u commonpool-kubelet | tail -n 15")
 
 
-def _import(room: Room, folder: Path) -> None:
-    source = Path(__file__).with_name("probe")
-    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
-    subprocess.run(
-        [find_go(source), "build", "-trimpath", "-o", str(folder / "probe"), "."],
-        cwd=source,
-        env=environment,
-        check=True,
-    )
-    made = image(IMAGE, {"probe": (folder / "probe").read_bytes()}, ["/probe"], folder / "probe.tar")
+def _import(room: Room) -> None:
+    made = room.probe(IMAGE)
     for name in HOSTS:
         target = room.lan.hosts[name].root / "root/probe.tar"
         target.write_bytes(made.read_bytes())

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from commonpool.embedded.hosts import Lan, Shape, run
 from commonpool.machines import Access, Event, survey
 from commonpool.model import load_estate
-from host import Shape, run
-from lan import Lan
 from room import Answer, Room
 
 SMALL = "MemTotal:         1048576 kB\nMemAvailable:      524288 kB\nSwapTotal:             0 kB\n"

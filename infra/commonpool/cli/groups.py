@@ -243,6 +243,32 @@ def machine_retire(
     raise typer.Exit(retire(target, names, Output(output, color), access, preview=preview, yes=yes))
 
 
+@machine.command("image")
+def machine_image(
+    archives: Annotated[list[Path], typer.Argument(metavar="FILE...", help="OCI archives.", show_default=False)],
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="NAME",
+            help="Machine; may be repeated. Default: all that joined.",
+            show_default=False,
+            autocompletion=_machines,
+        ),
+    ] = None,
+    estate: o.ESTATE = None,
+    private_key: PRIVATE_KEY = None,
+    ask_become_pass: ASK_BECOME = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Bring container images to nodes from files, without any registry."""
+    from commonpool.cli.image import image
+
+    access = (private_key, ask_become_pass)
+    raise typer.Exit(image(Target(estate=estate), archives, on or (), Output(output, color), access))
+
+
 @machine.command("trust")
 def machine_trust(
     names: MACHINES = None,
@@ -320,6 +346,21 @@ def embedded_logs(
 
     for line in EmbeddedPool(name).logs(component, lines, follow):
         Output().data(line)
+
+
+@embedded.command("hosts")
+def embedded_hosts(
+    estate: o.ESTATE = None,
+    pool: o.POOL = "default",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they have joined.")] = True,
+    stop: Annotated[bool, typer.Option("--stop", help="Shut them down; their disks stay.")] = False,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """Test hosts on this machine play machines of the estate, and join for real over SSH (root only)."""
+    from commonpool.cli.hosts import hosts
+
+    raise typer.Exit(hosts(Target(estate=estate, pool=pool), Output(output, color), wait=wait, stop=stop))
 
 
 @embedded.command("reset")

@@ -99,8 +99,10 @@ def control_plane(target: Target, estate: "Estate", credentials: "Credentials", 
     from commonpool.machines.onboard import ControlPlane
 
     server, pods = credentials.server, POD_RANGE
+    proxies: tuple[str, ...] = ()
     if target.embedded:
         server = EmbeddedPool(target.pool).node_server
+        proxies = (server.removeprefix("https://").rpartition(":")[0],)
     else:
         named = [one.cidr for one in estate.pool.spec.network.ranges if one.purpose == "pods"]
         if not named:
@@ -118,6 +120,7 @@ def control_plane(target: Target, estate: "Estate", credentials: "Credentials", 
         archive.dns_image,
         pods,
         network=target.embedded,
+        proxies=proxies,
     )
 
 

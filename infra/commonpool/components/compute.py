@@ -29,10 +29,12 @@ def priority_classes(pool: Pool) -> list[Body]:
 def nodes(pool: Pool, machines: tuple[Machine, ...], *, simulate: bool) -> list[Body]:
     """A patch of labels for each joined machine; the others as simulated Nodes, when that is wanted.
 
+    Those that test hosts play are neither: they may be absent, and get their labels when they join.
+
     Taints of dedicated flavors are set by admission (see `placement.node_taints`): the list is shared with the node
     controllers, and a declared one would fight with theirs.
     """
-    chosen = [machine for machine in machines if machine.facts.role == "node"]
+    chosen = [machine for machine in machines if machine.facts.role == "node" and not machine.facts.trial]
     return [node(pool, machine) for machine in chosen if machine.facts.joined or simulate]
 
 

@@ -23,6 +23,7 @@ from commonpool.embedded.certificate import Authority, Pair
 from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
 from commonpool.embedded.configuration import Layout, Ports, Settings, kubeconfig
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
+from commonpool.embedded.hosts.trial import Trial
 from commonpool.embedded.objects import bootstrap_objects
 from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
 from commonpool.embedded.store import stored
@@ -121,6 +122,14 @@ class EmbeddedPool:
         return f"https://{settings.machine_address}:{ports.api}"
 
     @property
+    def api_port(self) -> int:
+        """The API server's port on loopback. Raises `NotRunning` when the pool was never started."""
+        ports = self._ports()
+        if ports is None:
+            raise NotRunning(f"the embedded pool {self.name} was never started")
+        return ports.api
+
+    @property
     def proxy_address(self) -> str:
         """The loopback address on which the listeners of Gateways are served."""
         return proxy.Place(self.layout).listeners
@@ -176,7 +185,7 @@ class EmbeddedPool:
             return
         built = binaries.built(binaries.KUBERNETES, observer)
         if supervisor:
-            self.stop()
+            self._stop()
         self._end_leftovers()
         ports, chosen = settle(self.layout, settings)
         prepare(self.layout, ports, chosen)
@@ -202,7 +211,7 @@ class EmbeddedPool:
             if process.poll() is not None:
                 raise StartFailed(f"the supervisor ended at once:\n{self._tail('supervisor')}")
             if time.monotonic() > deadline:
-                self.stop()
+                self._stop()
                 raise StartFailed(f"not ready after {timeout:.0f} s:\n{self._tail('kube-apiserver')}")
             time.sleep(0.02)
 
@@ -242,7 +251,11 @@ class EmbeddedPool:
         proxy.Place(self.layout).exchange_wanted.touch()
 
     def stop(self, timeout: float = 60.0) -> bool:
-        """Stop it in good order; False when it did not run."""
+        """Stop it in good order, and its test hosts before; False when it did not run."""
+        Trial(self.layout).stop()
+        return self._stop(timeout)
+
+    def _stop(self, timeout: float = 60.0) -> bool:
         supervisor = self._supervisor()
         if supervisor is None:
             self._end_leftovers()
@@ -257,7 +270,8 @@ class EmbeddedPool:
 
     def reset(self) -> None:
         """Stop it and delete its data."""
-        self.stop()
+        Trial(self.layout).remove()
+        self._stop()
         stand_in.Stage(self.layout).forget()
         shutil.rmtree(self.layout.root, ignore_errors=True)
 

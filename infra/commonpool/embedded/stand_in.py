@@ -1,9 +1,9 @@
 """What stands in for simulated machines behind the service proxy, and at which ports of this machine.
 
 A machine that has not joined is simulated, and nothing answers at its address. So that a service whose backends stand there
-can be called all the same, a process of the embedded pool answers in its place, and says so in every answer. Pods are
-played too, as long as no node has joined on which they could really run. Nothing is played that asks for a certificate
-of its own, and nothing of another pool.
+can be called all the same, a process of the embedded pool answers in its place, and says so in every answer. Pods are played
+too, as long as no node of their flavor has joined on which they could really run. Nothing is played that asks for a
+certificate of its own, and nothing of another pool.
 """
 
 import hashlib
@@ -63,23 +63,29 @@ def roles(estate: Estate) -> dict[str, Role]:
     found: dict[str, Role] = {}
     if estate.pool.spec.network.proxy is None:
         return found
-    real_pods = any(machine.facts.joined and machine.facts.role == "node" for machine in estate.machines)
     for service in estate.services:
         for backend in service.spec.backends if service.spec.endpoint else ():
-            for key, of in _places(estate, service, backend, real_pods=real_pods):
+            for key, of in _places(estate, service, backend):
                 found[key] = _with(found.get(key), _role(estate, service, key, of))
     return found
 
 
-def _places(estate: Estate, service: SharedService, backend: Backend, *, real_pods: bool) -> Iterable[tuple[str, str]]:
+def _places(estate: Estate, service: SharedService, backend: Backend) -> Iterable[tuple[str, str]]:
     if backend.tls or backend.peer:
         return
-    if backend.pods and not real_pods:
+    if backend.pods and not _real_pods(estate, service):
         yield pods_key(service, backend), f"the pods of {service.name}"
     for name in backend.machines:
         machine = estate.machine(name)
         if machine is not None and not machine.facts.joined:
             yield f"{name}:{backend.port}", f"the machine {name}"
+
+
+def _real_pods(estate: Estate, service: SharedService) -> bool:
+    """Whether a node has joined, or a test host joins, on which its pods may run."""
+    flavors = {item.flavor for item in service.spec.namespace.resources} if service.spec.namespace else set()
+    real = (one.facts for one in estate.machines if one.facts.role == "node" and (one.facts.joined or one.facts.trial))
+    return any(not flavors or one.flavor in flavors for one in real)
 
 
 def _role(estate: Estate, service: SharedService, key: str, of: str) -> Role:

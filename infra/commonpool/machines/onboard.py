@@ -40,7 +40,10 @@ REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """How machines reach the cluster, and what they get. `network` is whether our agent makes the pods' network."""
+    """How machines reach the cluster, and what they get. `network` is whether our agent makes the pods' network.
+
+    `proxies` are addresses from which the service proxy reaches pods, where it is no pod itself.
+    """
 
     server: str
     authority: bytes
@@ -50,6 +53,7 @@ class ControlPlane:
     dns_image: str
     pods: str
     network: bool = True
+    proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def refusal(one: Survey) -> str:
         return f"its verdict is {one.verdict.role}: {one.verdict.why()}"
     if one.machine.facts.role != "node":
         return f"the inventory says {one.machine.facts.role}; set commonpool_role: node for {name}"
-    if not one.machine.facts.joined:
+    if not (one.machine.facts.joined or one.machine.facts.trial):
         return f"the inventory has it simulated; set commonpool_joined: true for {name}"
     return ""
 
@@ -203,6 +207,7 @@ def _play(
         "node_dns": dns.ADDRESS,
         "node_pods": plane.pods,
         "node_network": plane.network,
+        "node_proxies": list(plane.proxies),
         "node_reserved": {"cpu": str(reserved.cpu), "memory": str(reserved.memory)},
     }
     return Play(

@@ -48,6 +48,10 @@ class MachineFacts(Declared):
     )
     overrule: Overrule | None = Field(default=None, description="A decision against the survey's verdict.")
     joined: bool = Field(default=False, description="Whether it has joined for real; otherwise it is only simulated.")
+    trial: bool = Field(
+        default=False,
+        description="Whether a test host on the machine that this is tried on plays it; it comes and goes by itself.",
+    )
 
 
 @dataclass(frozen=True)

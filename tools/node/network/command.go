@@ -25,6 +25,7 @@ const (
 // NewCommand is the component.
 func NewCommand() *cobra.Command {
 	var kubeconfig, node, block string
+	var proxies []string
 	command := &cobra.Command{
 		Use:          "pool-network",
 		Short:        "Routes between nodes and NetworkPolicies on this one",
@@ -32,16 +33,17 @@ func NewCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(command.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			return run(ctx, kubeconfig, node, block)
+			return run(ctx, kubeconfig, node, block, proxies)
 		},
 	}
 	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "the node's own kubeconfig")
 	command.Flags().StringVar(&node, "node", "", "name of this node")
 	command.Flags().StringVar(&block, "pods", "", "block of addresses that all pods of the cluster have theirs from")
+	command.Flags().StringSliceVar(&proxies, "proxy", nil, "addresses of the service proxy, which is no pod in the embedded pool")
 	return command
 }
 
-func run(ctx context.Context, kubeconfig, node, block string) error {
+func run(ctx context.Context, kubeconfig, node, block string, proxies []string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
@@ -80,7 +82,7 @@ func run(ctx context.Context, kubeconfig, node, block string) error {
 			return fmt.Errorf("no %v from the API server", kind)
 		}
 	}
-	look := view{node, nodes.Lister(), pods.Lister(), namespaces.Lister(), policies.Lister()}
+	look := view{node, nodes.Lister(), pods.Lister(), namespaces.Lister(), policies.Lister(), proxies}
 	return work(ctx, look, changed, block)
 }
 

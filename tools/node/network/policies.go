@@ -18,6 +18,8 @@ import (
 // the pod's own chain for that direction, if any policy isolates it; there it is accepted by a rule or dropped at the end.
 const table = "commonpool-policy"
 
+const proxyNamespace = "commonpool-proxy"
+
 type enforcer struct {
 	nft  knftables.Interface
 	pods string // addresses of all pods: what a pod sends elsewhere carries the address of its node
@@ -172,6 +174,9 @@ func (look view) peers(namespace string, named []networkingv1.NetworkPolicyPeer,
 				addresses = append(addresses, pod.Status.PodIP)
 			}
 		}
+		if look.selectsProxy(peer) {
+			addresses = append(addresses, look.proxies...)
+		}
 		if len(addresses) > 0 {
 			slices.Sort(addresses)
 			matches = append(matches, fmt.Sprintf("%s { %s }", field, strings.Join(slices.Compact(addresses), ", ")))
@@ -197,6 +202,15 @@ func (look view) selects(namespace string, peer networkingv1.NetworkPolicyPeer, 
 	}
 	selector, err := metav1.LabelSelectorAsSelector(peer.PodSelector)
 	return err == nil && selector.Matches(labels.Set(pod.Labels))
+}
+
+// selectsProxy tells whether a peer means the service proxy: it stands for pods of the proxy's namespace.
+func (look view) selectsProxy(peer networkingv1.NetworkPolicyPeer) bool {
+	proxy := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: proxyNamespace,
+		Labels:    map[string]string{"gateway.envoyproxy.io/owning-gatewayclass": "commonpool"},
+	}}
+	return peer.NamespaceSelector != nil && look.selects("", peer, proxy)
 }
 
 // ports are matches of which one must hold; named ports are those of the pods that the packet may go to.

@@ -21,6 +21,7 @@ type view struct {
 	pods       corelisters.PodLister
 	namespaces corelisters.NamespaceLister
 	policies   networklisters.NetworkPolicyLister
+	proxies    []string
 }
 
 // setRoutes leads each other node's pods by way of its address; machines that only are simulated have none.

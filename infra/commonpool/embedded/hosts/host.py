@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from commonpool.embedded.hosts.error import HostFailed
+
 START_SECONDS = 120.0
 CGROUPS = Path("/sys/fs/cgroup")
 # Kept outside of the overlay: containerd's snapshots are overlays too, and those do not lie on one another.
@@ -25,7 +27,7 @@ APART = ("var/lib/commonpool", "var/lib/kubelet")
 
 
 # A kubelet makes control groups, and nspawn mounts the old hierarchies read-only.
-WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw,bind $place; done 2>/dev/null"
+_WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw,bind $place; done 2>/dev/null"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Host:
     folder: Path
     namespace: str
     process: "subprocess.Popen[bytes] | None" = None
+    kept: bool = False  # whether its disk is one of an earlier run
 
     @property
     def root(self) -> Path:
@@ -59,11 +62,10 @@ class Host:
         (self.folder / "namespace").write_text(self.namespace, encoding="utf-8")
         for part in ("upper", "work", "root", *APART):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
-        options = f"lowerdir={base},upperdir={self.folder}/upper,workdir={self.folder}/work"
-        run("mount", "-t", "overlay", "overlay", "-o", options, str(self.root))
+        self.mount(base)
         for part in APART:
             (self.root / part).mkdir(parents=True, exist_ok=True)
-        boot = "\n".join(("#!/bin/sh", WRITABLE, *shape.at_boot, ""))
+        boot = "\n".join(("#!/bin/sh", _WRITABLE, *shape.at_boot, ""))
         unit = "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/local/sbin/shape\n"
         files = {
             "etc/hostname": f"{self.name}\n",
@@ -88,6 +90,18 @@ class Host:
         for kind in ("rsa", "ecdsa"):
             (self.root / f"etc/ssh/ssh_host_{kind}_key").unlink(missing_ok=True)
 
+        (self.folder / "made").write_text(str(base), encoding="utf-8")
+
+    def stands_on(self, base: Path) -> bool:
+        """Whether its disk is there, complete, and lies over this file system."""
+        marker = self.folder / "made"
+        return marker.exists() and marker.read_text(encoding="utf-8") == str(base)
+
+    def mount(self, base: Path) -> None:
+        """Lay its own changes over the common file system."""
+        options = f"lowerdir={base},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        run("mount", "-t", "overlay", "overlay", "-o", options, str(self.root))
+
     def start(self) -> None:
         """Boot it; returns at once, `await_ssh` waits."""
         binds = [word for part in APART for word in ("--bind", f"{self.folder / part}:/{part}")]
@@ -98,7 +112,7 @@ class Host:
             "--resolv-conf=off", "--link-journal=no", "--console=pipe", *binds,
         ]  # fmt: skip
         environment = os.environ | {
-            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0",
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1" if _unified() else "0",
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
             "SYSTEMD_NSPAWN_LOCK": "0",
         }
@@ -116,7 +130,7 @@ class Host:
                 if connection.recv(4) == b"SSH-":
                     return
             if time.monotonic() > deadline or (self.process and self.process.poll() is not None):
-                raise TimeoutError(f"{self.name} does not answer:\n{self.console()}")
+                raise HostFailed(f"{self.name} does not answer:\n{self.console()}")
             time.sleep(0.1)
 
     def console(self) -> str:
@@ -133,6 +147,20 @@ class Host:
             self.process.wait()
             self.process = None
 
+    def halt(self, seconds: float = 5.0) -> None:
+        """Shut it down in good order; its disk stays."""
+        if self.process is not None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+        self.kill()
+        release(self.folder, self.namespace)
+
+    def host_key(self) -> tuple[str, str]:
+        """Kind and key, as it shows them."""
+        kind, key, *_ = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text(encoding="utf-8").split()
+        return kind, key
+
     def stop(self) -> None:
         """End it without ceremony: nothing of it is kept."""
         self.kill()
@@ -141,6 +169,12 @@ class Host:
 
 def remove(folder: Path, namespace: str) -> None:
     """End and remove a host of which only its folder is known; also half-made ones."""
+    release(folder, namespace)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def release(folder: Path, namespace: str) -> None:
+    """End what runs of a host, and give back what the kernel holds for it; its files stay."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
@@ -150,10 +184,9 @@ def remove(folder: Path, namespace: str) -> None:
                 process.kill()
                 process.wait(10)
     for mount in sorted(_mounts_below(folder), reverse=True):
-        subprocess.run(["umount", "--lazy", mount], capture_output=True)
+        attempt("umount", "--lazy", mount)
     for hierarchy in _hierarchies():
         _remove_group(hierarchy / namespace)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mounts_below(folder: Path) -> Iterator[str]:
@@ -163,7 +196,14 @@ def _mounts_below(folder: Path) -> Iterator[str]:
             yield place
 
 
+def _unified() -> bool:
+    return (CGROUPS / "cgroup.controllers").exists()
+
+
 def _hierarchies() -> list[Path]:
+    """Where control groups are made: one place with cgroup v2, with v1 one for each controller. Tried with v1."""
+    if _unified():
+        return [CGROUPS]
     return [path for path in sorted(CGROUPS.iterdir()) if path.is_dir() and (path / "cgroup.procs").exists()]
 
 
@@ -199,5 +239,10 @@ def run(*command: str) -> str:
     """Run a command; its words and its complaint are in the error."""
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {result.stderr.strip()}")
+        raise HostFailed(f"{' '.join(command)}: {result.stderr.strip()}")
     return result.stdout
+
+
+def attempt(*command: str) -> bool:
+    """Run a command that may fail, for instance because what it removes is gone."""
+    return subprocess.run(command, capture_output=True).returncode == 0

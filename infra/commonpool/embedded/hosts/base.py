@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from commonpool.embedded.hosts.error import HostFailed
 from commonpool.folder import cache_folder
 
+SUITE = "bookworm"
 PACKAGES = (
     "systemd", "systemd-sysv", "openssh-server", "python3", "sudo", "iproute2", "nftables", "procps", "kmod",
     "ca-certificates", "busybox-static", "postgresql",
@@ -21,11 +23,13 @@ chroot "$1" useradd --create-home --shell /bin/bash commonpool
 """
 
 
-def base(suite: str) -> Path:
+def base(suite: str = SUITE) -> Path:
     """The folder of a suite's root file system, made now if it never was; never written to afterwards."""
     recipe = "\n".join((suite, *PACKAGES, HOOK))
     target = cache_folder() / "hosts" / f"{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        return target
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
@@ -45,5 +49,5 @@ def _make(suite: str, target: Path) -> None:
     ]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
     if result.returncode:
-        raise RuntimeError(f"no root file system of {suite}:\n{result.stderr[-2000:]}")
+        raise HostFailed(f"no root file system of {suite}:\n{result.stderr[-2000:]}")
     scratch.replace(target)
