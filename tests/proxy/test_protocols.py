@@ -6,6 +6,8 @@ import getpass
 import os
 import shutil
 import socket
+import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ import estates
 import grpc  # type: ignore[import-untyped]
 import psutil
 import pytest
+from commonpool.embedded.certificate import Authority
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.model import load_estate
 from commonpool.proxy.engine import CutOverEngine
@@ -62,6 +65,26 @@ def failing_grpc_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """A server with TLS of its own: its port, and the certificate that vouches for its name."""
+    authority = Authority(tmp_path_factory.mktemp("secure"), "authority")
+    pair = authority.server("server", (f"secure.d0.{DOMAIN}",))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+
+    class Greet(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as wrapped:
+                wrapped.sendall(b"from behind its own TLS")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greet) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], authority.pair.certificate
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A PostgreSQL of Debian's, with trust for everybody on loopback; its port."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -90,7 +113,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def estate(
-    serving: Proxy, tmp_path_factory: pytest.TempPathFactory, grpc_port: int, failing_grpc_port: int, database: int
+    serving: Proxy,
+    tmp_path_factory: pytest.TempPathFactory,
+    grpc_port: int,
+    failing_grpc_port: int,
+    database: int,
+    secure: tuple[int, Path],
 ) -> Iterator[DeclaredEstate]:
     declared = DeclaredEstate(serving.pool, estates.write(tmp_path_factory.mktemp("protocols"), 3))
     with Backend("plain") as plain:
@@ -109,7 +137,11 @@ def estate(
             "moves", port=9000, at=grpc_port, endpoint={"protocol": "GRPC"}, backends=backends, cutOver=PLAN,
             health={"interval": "1s", "timeout": "1s"},
         )  # fmt: skip
-        declared.consume(d1=["files", "speech", "moves", "database"])
+        declared.offer(
+            "secure", port=8443, at=secure[0], endpoint={"protocol": "TLS", "port": 15443},
+            health={"interval": "1s", "timeout": "1s"},
+        )  # fmt: skip
+        declared.consume(d1=["files", "speech", "moves", "database", "secure"])
         declared.up("services", "departments")
         until(lambda: declared.call(f"files.d0.{DOMAIN}", caller="d1-main").status == 200, "files serves")
         yield declared
@@ -224,6 +256,29 @@ def test_a_database_that_is_switched_off_refuses_connections_and_comes_back(esta
     path.write_text(text, encoding="utf-8")
     estate.up("services")
     until(lambda: query(estate, "select 1") == "1", "the database answers again")
+
+
+def greeting(estate: DeclaredEstate, name: str, authority: Path) -> str:
+    """What is read by TLS from the service's port of the proxy, or why nothing was."""
+    context = ssl.create_default_context(cafile=str(authority))
+    address = (estate.pool.proxy_address, estate.port(15443))
+    try:
+        with (
+            socket.create_connection(address, timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as wrapped,
+        ):
+            return wrapped.recv(100).decode()
+    except OSError as error:
+        return f"failed: {error}"
+
+
+def test_tls_is_passed_on_unopened_by_the_name_that_the_client_asks_for(
+    estate: DeclaredEstate, secure: tuple[int, Path]
+) -> None:
+    """The client sees the backend's own certificate; the proxy has none for this name."""
+    host = f"secure.d0.{DOMAIN}"
+    until(lambda: greeting(estate, host, secure[1]) == "from behind its own TLS", "the backend's TLS answers")
+    assert greeting(estate, f"another.d0.{DOMAIN}", secure[1]).startswith("failed: ")
 
 
 def test_http_2_without_tls_reaches_the_same_service(estate: DeclaredEstate) -> None:

