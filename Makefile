@@ -50,9 +50,10 @@ lock:  ## resolve the dependencies of pyproject.toml anew
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.lock
 
-bench:  ## our command beside kubectl and a bare loop, in one run; then the journal beside the bare disk
+bench:  ## our command beside kubectl and a bare loop, the proxy beside others, the journal beside the bare disk; each in one run
 	@scripts/bootstrap dev
 	@.venv/bin/python bench/apply.py
+	@.venv/bin/python bench/proxy.py
 	@.venv/bin/python bench/journal.py 1000000
 
 format:  ## put all code into its form

@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,11 +89,11 @@ class DeclaredEstate:
             )
         return str(answer["status"]["token"])
 
-    def expired(self, namespace: str, audience: str) -> str:
+    def expired(self, namespace: str, audience: str, seconds_ago: float = 3600) -> str:
         """A token whose time is over, signed with the API server's own key: it makes none that lives for a moment only."""
         head, payload, _ = self.token(namespace, audience).split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-        claims |= {"iat": claims["iat"] - 7200, "nbf": claims["nbf"] - 7200, "exp": claims["iat"] - 3600}
+        claims |= {"iat": claims["iat"] - 7200, "nbf": claims["nbf"] - 7200, "exp": int(time.time() - seconds_ago)}
         text = f"{head}.{_encoded(json.dumps(claims).encode())}"
         pem = (self.pool.layout.pki / "service-account.key").read_bytes()
         key = serialization.load_pem_private_key(pem, None)

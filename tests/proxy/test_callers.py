@@ -101,6 +101,13 @@ def test_an_expired_token_is_refused(estate: DeclaredEstate) -> None:
     assert "expired" in answer.json["detail"]
 
 
+def test_a_token_that_is_known_already_is_refused_too_once_its_time_is_over(estate: DeclaredEstate) -> None:
+    """Envoy allows clocks to differ by a minute; its memory of verified tokens allows no more."""
+    headers = {"Authorization": f"Bearer {estate.expired('d1-main', HOST, 50)}"}
+    assert {estate.call(HOST, headers=headers).status for _ in range(10)} == {200}
+    until(lambda: estate.call(HOST, headers=headers).status == 401, "ten seconds later it is over")
+
+
 @pytest.mark.parametrize("host", [HOST.upper(), f"{HOST}.", f"{HOST}:8080"])
 def test_other_spellings_of_the_name_lead_to_the_owner_and_need_a_token_too(estate: DeclaredEstate, host: str) -> None:
     headers = {"Authorization": f"Bearer {estate.token('d1-main', HOST)}"}

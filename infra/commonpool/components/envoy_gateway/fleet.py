@@ -31,6 +31,7 @@ KEYS = f"{ISSUER}/openid/v1/jwks"
 API_SERVER = "kubernetes"  # the Backend from which the keys come; whoever runs the proxy declares it
 PROVIDER = "pool"
 COLLECTOR = "traces"
+KNOWN_TOKENS = 1000  # by each thread of an Envoy, some 2 kB each
 CLAIMS = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{PROVIDER}']"  # of the caller's token, in CEL
 # What a caller must not say of itself: our own headers, and those by which older applications take somebody's word.
 IDENTITY_HEADERS = (
@@ -57,7 +58,7 @@ def objects(pool: Pool) -> list[Body]:
     if proxy is None:
         return []
     found = [_settings(pool, proxy.traces), _clients(pool, proxy.connections), _callers(pool)]
-    found += [_answers(pool), _statistics(pool)]
+    found += [_answers(pool), _statistics(pool), _known_tokens(pool)]
     if proxy.traces:
         endpoint = {"fqdn": {"hostname": proxy.traces.host, "port": proxy.traces.port}}
         found.append(
@@ -201,6 +202,15 @@ def _statistics(pool: Pool) -> Body:
     return _patch(pool, "statistics", filter_, "/stats_for_all_methods", False)
 
 
+def _known_tokens(pool: Pool) -> Body:
+    """Signatures are verified once for each token: that is a third of what a call costs. Its time is looked at each time.
+
+    A token that was seen holds to its end, an hour at most by default, also when the key that signed it is taken back before.
+    """
+    providers = f".http_filters[?(@.name=='{_TOKENS}')].typed_config.providers[*]"
+    return _patch(pool, "known-tokens", providers, "/jwt_cache_config", {"jwt_cache_size": KNOWN_TOKENS})
+
+
 def _patch(pool: Pool, name: str, place: str, path: str, value: object) -> Body:
     """A policy that sets a value below a place in the connection manager of every shared listener."""
     proxy = pool.spec.network.proxy
@@ -225,6 +235,7 @@ def _patch(pool: Pool, name: str, place: str, path: str, value: object) -> Body:
 
 
 _CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
+_TOKENS = "envoy.filters.http.jwt_authn"
 _GRPC_STATISTICS = "envoy.filters.http.grpc_stats"
 _OWN_ANSWER = "direct_response"
 _EXCHANGE = "commonpool."  # what the process in the way of calls says has its own words
