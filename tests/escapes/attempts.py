@@ -172,7 +172,7 @@ def rights(read: Read) -> Iterator[Attempt]:
     reference = {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"}
     binding = thing(f"{group}/v1", "ClusterRoleBinding", "mine", roleRef=reference, subjects=me)
     yield from made("T9", "a cluster binding", f"{RBAC}/clusterrolebindings", binding, by_roles=True)
-    for namespace, account in ((OWN, "default"), (OTHER, "pipeline"), (PLATFORM, "default"), (SYSTEM, "default")):
+    for namespace, account in ((OWN, "default"), (OTHER, "pipeline"), (PLATFORM, "engine"), (SYSTEM, "default")):
         asked = thing("authentication.k8s.io/v1", "TokenRequest", account, namespace, spec={"audiences": []})
         path = f"{CORE}/namespaces/{namespace}/serviceaccounts/{account}/token"
         yield Attempt(

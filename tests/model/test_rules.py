@@ -43,6 +43,7 @@ def rules(folder: Path) -> set[str]:
         (POOL, "cidr: 10.21.0.0/16", "cidr: 10.21.0.0/99", "cidr-invalid"),
         (POOL, 'cpuHour: "0.03"', 'cpuHour: "cheap"', "decimal-invalid"),
         (POOL, "domain: pool.jiangnan.example", "domain: Pool_Jiangnan", "domain-invalid"),
+        (POOL, "clientId: commonpool", 'clientId: commonpool\n      groupsPrefix: "system:"', "prefix-reserved"),
         (POOL, CAMPUS, "nowhere.yml", "inventory-missing"),
         (POOL, CAMPUS, HOSTS, "machine-duplicate"),
         (POOL, 'overCommit: {cpu: "1.5"', 'overCommit: {cpu: "0"', "over-commit-zero"),

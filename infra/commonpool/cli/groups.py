@@ -8,6 +8,7 @@ import typer
 from commonpool.cli import options as o
 from commonpool.cli.accountability_group import correction, progress
 from commonpool.cli.agreement_group import agreement
+from commonpool.cli.credential_group import credential
 from commonpool.cli.dataset_group import dataset
 from commonpool.cli.journal_group import journal
 from commonpool.cli.output import Color, Format, Output
@@ -30,6 +31,7 @@ GROUPS = {
     "machine": machine,
     "service": service,
     "policy": policy,
+    "credential": credential,
     "dataset": dataset,
     "agreement": agreement,
     "request": request,

@@ -19,6 +19,7 @@ RULES: dict[AdmissionRule, str] = {
     "claims": "volumes of no tier, which nobody counts, or copied from another namespace",
     "endpoint-addresses": "traffic led to anything but the pool's machines",
     "endpoint-writers": "routes, backends and endpoints by anybody but the platform",
+    "engine": "writes of the preview's account, and of the engine's beyond the pool's own namespaces",
     "kinds": "quotas, limits, network policies, roles, tokens and bindings of pods by anybody but the platform",
     "namespaces": "namespaces of the pool, their labels and owners by anybody but the platform; any by a person",
     "nodes": "what a machine says of itself: flavor, trust, site, that it is open",

@@ -30,12 +30,16 @@ def objects(pool: Pool, *, loopback: bool) -> list[Body]:
     return [*_writers(pool), *_addresses(pool, loopback=loopback)]
 
 
+def guarded_kinds() -> dict[str, list[str]]:
+    """By API group, the kinds by which traffic is led; the platform alone writes them."""
+    return {"gateway.networking.k8s.io": _GATEWAY_KINDS, **fleet.guarded_kinds()}
+
+
 def _writers(pool: Pool) -> list[Body]:
     rules = [
         _rule([""], ["endpoints"]),
         _rule(["discovery.k8s.io"], ["endpointslices"]),
-        _rule(["gateway.networking.k8s.io"], _GATEWAY_KINDS),
-        *(_rule([group], kinds) for group, kinds in fleet.guarded_kinds().items()),
+        *(_rule([group], kinds) for group, kinds in guarded_kinds().items()),
     ]
     check = admission.check(
         f"{admission.by_platform(pool)}"

@@ -5,7 +5,7 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 """
 
 from commonpool.components import admission
-from commonpool.components.rendering import PREFIX, SERVICE, SITE, Body
+from commonpool.components.rendering import FLAVOR, PREFIX, SERVICE, SITE, Body
 from commonpool.components.roles import ROLES
 from commonpool.model import Pool
 
@@ -20,7 +20,7 @@ _KINDS = {
 
 def objects(pool: Pool) -> list[Body]:
     """Namespaces, kinds that are the platform's, single objects that are, bindings, machines."""
-    return [*_namespaces(pool), *_kinds(pool), *_owned(pool), *_bindings(pool), *_nodes(pool)]
+    return [*_namespaces(pool), *_kinds(pool), *_owned(pool), *_bindings(pool), *_nodes(pool), *_engine(pool)]
 
 
 def _reserved(words: str) -> str:
@@ -152,6 +152,38 @@ def _nodes(pool: Pool) -> list[Body]:
     _, trusted = admission.not_trusted(pool)
     kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
     return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
+
+
+def _engine(pool: Pool) -> list[Body]:
+    """The platform's own credentials, for the day on which one is stolen: they write where the pool is, or try only."""
+    engine, preview = admission.platform_users()
+    groups = [group for group in admission.platform_groups(pool) if group != "system:masters"]
+    space = "namespaceObject.metadata"
+    ours = f"has({space}.labels) && '{FLAVOR}' in {space}.labels || {space}.name.startsWith('commonpool-')"
+    unmarked = (
+        f"(object != null ? {_marked('object')} : true) && (oldObject != null ? {_marked('oldObject')} : true)"
+        " || request.name.startsWith('commonpool-')"
+    )
+    checks = [
+        admission.check(
+            f"request.userInfo.username != '{preview}' || (has(request.dryRun) && request.dryRun)",
+            "this credential previews: it tries, and writes nothing",
+        ),
+        admission.check(
+            f"namespaceObject == null || {ours}",
+            "this credential writes into the namespaces of the pool, and into no other",
+        ),
+        admission.check(
+            f"request.resource.resource != 'namespaces' || {unmarked}",
+            "this credential writes namespaces of the pool, and no other",
+        ),
+    ]
+    mine = (
+        f"(request.userInfo.username in {[engine, preview]!r} || request.userInfo.groups.exists(group, group in {groups!r}))"
+        " && !('system:masters' in request.userInfo.groups)"
+    )
+    rule = admission.requests_for(["*"], ["*/*"], [*admission.CHANGES, "CONNECT"])
+    return admission.validating(pool, "engine", admission.anywhere(rule), checks, conditions=[("the-engine", mine)])
 
 
 def _kept(field: str, condition: str) -> str:

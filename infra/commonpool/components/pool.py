@@ -31,6 +31,7 @@ def objects(estate: Estate, *, simulate: bool, loopback: bool = False) -> list[B
         *storage.persistent_volumes(pool),
         *roles.cluster_roles(pool),
         *roles.platform_bindings(pool),
+        *roles.platform_accounts(pool),
         *placement.objects(pool),
         *workload_guard.objects(pool),
         *ownership_guard.objects(pool),

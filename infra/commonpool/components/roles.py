@@ -1,6 +1,7 @@
 """Who may do what, written out verb by verb: no wildcard, no right to escalate, bind or impersonate. Pure."""
 
-from commonpool.components.admission import ADMISSION
+from commonpool.components.admission import ADMISSION, ENGINE, PREVIEW, SYSTEM_NAMESPACE
+from commonpool.components.endpoint_guard import guarded_kinds
 from commonpool.components.rendering import Body, body
 from commonpool.model import Pool
 
@@ -78,3 +79,79 @@ def subjects(pool: Pool, groups: list[str]) -> list[Body]:
     """Groups of the identity provider as RBAC subjects, with the prefix that keeps them apart from Kubernetes' own."""
     prefix = pool.spec.security.identity.groups_prefix
     return [{"apiGroup": RBAC.split("/")[0], "kind": "Group", "name": f"{prefix}{group}"} for group in groups]
+
+
+_KEEP = [*_READ, "create", "update", "patch", "delete"]
+
+
+def platform_accounts(pool: Pool) -> list[Body]:
+    """The accounts by which the platform writes after its beginning, and tries out; neither is an administrator.
+
+    What they may not do: change these roles or the admission rules, read a department's Secrets, enter its pods. Rights
+    alone cannot tell a trial from a write, nor one namespace from another; the rule `engine` does.
+    """
+    group = RBAC.split("/")[0]
+    accounts = [{"kind": "ServiceAccount", "name": name, "namespace": SYSTEM_NAMESPACE} for name in (ENGINE, PREVIEW)]
+    writers = [*accounts, *subjects(pool, pool.spec.security.identity.groups.pipelines)]
+    kept = [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": _KEEP},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": _KEEP},
+    ]
+    found = [
+        body("v1", "ServiceAccount", name, pool, namespace=SYSTEM_NAMESPACE, automountServiceAccountToken=False)
+        for name in (ENGINE, PREVIEW)
+    ]
+    wide = {"apiGroup": group, "kind": "ClusterRole", "name": "commonpool-engine"}
+    own = {"apiGroup": group, "kind": "Role", "name": "engine"}
+    return [
+        *found,
+        body(RBAC, "ClusterRole", "commonpool-engine", pool, rules=_engine_rules()),
+        body(RBAC, "ClusterRoleBinding", "commonpool-engine", pool, roleRef=wide, subjects=writers),
+        body(RBAC, "Role", "engine", pool, namespace=SYSTEM_NAMESPACE, rules=kept),
+        body(RBAC, "RoleBinding", "engine", pool, namespace=SYSTEM_NAMESPACE, roleRef=own, subjects=writers),
+    ]
+
+
+def _engine_rules() -> list[Body]:
+    group = RBAC.split("/")[0]
+    made = {
+        "": [
+            "namespaces",
+            "resourcequotas",
+            "limitranges",
+            "serviceaccounts",
+            "configmaps",
+            "services",
+            "nodes",
+            "persistentvolumes",
+        ],
+        "apps": ["deployments"],
+        "networking.k8s.io": ["networkpolicies"],
+        "discovery.k8s.io": ["endpointslices"],
+        "scheduling.k8s.io": ["priorityclasses"],
+        "storage.k8s.io": ["storageclasses"],
+        group: ["rolebindings"],
+    } | guarded_kinds()
+    seen = {
+        "": ["pods", "events", "persistentvolumeclaims", "endpoints"],
+        "apps": ["replicasets"],
+        "apiextensions.k8s.io": ["customresourcedefinitions"],
+        "metrics.k8s.io": ["pods"],
+        ADMISSION.split("/")[0]: [
+            "validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings", "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
+        ],
+        group: ["clusterroles", "clusterrolebindings", "roles"],
+    }  # fmt: skip
+    # Not a right to bind at large: these three, and nothing else, can be given to a department's groups.
+    bind = {
+        "apiGroups": [group],
+        "resources": ["clusterroles"],
+        "resourceNames": sorted(ROLES.values()),
+        "verbs": ["bind"],
+    }
+    return [
+        *({"apiGroups": [one], "resources": kinds, "verbs": _KEEP} for one, kinds in made.items()),
+        *({"apiGroups": [one], "resources": kinds, "verbs": _READ} for one, kinds in seen.items()),
+        bind,
+    ]

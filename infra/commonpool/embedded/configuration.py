@@ -180,6 +180,9 @@ def _apiserver(layout: Layout, ports: Ports, settings: Settings) -> dict[str, st
         "service-account-issuer": "https://kubernetes.default.svc",
         "service-account-signing-key-file": str(pki / "service-account.key"),
         "service-account-key-file": str(pki / "service-account.pub"),
+        # Else a pod's token for the API server is good for a year, whatever the pod asked for.
+        "service-account-extend-token-expiration": "false",
+        "service-account-max-token-expiration": "24h0m0s",
         "service-cluster-ip-range": SERVICE_RANGE,
         "audit-policy-file": str(config / "audit.yaml"),
         "audit-log-path": str(layout.audit_log),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from commonpool.model.base import (
     Amount,
@@ -19,6 +19,7 @@ from commonpool.model.base import (
     Registry,
     Resources,
     Text,
+    refusal,
 )
 from commonpool.model.clock import SharingRules
 from commonpool.model.proxy import Proxy
@@ -211,15 +212,26 @@ class PlatformGroups(Declared):
     pipelines: list[GroupName] = Field(default=[], description="Preview and apply from CI.")
 
 
+def _not_kubernetes_own(value: str) -> str:
+    if value == "system:":
+        raise refusal(
+            "prefix-reserved",
+            "the prefix system: would let the provider name users and groups of Kubernetes itself, system:masters among them",
+            'write another one, for instance "oidc:"',
+        )
+    return value
+
+
+IdentityPrefix = Annotated[str, Field(pattern=r"^[a-z0-9-]+:$", max_length=40), AfterValidator(_not_kubernetes_own)]
+
+
 class Identity(Declared):
     """The OpenID Connect provider, and how its claims become Kubernetes users and groups."""
 
     issuer: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(description="Issuer URL.")
     client_id: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="Audience of the tokens.")
-    username_prefix: Annotated[str, Field(pattern=r"^[a-z0-9-]+:$")] = Field(
-        default="oidc:", description="Put before user names."
-    )
-    groups_prefix: Annotated[str, Field(pattern=r"^[a-z0-9-]+:$")] = Field(
+    username_prefix: IdentityPrefix = Field(default="oidc:", description="Put before user names.")
+    groups_prefix: IdentityPrefix = Field(
         default="oidc:",
         description="Put before group names, so that no provider can name a group of Kubernetes itself.",
     )
@@ -231,6 +243,7 @@ AdmissionRule = Literal[
     "claims",
     "endpoint-addresses",
     "endpoint-writers",
+    "engine",
     "kinds",
     "namespaces",
     "nodes",

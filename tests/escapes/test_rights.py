@@ -1,0 +1,241 @@
+"""Least privilege: what each role may do is a list in this repository, and the platform's own credentials do their job and no other (T8)."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import estates
+import pytest
+from commonpool.components import roles
+from commonpool.model import load_estate
+from escapes.attempt import MERGE
+from escapes.attempts import CORE, OTHER, OWN, PLATFORM, RBAC, SYSTEM, thing
+from escapes.caller import Caller
+from escapes.ground import ROOT, Ground, token
+
+GOLDEN = Path(__file__).parent / "golden"
+REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+
+
+@pytest.fixture(scope="module")
+def callers(ground: Ground) -> dict[str, Caller]:
+    """One of each kind of people and accounts."""
+    found = dict(ground.people)
+    del found["mistake"], found["nobody"]
+    for name, group in {
+        "viewer": "oidc:water0-viewers",
+        "auditor": "oidc:provincial-audit",
+        "pipeline": "oidc:pool-pipelines",
+        "stranger": "oidc:x",
+    }.items():
+        path = ground.root / f"{name}.kubeconfig"
+        ground.pool.issue_kubeconfig(f"oidc:{name}", (group,), path, days=1)
+        found[name] = Caller.of_kubeconfig(name, path)
+    admin = ground.administrator
+    for name, place in {"engine": PLATFORM, "preview": PLATFORM, "watcher": OWN, "default": OWN}.items():
+        found[name] = Caller(name, admin.server, admin.authority, token=token(admin, place, name))
+    return found
+
+
+def rights(caller: Caller, namespace: str) -> Iterator[str]:
+    """As `kubectl auth can-i --list` asks, without what everybody authenticated may do."""
+    answer = caller.send(
+        "POST", REVIEW, thing("authorization.k8s.io/v1", "SelfSubjectRulesReview", "", spec={"namespace": namespace})
+    )
+    assert answer.status == 201, answer.words
+    for rule in answer.body["status"]["resourceRules"]:
+        for group in rule.get("apiGroups", ()):
+            for resource in rule.get("resources", ()):
+                names = f" [{' '.join(sorted(rule['resourceNames']))}]" if rule.get("resourceNames") else ""
+                yield f"{namespace}: {group}/{resource}{names}: {' '.join(sorted(rule['verbs']))}"
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        "admin",
+        "developer",
+        "viewer",
+        "auditor",
+        "pipeline",
+        "stranger",
+        "account",
+        "watcher",
+        "default",
+        "engine",
+        "preview",
+    ],
+)
+def test_what_a_role_may_do_is_the_golden_list(ground: Ground, callers: dict[str, Caller], who: str) -> None:
+    found = [line for place in (OWN, OTHER, SYSTEM, PLATFORM) for line in sorted(set(rights(callers[who], place)))]
+    text = "\n".join(found) + "\n"
+    path = GOLDEN / f"{who}.txt"
+    if os.environ.get("COMMONPOOL_ACCEPT") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, "accept a change with COMMONPOOL_ACCEPT=1, and explain it"
+
+
+def test_every_rule_of_every_role_is_written_out(ground: Ground) -> None:
+    pool = load_estate(ground.root).pool
+    bodies = [
+        one
+        for one in (*roles.cluster_roles(pool), *roles.platform_accounts(pool))
+        if one["kind"] in ("ClusterRole", "Role")
+    ]
+    assert len(bodies) == 6
+    for one in bodies:
+        for rule in one["rules"]:
+            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert not [word for word in words if "*" in word], one["metadata"]["name"]
+            assert not {"escalate", "impersonate", "approve", "sign"} & set(rule["verbs"])
+            if "bind" in rule["verbs"]:
+                assert (rule["verbs"], rule["resourceNames"]) == (["bind"], sorted(roles.ROLES.values())), (
+                    "only these three, by name"
+                )
+            assert not {"nodes/proxy", "serviceaccounts/token", "certificatesigningrequests/approval"} & set(
+                rule["resources"]
+            )
+
+
+def run(ground: Ground, credential: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [
+        sys.executable,
+        "-m",
+        "commonpool.cli",
+        *words,
+        "--estate",
+        str(ground.root),
+        "--kubeconfig",
+        str(credential),
+    ]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def issue(ground: Ground, path: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [
+        sys.executable,
+        "-m",
+        "commonpool.cli",
+        "credential",
+        "ci",
+        "--write",
+        str(path),
+        "--kubeconfig",
+        str(ground.pool.kubeconfig),
+    ]
+    return subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def credentials(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("credentials")
+    for word in ("apply", "preview-only"):
+        ended = issue(ground, folder / word, f"--{word}")
+        assert ended.returncode == 0, ended.stderr
+    return {word: folder / word for word in ("apply", "preview-only")}
+
+
+def caller_of(ground: Ground, credential: Path) -> Caller:
+    import json
+
+    values = json.loads(credential.read_text(encoding="utf-8"))
+    admin = ground.administrator
+    return Caller(credential.name, admin.server, admin.authority, token=values["users"][0]["user"]["token"])
+
+
+def test_a_credential_is_for_its_owner_and_overwrites_nothing(ground: Ground, credentials: dict[str, Path]) -> None:
+    assert [path.stat().st_mode & 0o777 for path in credentials.values()] == [0o600, 0o600]
+    ended = issue(ground, credentials["apply"])
+    assert (ended.returncode, "exists" in ended.stderr) == (1, True)
+    for span in ("5m", "48h", "soon"):
+        assert issue(ground, credentials["apply"].with_name("x"), "--for", span).returncode == 1
+    assert not credentials["apply"].with_name("x").exists()
+
+
+def test_the_preview_credential_sees_a_change_and_writes_nothing(ground: Ground, credentials: dict[str, Path]) -> None:
+    (ground.root / "departments" / "water2.yaml").write_text(estates.department("water2", 2), encoding="utf-8")
+    before = ground.state()
+    seen = run(ground, credentials["preview-only"], "preview", "--stack", "departments", "--detailed-exitcode")
+    assert (seen.returncode, "water2-main" in seen.stdout) == (2, True), seen.stdout + seen.stderr
+    refused = run(ground, credentials["preview-only"], "up", "--stack", "departments", "--yes", "--skip-preview")
+    assert (refused.returncode, "writes nothing" in refused.stdout + refused.stderr) == (1, True), (
+        refused.stdout + refused.stderr
+    )
+    assert ground.state() == before
+    caller = caller_of(ground, credentials["preview-only"])
+    for method, path, body, kind in (
+        ("POST", f"{CORE}/namespaces/{OWN}/configmaps", thing("v1", "ConfigMap", "x", OWN), "application/json"),
+        ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"a": "b"}}}, MERGE),
+        ("DELETE", f"{CORE}/namespaces/{OWN}/resourcequotas/objects", None, ""),
+        ("DELETE", f"{CORE}/namespaces/{OWN}", None, ""),
+    ):
+        answer = caller.send(method, path, body, kind)
+        assert (answer.status, "writes nothing" in answer.words) == (403, True), (path, answer.words)
+
+
+def test_the_pipelines_credential_applies_departments_and_services_and_nothing_beyond(
+    ground: Ground, credentials: dict[str, Path]
+) -> None:
+    path = ground.root / "departments" / "water2.yaml"
+    path.write_text(estates.department("water2", 2), encoding="utf-8")
+    words = ("up", "--yes", "--skip-preview", "--stack", "services", "--stack", "departments", "--no-wait")
+    made = run(ground, credentials["apply"], *words)
+    assert made.returncode == 0, made.stdout + made.stderr
+    ground.pool.issue_kubeconfig("oidc:member", ("oidc:water2-admins",), ground.root / "member.kubeconfig", days=1)
+    member = Caller.of_kubeconfig("member", ground.root / "member.kubeconfig")
+    assert member.send("GET", f"{CORE}/namespaces/water2-main/configmaps").status == 200
+    path.unlink()
+    gone = run(ground, credentials["apply"], *words)
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert (
+        ground.administrator.send("GET", f"{CORE}/namespaces/water2-main").body.get("status", {}).get("phase")
+        != "Active"
+    )
+
+
+BEYOND: list[tuple[str, str, Any, str]] = [
+    ("GET", f"{CORE}/namespaces/{OWN}/secrets", None, "cannot"),
+    ("GET", f"{CORE}/secrets", None, "cannot"),
+    ("POST", f"{CORE}/namespaces/{OWN}/pods/standing/exec?command=id", None, "cannot"),
+    ("POST", f"{CORE}/namespaces/{SYSTEM}/configmaps", thing("v1", "ConfigMap", "x", SYSTEM), "into no other"),
+    ("POST", f"{CORE}/namespaces/default/services", thing("v1", "Service", "x", "default", spec={"ports": [{"port": 80}]}), "into no other"),
+    ("PATCH", f"{CORE}/namespaces/{SYSTEM}", {"metadata": {"labels": {"a": "b"}}}, "and no other"),
+    ("DELETE", f"{CORE}/namespaces/{SYSTEM}", None, "may not be deleted"),
+    ("DELETE", f"{CORE}/namespaces/kube-node-lease", None, "no other"),
+    ("POST", f"{RBAC}/clusterrolebindings", thing("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "x",
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}), "cannot"),
+    ("POST", f"{RBAC}/namespaces/{OWN}/rolebindings", thing("rbac.authorization.k8s.io/v1", "RoleBinding", "x", OWN,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}), ""),
+    ("PATCH", f"{RBAC}/clusterroles/commonpool-engine", {"metadata": {"labels": {"a": "b"}}}, "cannot"),
+    ("PATCH", f"{RBAC}/clusterroles/commonpool-viewer", {"metadata": {"labels": {"a": "b"}}}, "cannot"),
+    ("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/commonpool-engine", None, "cannot"),
+    ("POST", f"{CORE}/namespaces/{OTHER}/serviceaccounts/pipeline/token", thing("authentication.k8s.io/v1", "TokenRequest", "", spec={}), "cannot"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("attempt", BEYOND, ids=lambda one: f"{one[0]} {one[1].rpartition('v1/')[2]}")
+def test_the_pipelines_credential_does_nothing_but_its_job(
+    ground: Ground, credentials: dict[str, Path], attempt: tuple[str, str, Any, str]
+) -> None:
+    method, path, body, words = attempt
+    answer = caller_of(ground, credentials["apply"]).send(
+        method, path, body, MERGE if method == "PATCH" else "application/json"
+    )
+    assert (answer.status, words in answer.words) == (403, True), answer.words
+
+
+def test_a_pods_token_ends_when_it_says(ground: Ground) -> None:
+    """T29: not extended to a year, and no request gets one of months."""
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 100_000_000},
+    }
+    answer = ground.administrator.send("POST", f"{CORE}/namespaces/{OWN}/serviceaccounts/pipeline/token", asked)
+    if answer.status == 201:
+        assert answer.body["spec"]["expirationSeconds"] <= 86_400
