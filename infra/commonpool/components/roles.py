@@ -2,7 +2,7 @@
 
 from commonpool.components.admission import ADMISSION, ENGINE, PREVIEW, SYSTEM_NAMESPACE
 from commonpool.components.endpoint_guard import guarded_kinds
-from commonpool.components.rendering import Body, body
+from commonpool.components.rendering import PREFIX, Body, body
 from commonpool.model import Pool
 
 _READ = ["get", "list", "watch"]
@@ -131,6 +131,7 @@ def _engine_rules() -> list[Body]:
         "scheduling.k8s.io": ["priorityclasses"],
         "storage.k8s.io": ["storageclasses"],
         group: ["rolebindings"],
+        PREFIX: ["datasets"],
     } | guarded_kinds()
     seen = {
         "": ["pods", "events", "persistentvolumeclaims", "endpoints"],
