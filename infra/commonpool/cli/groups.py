@@ -10,6 +10,7 @@ from commonpool.cli.accountability_group import correction, progress
 from commonpool.cli.agreement_group import agreement
 from commonpool.cli.credential_group import credential
 from commonpool.cli.dataset_group import dataset
+from commonpool.cli.drop_group import drop
 from commonpool.cli.journal_group import journal
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.policy_group import policy
@@ -37,6 +38,7 @@ GROUPS = {
     "request": request,
     "correction": correction,
     "progress": progress,
+    "drop": drop,
     "journal": journal,
     "embedded": embedded,
 }

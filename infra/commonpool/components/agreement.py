@@ -47,11 +47,12 @@ def _entry(estate: Estate, service: SharedService, agreement: Agreement) -> Body
 
 def _recipients(estate: Estate, agreement: Agreement) -> list[str]:
     """The two departments' own keys that count today, in OpenSSH's words, which age encrypts to; none unless both have one."""
-    by_party = [_keys(estate, party) for party in agreement.parties]
-    return [key for keys in by_party for key in keys] if all(by_party) else []
+    by_party = [keys(estate, party) for party in agreement.parties]
+    return [key for found in by_party for key in found] if all(by_party) else []
 
 
-def _keys(estate: Estate, name: str) -> list[str]:
+def keys(estate: Estate, name: str) -> list[str]:
+    """A department's keys that count today, as age takes them."""
     department, today = estate.department(name), estate.day.isoformat()
     if department is None:
         return []

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from commonpool.journal import Record
 from commonpool.model import Estate, Quantity
+from commonpool.model.clock import Clock
 from commonpool.model.sharing import Sharing
 
 ASKED, DENIED, REFUSED, SEEN = "exchange.asked", "exchange.denied", "exchange.refused", "usage.seen"
@@ -141,12 +142,35 @@ def _used(estate: Estate, name: str, used: Counter[str], period: Period) -> Shar
 
 
 def _deadlines(estate: Estate, name: str, period: Period) -> dict[str, list[bool]]:
-    """Whether each thing that was due in the period was done in time."""
-    return {"answering": [], "correction": [], "progress": list(_promises(estate, name, period))}
+    """Whether each thing that was due in the period was done in time; what is open and not late yet is no such thing."""
+    requests = [estate.request_clock(one) for one in estate.requests if estate.provider_of(one) == name]
+    corrections = [
+        estate.correction_clock(one)
+        for one in estate.corrections
+        if (dataset := estate.dataset(one.spec.dataset)) and dataset.spec.provider == name
+    ]
+    return {
+        "answering": _kept(requests, period),
+        "correction": _kept(corrections, period),
+        "progress": list(_promises(estate, name, period)),
+    }
+
+
+def _kept(clocks: Iterable[Clock], period: Period) -> list[bool]:
+    due = [one for one in clocks if one.state != "open" and period.first <= one.due.day <= period.last]
+    return [one.state == "answered" for one in due]
 
 
 def _promises(estate: Estate, name: str, period: Period) -> Iterator[bool]:
-    yield from ()
+    """Milestones and tickets, by the day by which they were promised."""
+    for progress in estate.progress:
+        if progress.name != name:
+            continue
+        ends = [(one.due, one.done) for system in progress.spec.systems for one in system.milestones]
+        ends += [(one.due, one.closed) for one in progress.spec.rectifications]
+        for due, done in ends:
+            if period.first.isoformat() <= due <= period.last.isoformat():
+                yield done is not None and done <= due
 
 
 def _ratio(ends: list[bool]) -> Share:

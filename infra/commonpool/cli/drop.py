@@ -1,0 +1,176 @@
+"""`commonpool drop …`: pack, fetch, acknowledge; every step that matters leaves its record in the pool's journal."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commonpool.cli import evidence
+from commonpool.cli.agreement import find, read_key
+from commonpool.cli.failure import OK, CommandFailed
+from commonpool.cli.output import Output, count
+from commonpool.cli.target import Target
+
+if TYPE_CHECKING:
+    from commonpool.model import Agreement, Estate
+
+
+def pack(target: Target, name: str, files: Sequence[Path], to: Path, key: Path, output: Output) -> int:
+    """Encrypt files to the consumer of an agreement, sign the manifest, record the offer."""
+    from commonpool.components.agreement import keys
+    from commonpool.exchange import drop
+    from commonpool.journal import Entry
+    from commonpool.model.statement import now
+
+    estate = target.load()
+    agreement = _in_force(estate, name)
+    spec = agreement.spec
+    private, declared = _own_key(estate, spec.provider, key)
+    terms = drop.Terms(name, estate.texts[name], spec.provider, spec.consumer)
+    with output.working(f"encrypting to {spec.consumer}"):
+        fields = drop.pack(files, to, terms, keys(estate, spec.consumer), now())
+        content = drop.write(to, drop.signed(fields, declared, private))
+    size = sum(one["bytes"] for one in fields["files"])
+    data = {
+        **_parties(agreement),
+        "drop": drop.digest(content),
+        "files": len(files),
+        "bytes": size,
+        "key": f"{spec.provider}/{declared}",
+    }
+    evidence.opened(target, estate.pool.name).append(
+        [Entry("drop.offered", _who(), data)], grace=evidence.GRACE_SECONDS
+    )
+    output.say(
+        f"wrote {to}: {count(len(files), 'file')}, {size:,} bytes, for {spec.consumer} alone; serve that folder by HTTP"
+    )
+    output.data(drop.digest(content))
+    return OK
+
+
+def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[str], output: Output) -> int:
+    """Fetch a drop, or go on where it broke off; writes the signed receipt beside the files."""
+    from commonpool.exchange import drop
+    from commonpool.model.statement import now
+
+    estate = target.load()
+    source = drop.Source(place, _headers(headers))
+    with output.working("reading the manifest"):
+        content = source.manifest()
+    fields = _verified(estate, content)
+    private, declared = _own_key(estate, fields["consumer"], key)
+    into.mkdir(parents=True, exist_ok=True)
+    with output.working("fetching"):
+        files = [drop.Packed.from_json(one) for one in fields["files"]]
+        drop.fetch(source, files, into, private, output.progress)
+    receipt = drop.signed(drop.receipt(content, fields["consumer"], now()), declared, private)
+    path = into / "receipt.json"
+    path.write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (into / drop.MANIFEST).write_bytes(content)
+    output.say(f"{count(len(files), 'file')} arrived in {into} as they were sent; give {path} to {fields['provider']}")
+    return OK
+
+
+def acknowledge(target: Target, receipt: Path, manifest: Path, output: Output) -> int:
+    """Record a consumer's signed receipt for a drop."""
+    from commonpool.exchange import drop
+    from commonpool.journal import Entry, query
+
+    estate = target.load()
+    content = manifest.read_bytes()
+    fields, said = _verified(estate, content), _json(receipt)
+    if said.get("drop") != drop.digest(content):
+        raise CommandFailed(f"{receipt} is for another drop than {manifest}", code="drop_refused")
+    if said.get("department") != fields["consumer"]:
+        raise CommandFailed(
+            f"{receipt} is of {said.get('department')}, and the drop for {fields['consumer']}", code="drop_refused"
+        )
+    drop.check(said, _public(estate, fields["consumer"], str(said.get("key"))))
+    journal = evidence.opened(target, estate.pool.name)
+    before = query.records(journal.folder, kinds=("drop.acknowledged",))
+    if any(one.data["drop"] == said["drop"] for one in before):
+        output.say("this receipt was recorded before; nothing is written")
+        return OK
+    data = {**_parties(find(estate, fields["agreement"])), "drop": said["drop"], "at": said["at"],
+            "key": f"{fields['consumer']}/{said['key']}", "signature": said["signature"]}  # fmt: skip
+    record = journal.append([Entry("drop.acknowledged", _who(), data)], grace=evidence.GRACE_SECONDS)[0]
+    output.data(f"record {record.sequence}: {fields['consumer']} received {said['drop']}")
+    return OK
+
+
+def _in_force(estate: "Estate", name: str) -> "Agreement":
+    agreement = find(estate, name)
+    standing = estate.standings[name]
+    if not standing.in_force:
+        raise CommandFailed(standing.words(agreement), code="agreement_not_in_force")
+    return agreement
+
+
+def _verified(estate: "Estate", content: bytes) -> dict[str, Any]:
+    """The manifest when it is the provider's, under this very text of an agreement in force."""
+    from commonpool.exchange import drop
+
+    try:
+        fields: dict[str, Any] = json.loads(content)
+        name, provider, key = str(fields["agreement"]), str(fields["provider"]), str(fields["key"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandFailed(f"this is no manifest of a drop: {error}", code="drop_refused") from error
+    agreement = _in_force(estate, name)
+    if (provider, fields.get("consumer")) != agreement.parties or fields.get("text") != estate.texts[name]:
+        raise CommandFailed(
+            f"the drop names other parties, or another text, than agreement {name}", code="drop_refused"
+        )
+    drop.check(fields, _public(estate, provider, key))
+    return fields
+
+
+def _public(estate: "Estate", department: str, key: str) -> str:
+    known = estate.department(department)
+    found = next((one.public for one in known.spec.keys if one.id == key), None) if known else None
+    if found is None:
+        raise CommandFailed(f"{department} declares no key {key!r}", code="key_unknown")
+    return found
+
+
+def _own_key(estate: "Estate", department: str, path: Path) -> Any:  # noqa: ANN401
+    from commonpool.model.statement import public_text
+
+    private = read_key(path)
+    known = estate.department(department)
+    declared = next((one.id for one in known.spec.keys if one.public == public_text(private)), None) if known else None
+    if declared is None:
+        raise CommandFailed(f"the key in {path} is none of {department}", code="key_unknown")
+    return private, declared
+
+
+def _parties(agreement: "Agreement") -> dict[str, str]:
+    return {"agreement": agreement.name, "provider": agreement.spec.provider, "consumer": agreement.spec.consumer}
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, separator, value = one.partition(":")
+        if not separator:
+            raise CommandFailed("--header: what was given is not NAME: VALUE", code="usage")
+        found[name.strip()] = (
+            Path(value.strip()[1:]).read_text("utf-8").strip() if value.strip().startswith("@") else value.strip()
+        )
+    token = os.environ.get("COMMONPOOL_TOKEN_FILE")
+    if token:
+        found.setdefault("Authorization", f"Bearer {Path(token).read_text('utf-8').strip()}")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise CommandFailed(f"{path} is no JSON: {error}", code="drop_refused") from error
+
+
+def _who() -> str:
+    from commonpool.cli.journal import whoever
+
+    return whoever()

@@ -1,0 +1,274 @@
+"""Bulk exchange: files and tables that are too much for calls, packed for one department, fetched in pieces, acknowledged.
+
+A drop is a folder that any HTTP server with ranges (RFC 9110, section 14) may hand out: each file encrypted to the consumer's
+own keys (age), and a manifest with the digests of every file and of every eight megabytes of it, signed by the provider. A
+fetch that breaks off goes on after the last piece that is good. The consumer's signed receipt names the manifest.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import pyrage  # type: ignore[import-untyped]
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from commonpool.exchange.vault import recipient
+from commonpool.model.statement import message
+
+MANIFEST = "manifest.json"
+PIECE = 8 << 20  # bytes of which the manifest has a digest each
+LARGEST_MANIFEST = 16 << 20
+_BLOCK = 1 << 20
+TRIES, PAUSE_SECONDS, ANSWER_SECONDS = 5, 1.0, 60.0
+Fields = dict[str, Any]
+
+
+class DropRefused(Exception):
+    """A drop is not what it says, or not for whoever fetches it."""
+
+    code = "drop_refused"
+    next_step = ""
+
+
+class DropInterrupted(Exception):
+    """The connection broke off again and again; what arrived is kept."""
+
+    code = "drop_interrupted"
+    next_step = "run the same again: it goes on after what arrived"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One file: as it is (`bytes`, `sha256`), and encrypted, with the digest of each piece."""
+
+    name: str
+    bytes: int
+    sha256: str
+    packed_bytes: int
+    pieces: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Raises `DropRefused` for a name that leads elsewhere."""
+        name = str(values["name"])
+        if not name or Path(name).name != name or name.startswith("."):
+            raise DropRefused(f"{name!r} is no name of a file in a drop")
+        return cls(**{**values, "pieces": tuple(values["pieces"])})
+
+    @property
+    def stored(self) -> str:
+        """Its name in the drop."""
+        return f"{self.name}.age"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Under which agreement, by whom and for whom."""
+
+    agreement: str
+    text: str
+    provider: str
+    consumer: str
+
+
+def pack(sources: Sequence[Path], target: Path, terms: Terms, recipients: Sequence[str], at: str) -> Fields:
+    """Encrypt files into a new folder; returns the manifest's fields, not signed yet. Raises `DropRefused` or OSError."""
+    if not recipients:
+        raise DropRefused(f"{terms.consumer} declares no key, so nothing can be encrypted to it")
+    if len({path.name for path in sources}) != len(sources):
+        raise DropRefused("two of the files have the same name")
+    target.mkdir(parents=True)
+    keys = [recipient(one) for one in recipients]
+    packed = []
+    for path in sources:
+        pyrage.encrypt_file(str(path), str(target / f"{path.name}.age"), keys)
+        with path.open("rb") as plain, (target / f"{path.name}.age").open("rb") as encrypted:
+            size, digest, _ = _digests(plain)
+            packed_size, _, pieces = _digests(encrypted)
+        packed.append(asdict(Packed(path.name, size, digest, packed_size, tuple(pieces))))
+    return {"apiVersion": "commonpool.dev/v1", "kind": "Drop", **asdict(terms), "at": at, "files": packed}
+
+
+def signed(fields: Fields, key: str, private: Ed25519PrivateKey) -> Fields:
+    """With the name of the key and the signature over the canonical form (RFC 8785)."""
+    named = {**fields, "key": key}
+    return {**named, "signature": base64.b64encode(private.sign(message(named))).decode()}
+
+
+def check(fields: Mapping[str, Any], public: str) -> None:
+    """Raises `DropRefused` unless the key signed it."""
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public))
+    try:
+        key.verify(base64.b64decode(str(fields["signature"])), message(fields))
+    except (InvalidSignature, KeyError, ValueError) as error:
+        raise DropRefused(
+            f"the signature of this {fields.get('kind', 'document')} is not by the key that is declared"
+        ) from error
+
+
+def digest(content: bytes) -> str:
+    """What a receipt says of a manifest."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def write(folder: Path, fields: Fields) -> bytes:
+    """Write the manifest; returns its bytes."""
+    content = json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
+    (folder / MANIFEST).write_bytes(content)
+    return content
+
+
+def receipt(manifest: bytes, department: str, at: str) -> Fields:
+    """What the consumer signs when everything arrived and opened."""
+    fields = json.loads(manifest)
+    return {
+        "apiVersion": "commonpool.dev/v1",
+        "kind": "DropReceipt",
+        "drop": digest(manifest),
+        "agreement": fields["agreement"],
+        "department": department,
+        "files": len(fields["files"]),
+        "bytes": sum(one["bytes"] for one in fields["files"]),
+        "at": at,
+    }
+
+
+class Source:
+    """Where a drop is fetched from: a URL with ranges, or a folder."""
+
+    def __init__(self, place: str, headers: Mapping[str, str]) -> None:
+        """`headers` go with every request, for instance the token of the pool."""
+        self.place, self.headers = place.rstrip("/"), dict(headers)
+
+    def manifest(self) -> bytes:
+        """The manifest as it is handed out."""
+        with self._opened(MANIFEST, 0) as stream:
+            content = stream.read(LARGEST_MANIFEST + 1)
+        if len(content) > LARGEST_MANIFEST:
+            raise DropRefused(f"the manifest is larger than {LARGEST_MANIFEST:,} bytes")
+        return bytes(content)
+
+    def blocks(self, name: str, start: int) -> Iterator[bytes]:
+        """The rest of a file from a byte on. Raises OSError when it breaks off."""
+        with self._opened(name, start) as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+
+    def _opened(self, name: str, start: int) -> Any:  # noqa: ANN401
+        if not self.place.startswith(("http://", "https://")):
+            file = (Path(self.place) / name).open("rb")
+            file.seek(start)
+            return file
+        headers = self.headers | ({"Range": f"bytes={start}-"} if start else {})
+        request = urllib.request.Request(f"{self.place}/{urllib.parse.quote(name)}", headers=headers)  # noqa: S310
+        answer = urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+        if start and answer.status != 206:
+            answer.close()
+            raise DropRefused(
+                f"{self.place} does not serve ranges (it answers {answer.status}), so nothing can be resumed"
+            )
+        return answer
+
+
+def fetch(
+    source: Source, files: Sequence[Packed], into: Path, private: Ed25519PrivateKey, tell: Callable[[str], None]
+) -> None:
+    """Fetch, verify and open every file; goes on after what is there already. Raises `DropRefused` or `DropInterrupted`."""
+    parts = into / ".parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(files, 1):
+        if (into / one.name).exists() and _matches(into / one.name, one):
+            continue
+        tell(f"{number} of {len(files)}: {one.name}")
+        _download(source, one, parts / one.stored, tell)
+        _open(parts / one.stored, one, into, private)
+    for path in parts.iterdir():
+        path.unlink()
+    parts.rmdir()
+
+
+def _download(source: Source, one: Packed, path: Path, tell: Callable[[str], None]) -> None:
+    failures = 0
+    while (start := _good(path, one)) < one.packed_bytes:
+        try:
+            _append(source.blocks(one.stored, start), path, one, start, tell)
+            if path.stat().st_size < one.packed_bytes:
+                raise OSError("the connection ended before the file did")
+            if _good(path, one) < one.packed_bytes:
+                raise DropRefused(f"{one.name} is not what its manifest says")
+        except (OSError, urllib.error.URLError) as error:
+            failures = 0 if _good(path, one) > start else failures + 1
+            if failures >= TRIES:
+                raise DropInterrupted(f"{one.name}: {error}") from error
+            time.sleep(PAUSE_SECONDS)
+
+
+def _append(blocks: Iterator[bytes], path: Path, one: Packed, start: int, tell: Callable[[str], None]) -> None:
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.seek(start)
+        file.truncate()
+        for block in blocks:
+            file.write(block)
+            if file.tell() > one.packed_bytes:
+                raise DropRefused(f"{one.name} is longer than its manifest says")
+            tell(f"{one.name}: {file.tell():,} of {one.packed_bytes:,} bytes")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _good(path: Path, one: Packed) -> int:
+    """How many bytes from the beginning are what the manifest says. Raises `DropRefused` when a whole file is not."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        size, _, pieces = _digests(file)
+    whole = size >= one.packed_bytes
+    compared = pieces if whole else pieces[: size // PIECE]
+    good = next(
+        (at for at, (mine, theirs) in enumerate(zip(compared, one.pieces, strict=False)) if mine != theirs),
+        len(compared),
+    )
+    if whole and good == len(one.pieces):
+        return one.packed_bytes
+    return good * PIECE
+
+
+def _open(path: Path, one: Packed, into: Path, private: Ed25519PrivateKey) -> None:
+    form, plain = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    identity = pyrage.ssh.Identity.from_buffer(private.private_bytes(serialization.Encoding.PEM, form, plain))
+    opened = path.with_suffix(".open")
+    try:
+        pyrage.decrypt_file(str(path), str(opened), [identity])
+    except pyrage.DecryptError as error:
+        raise DropRefused(f"{one.name} is not encrypted to this key") from error
+    if not _matches(opened, one):
+        opened.unlink()
+        raise DropRefused(f"{one.name} opens, but is not what the manifest says")
+    opened.replace(into / one.name)
+
+
+def _matches(path: Path, one: Packed) -> bool:
+    with path.open("rb") as file:
+        size, found, _ = _digests(file)
+    return (size, found) == (one.bytes, one.sha256)
+
+
+def _digests(file: BinaryIO) -> tuple[int, str, list[str]]:
+    """Length, digest of all, digest of each piece."""
+    whole, pieces, size = hashlib.sha256(), [], 0
+    while piece := file.read(PIECE):
+        whole.update(piece)
+        pieces.append(hashlib.sha256(piece).hexdigest())
+        size += len(piece)
+    return size, whole.hexdigest(), pieces
