@@ -184,3 +184,30 @@ def test_the_table_is_a_document_too(estate: Estate, journal: Journal, capsys: p
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["formula"]) == ("Evaluation", "2026.1")
     assert list(records(journal.folder))
+
+
+PROGRESS = """\
+apiVersion: commonpool.dev/v1
+kind: Progress
+metadata: {name: d3}
+spec:
+  systems:
+    - name: old
+      title: An old system
+      milestones:
+        - {name: one, title: One, due: "2026-03-01", responsible: {role: Office}, done: "2026-02-01", percent: 100, effect: "Much"}
+        - {name: two, title: Two, due: "2026-04-01", responsible: {role: Office}, done: "2026-05-01", percent: 100, effect: "Some"}
+        - {name: three, title: Three, due: "2027-04-01", responsible: {role: Office}}
+  rectifications:
+    - {number: R-1, problem: Found, opened: "2026-01-05", due: "2026-02-05", responsible: {role: Office}}
+"""
+
+
+def test_promises_and_clocks_count_by_the_day_on_which_they_were_due(estate: Estate) -> None:
+    (estate.root / "progress").mkdir()
+    (estate.root / "progress" / "d3.yaml").write_text(PROGRESS, encoding="utf-8")
+    again = replace(load_estate(estate.root), day=PERIOD.last)
+    assert points(judged(again), "d3") == {"progress": "33.3"}, "one of three was done in time; the fourth is not due"
+    sample = replace(load_estate(estates.SAMPLE), day=PERIOD.last)
+    assert points(judged(sample), "personnel-bureau")["answering"] == "100.0"
+    assert points(judged(sample), "market-supervision")["correction"] == "100.0"

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import agreements
+import estates
 import pytest
 from commonpool.cli import run
 from commonpool.journal import Entry, Journal
+from commonpool.model import load_estate
 from journals import edit, flipped_bit, made
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,3 +102,29 @@ def test_without_a_journal_it_says_what_makes_one(
     monkeypatch.delenv("COMMONPOOL_JOURNAL", raising=False)
     assert run(["journal", "verify"]) == 1
     assert "commonpool up" in capsys.readouterr().err
+
+
+def test_an_agreement_that_the_operator_made_up_is_named_by_its_first_exchange(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = estates.write(tmp_path / "estate", 3)
+    agreements.give_keys(root, "d0", "d1")
+    estates.add_service(root, "people", endpoint={"protocol": "HTTP"}, backends=[{"name": "old", "machines": ["ha-registry-1"], "port": 8080}])  # fmt: skip
+    agreements.agree(root, "people-for-d1", service="people", evidence="digest")
+    text = load_estate(root).texts["people-for-d1"]
+    rests_on = {"provider": "d0", "consumer": "d1", "agreement": "people-for-d1", "text": text}
+    made = made_with(tmp_path / "two", rests_on, rests_on)
+    words = ["journal", "verify", str(made.folder), "--estate", str(root)]
+    assert run(words) == 0
+    assert "2 exchanges under agreements that both departments' keys signed" in capsys.readouterr().out
+    for change in ({"text": "sha256:" + "0" * 64}, {"consumer": "d2"}, {"agreement": "made-up"}):
+        forged = made_with(tmp_path / next(iter(change)), rests_on, rests_on | change)
+        assert run(["journal", "verify", str(forged.folder), "--estate", str(root)]) == 1
+        assert "record 2: the keys of" in capsys.readouterr().out
+
+
+def made_with(root: Path, *exchanges: dict[str, str]) -> Journal:
+    one = made(root, [])
+    for data in exchanges:
+        one.append([Entry("exchange.asked", "system:serviceaccount:d1-main:default", data)])
+    return one

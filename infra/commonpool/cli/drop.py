@@ -34,6 +34,7 @@ def pack(target: Target, name: str, files: Sequence[Path], to: Path, key: Path, 
     size = sum(one["bytes"] for one in fields["files"])
     data = {
         **_parties(agreement),
+        "text": estate.texts[name],
         "drop": drop.digest(content),
         "files": len(files),
         "bytes": size,

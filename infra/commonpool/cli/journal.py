@@ -28,8 +28,12 @@ def verify(
     checkpoints: Sequence[Path],
     witnesses: Sequence[Path],
     authorities: Sequence[Path],
+    estate: Path | None = None,
 ) -> int:
-    """Judge a journal with public keys only; 0 when it is good, 1 with the first bad record named."""
+    """Judge a journal with public keys only; 0 when it is good, 1 with the first bad record named.
+
+    With an estate also whether every exchange rests on an agreement that both departments' keys signed.
+    """
     from dataclasses import replace
 
     from commonpool.journal.verification import verify as judge
@@ -42,11 +46,25 @@ def verify(
         if verdict.good and authorities:
             words, finding = _stamps(verdict, found, authorities)
             verdict = replace(verdict, stamps=tuple(words), finding=finding)
+    signed = None
+    if verdict.good and estate is not None:
+        signed, finding = _signed(found, estate)
+        verdict = replace(verdict, finding=finding)
     if output.structured:
-        output.document("JournalVerdict", **_document(verdict))
+        output.document("JournalVerdict", **_document(verdict), signedExchanges=signed)
     else:
         _tell(verdict, output)
+        if signed is not None:
+            output.data(f"  {count(signed, 'exchange')} under agreements that both departments' keys signed")
     return OK if verdict.good else FAILED
+
+
+def _signed(journal: Path, estate: Path) -> Any:  # noqa: ANN401
+    from commonpool.exchange.audit import KINDS, unsigned
+    from commonpool.journal.query import records
+    from commonpool.model import load_estate
+
+    return unsigned(load_estate(estate), records(journal, kinds=KINDS), journal)
 
 
 def _tell(verdict: "Verdict", output: Output) -> None:

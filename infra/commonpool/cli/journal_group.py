@@ -45,6 +45,15 @@ def journal_verify(
             show_default=False,
         ),
     ] = None,
+    estate: Annotated[
+        Path | None,
+        typer.Option(
+            "--estate",
+            metavar="DIR",
+            help="With the agreements of this estate: whether both departments' keys signed what each exchange rests on.",
+            show_default=False,
+        ),
+    ] = None,
     pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -60,6 +69,7 @@ def journal_verify(
         checkpoints=checkpoint or (),
         witnesses=witness or (),
         authorities=timestamp_authority or (),
+        estate=estate,
     )
     raise typer.Exit(code)
 
