@@ -12,9 +12,12 @@ import agreements
 import estates
 import pytest
 import yaml
+from commonpool.components import agreement
 from commonpool.components.department import objects
+from commonpool.components.envoy_gateway import policy
 from commonpool.model import Estate, EstateRefused, load_estate, warnings
 from commonpool.model.agreement_check import lapses
+from commonpool.model.share import shares
 from commonpool.model.statement import Statement, canonical, message, text_digest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -322,3 +325,35 @@ def test_a_department_that_needs_a_filter_is_closed_while_there_is_none(root: Pa
     estate = load_estate(root)
     assert estate.consumers == {}
     assert set(replace(estate, exchange="127.0.0.1:9").consumers) == {"permits"}
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "spec", "through"),
+    [
+        ({}, {}, False),
+        ({"unlimited": True}, {}, True),
+        ({}, {"items": ["name"]}, True),
+        ({}, {"evidence": "body"}, True),
+    ],
+)
+def test_calls_pass_the_exchange_where_an_agreement_needs_it_or_a_call_could_outlive_it(
+    root: Path, timeouts: dict[str, Any], spec: dict[str, Any], through: bool
+) -> None:
+    service(root, timeouts=timeouts)
+    agreements.agree(root, "a", service="permits", **spec)
+    estates.consume(root, "d1", "permits")
+    estate = replace(load_estate(root), exchange="127.0.0.1:9000")
+    kinds = [body["kind"] for body in agreement.objects(estate, estate.services[0])]
+    assert kinds == ["ConfigMap", *(["Backend", "EnvoyExtensionPolicy"] if through else [])]
+
+
+def test_an_agreed_rate_takes_its_part_of_the_total_and_leaves_the_rest_to_the_others(root: Path) -> None:
+    service(root, limits={"total": {"requestsPerSecond": 100}})
+    agreements.agree(root, "a", service="permits", rate={"requestsPerSecond": 70})
+    for name in ("d0", "d1"):
+        estates.consume(root, name, "permits")
+    estate = load_estate(root)
+    common, own = shares(estate, estate.services[0])
+    assert (common.requests_per_second, own["d1"].requests_per_second) == (30, 70)
+    names = [body["metadata"]["name"] for body in policy.objects(estate, estate.services[0])]
+    assert names == ["permits", "permits", "permits-d1"]

@@ -90,6 +90,15 @@ class _Server:
     async def count(self, request: web.Request) -> web.Response:
         return web.json_response({"seen": self.seen})
 
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """`?pieces=100` of 8 kB each, ten in a second."""
+        found = web.StreamResponse()
+        await found.prepare(request)
+        for _ in range(int(request.query.get("pieces", "100"))):
+            await found.write(b"x" * 8192)
+            await asyncio.sleep(0.1)
+        return found
+
     async def answer(self, request: web.Request) -> web.Response:
         self.seen += 1
         size = 0
@@ -119,6 +128,7 @@ def main(port: int, name: str) -> None:
     application.router.add_get("/healthz", server.health)
     application.router.add_post("/behave", server.behave)
     application.router.add_get("/seen", server.count)
+    application.router.add_get("/stream", server.stream)
     application.router.add_route("*", "/{rest:.*}", server.answer)
     web.run_app(application, host="127.0.0.1", port=port, access_log=None, print=None, reuse_port=False)
 

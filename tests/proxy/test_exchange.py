@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -331,3 +332,18 @@ def private(department: str) -> str:
         .private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         .decode()
     )
+
+
+def test_a_transfer_under_way_is_stopped_when_its_agreement_goes(exchange: Exchanging) -> None:
+    exchange.agree(terms(items=None))
+    found: list[Answer] = []
+    transfer = threading.Thread(target=lambda: found.append(exchange.call("/stream?pieces=600")))
+    transfer.start()
+    until(lambda: bool(exchange.records()), "the transfer has begun")
+    exchange.proxy.apply(in_force())
+    transfer.join(timeout=30)
+    assert not transfer.is_alive(), "a minute's transfer ends long before its end"
+    (answer,) = found
+    assert answer.status == 0, "the caller sees that it broke off, and takes no part for the whole"
+    reasons = [record.data.get("reason") for record in exchange.records()]
+    assert reasons[-1] == "agreement-over"

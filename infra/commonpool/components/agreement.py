@@ -73,10 +73,14 @@ def without_terms(estate: Estate, service: SharedService) -> list[str]:
 
 
 def of_exchange(estate: Estate, service: SharedService) -> bool:
-    """Whether calls of the service pass that process."""
-    seen = gateway.is_seen(service)
-    terms = (estate.terms(service.name, name) for name in estate.consumers.get(service.name, {}))
-    return seen and any(one is not None and needs_exchange(one) for one in terms)
+    """Whether calls of the service pass that process: where an agreement needs it, and where calls may last for ever.
+
+    A call that has no limit would outlive its agreement; the process ends it.
+    """
+    found = [estate.terms(service.name, name) for name in estate.consumers.get(service.name, {})]
+    terms = [one for one in found if one is not None]
+    endless = bool(terms) and service.spec.timeouts.unlimited
+    return gateway.is_seen(service) and (endless or any(needs_exchange(one) for one in terms))
 
 
 def objects(estate: Estate, service: SharedService) -> list[Body]:

@@ -71,6 +71,8 @@ class Call:
         kind = message.WhichOneof("request")
         if kind == "request_headers":
             return await self._request_headers(message)
+        if self.terms is not None and not self.book.stands(self.terms):
+            raise await self._ended(self.terms)
         if kind == "request_body":
             return self._request_body(message.request_body)
         if kind == "request_trailers":
@@ -128,6 +130,11 @@ class Call:
         who = self.subject or "who asks"
         detail = f"no agreement of {self.consumer or who} on {self.service} is in force, and none lets it call without"
         return await self._refuse(403, "not-a-consumer", "Not a declared consumer", detail, kind=DENIED)
+
+    async def _ended(self, terms: Terms) -> Refusal:
+        """A transfer that is under way stops with its agreement; what has gone cannot be taken back, and the caller sees it break off."""
+        detail = f"{terms.agreement} is over, suspended or terminated; the transfer that was under way is stopped"
+        return await self._refuse(403, "agreement-over", "The agreement is over", detail)
 
     async def _mapped(self) -> dict[str, str]:
         """The path that the service knows, for a request in X-Road's form."""

@@ -103,6 +103,11 @@ class Book:
             self.departments.get(parts[2], "") if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else ""
         )
 
+    def stands(self, terms: Terms) -> bool:
+        """Whether the agreement of a call that has begun is still in force."""
+        known = self.of(terms.service, terms.consumer)
+        return any(one.agreement == terms.agreement and one.holds(today()) for one in known)
+
     def of(self, service: str, department: str) -> tuple[Terms, ...]:
         """Every agreement of a consumer on a service, in force or not."""
         return tuple(one for one in self.services.get(service, ()) if one.consumer == department)
