@@ -117,6 +117,11 @@ def test_an_agreement_that_the_operator_made_up_is_named_by_its_first_exchange(
     words = ["journal", "verify", str(made.folder), "--estate", str(root)]
     assert run(words) == 0
     assert "2 exchanges under agreements that both departments' keys signed" in capsys.readouterr().out
+    stranger = {**rests_on, "asked": 1, "openTo": ["ssh-ed25519 AAAA"]}
+    opened = made_with(tmp_path / "opened", rests_on)
+    opened.append([Entry("exchange.answered", "d1", stranger)])
+    assert run(["journal", "verify", str(opened.folder), "--estate", str(root)]) == 1
+    assert "record 2: its bodies are open to a key that neither department declares" in capsys.readouterr().out
     for change in ({"text": "sha256:" + "0" * 64}, {"consumer": "d2"}, {"agreement": "made-up"}):
         forged = made_with(tmp_path / next(iter(change)), rests_on, rests_on | change)
         assert run(["journal", "verify", str(forged.folder), "--estate", str(root)]) == 1

@@ -16,6 +16,7 @@ import agreements
 import estates
 import pyrage  # type: ignore[import-untyped]
 import pytest
+from commonpool.exchange.audit import unsigned
 from commonpool.exchange.vault import opened
 from commonpool.journal import Record
 from commonpool.journal.query import records
@@ -96,7 +97,7 @@ class Exchanging:
     """The estate, its calls, and what the journal says of them."""
 
     def __init__(self, estate: DeclaredEstate, proxy: Proxy, backend: Backend) -> None:
-        self.estate, self.proxy, self.seen = estate, proxy, backend.seen
+        self.estate, self.proxy, self.backend, self.seen = estate, proxy, backend, backend.seen
         self.first = 0
 
     @property
@@ -313,6 +314,7 @@ def test_an_agreement_file_filters_within_one_up_and_what_is_kept_opens_for_its_
         *_, asked, answered = records(journal, kinds=("exchange.asked", "exchange.answered"))
         assert asked.data["signed"] == ["d0/office", "d1/office"]
         assert asked.data["text"] == load_estate(declared.root).texts["records-for-d1"]
+        assert unsigned(load_estate(declared.root), [asked, answered], journal) == (1, None)
         content = (journal / "bodies" / f"{answered.data['bodies'].removeprefix('sha256:')}.age").read_bytes()
         for department in ("d0", "d1"):
             assert opened(content, private(department))[1] == b'{"name":"old"}'

@@ -57,11 +57,12 @@ def keys(estate: Estate, name: str) -> list[str]:
     if department is None:
         return []
     counting = [key for key in department.spec.keys if key.since <= today <= (key.until or "9999-12-31")]
-    return [_openssh(base64.b64decode(key.public)) for key in counting]
+    return [openssh(key.public) for key in counting]
 
 
-def _openssh(public: bytes) -> str:
-    parts = (b"ssh-ed25519", public)
+def openssh(public: str) -> str:
+    """A public key of a manifest in OpenSSH's form (RFC 8709)."""
+    parts = (b"ssh-ed25519", base64.b64decode(public))
     encoded = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return f"ssh-ed25519 {base64.b64encode(encoded).decode()}"
 

@@ -288,7 +288,8 @@ class Call:
         if self._shapes:
             data["fieldsTakenOut"] = self._gone
         if kept:
-            data["bodies"] = kept
+            assert self.terms is not None
+            data |= {"bodies": kept, "openTo": list(self.terms.recipients)}
         await self._recorded(ANSWERED, data)
 
     def _sealed(self, digest: Any, size: int) -> dict[str, Any]:  # noqa: ANN401

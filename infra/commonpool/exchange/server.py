@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -19,10 +20,12 @@ from commonpool.engine import Cluster, kubeconfig
 from commonpool.exchange.call import Call, Refusal
 from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
 from commonpool.exchange.vault import Vault
-from commonpool.journal import Entry, Journal, JournalError, Record
+from commonpool.journal import Entry, Journal, JournalError, JournalUnavailable, Record
 from commonpool.journal.recorder import GRACE_SECONDS, Recorder
+from commonpool.journal.timestamp import Stamping
 
 CLOSING_SECONDS = 5.0
+STAMP_LOOK_SECONDS = 20.0  # between two looks whether a timestamp is due
 
 
 class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated without types
@@ -31,9 +34,12 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated w
     def __init__(self, book: Book, recorder: Recorder, vault: Vault) -> None:
         """What all calls share."""
         self.book, self.recorder, self.vault = book, recorder, vault
+        self.halted = ""  # why nothing is accepted at present
 
     async def record(self, entry: Entry) -> Record:
-        """One record, durable."""
+        """One record, durable. Raises `JournalUnavailable` also while no time is vouched for any more."""
+        if self.halted:
+            raise JournalUnavailable(self.halted)
         return (await self.recorder.record(entry))[0]
 
     async def Process(
@@ -61,7 +67,8 @@ async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) 
     known = [asyncio.Event(), asyncio.Event()]
     async with Recorder(journal, grace) as recorder:
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        add_ExternalProcessorServicer_to_server(Processor(book, recorder, Vault(journal.folder / "bodies")), server)
+        processor = Processor(book, recorder, Vault(journal.folder / "bodies"))
+        add_ExternalProcessorServicer_to_server(processor, server)
         watches = [
             asyncio.create_task(_follow(cluster, book, known[0], agreements=True)),
             asyncio.create_task(_follow(cluster, book, known[1], agreements=False)),
@@ -73,6 +80,8 @@ async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) 
         if server.add_insecure_port(address) == 0:
             raise OSError(f"{address} is taken")
         await server.start()
+        if service := os.environ.get("COMMONPOOL_TIMESTAMPS", ""):
+            watches.append(asyncio.create_task(keep_stamping(processor, Stamping(journal, service))))
         print(f"serving at {address}", flush=True)
         try:
             await asyncio.gather(*watches)
@@ -80,6 +89,20 @@ async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) 
             for task in watches:
                 task.cancel()
             await server.stop(CLOSING_SECONDS)
+
+
+async def keep_stamping(processor: Processor, stamping: Stamping) -> None:
+    """Have times vouched for; past the limit without the service no call is accepted until it is back."""
+    while True:
+        try:
+            warning = await asyncio.to_thread(stamping.keep_up)
+            processor.halted = ""
+            if warning:
+                print(f"warning: {warning}", flush=True)
+        except JournalUnavailable as error:
+            processor.halted = str(error)
+            print(f"halted: {error}", flush=True)
+        await asyncio.sleep(STAMP_LOOK_SECONDS)
 
 
 async def _follow(cluster: Cluster, book: Book, known: asyncio.Event, *, agreements: bool) -> None:
