@@ -111,3 +111,8 @@ def test_values_are_located(tmp_path: Path) -> None:
     path.write_text("a:\n  b:\n    - c: 1\n    - {c: 2, d: 三}\n", encoding="utf-8")
     assert locate(path, ("a", "b", 1, "d")) == (4, 17)
     assert locate(path, ("a", "b", 7)) == (2, 3), "the deepest part that exists"
+
+
+@pytest.mark.parametrize("text", ["!0 : a", "!x key: a", "!!python/name:os.system key: a", "a: {!y b: 1}"])
+def test_a_tag_on_a_key_is_refused(text: str) -> None:
+    assert [problem.rule for problem in parse(text, "m").problems] == ["yaml-tag"]

@@ -60,7 +60,7 @@ class Parties(Declared):
 
 
 class AgreementSpec(Declared):
-    """What is agreed."""
+    """What two departments put their signatures under."""
 
     provider: Name = Field(description="Department that gives.")
     consumer: Name = Field(description="Department that receives.")

@@ -19,13 +19,34 @@ DEEPEST = 32  # levels; the deepest field of the model is at 8
 SUSPICIOUS = 5_000  # levels that a text may have room for before its nesting is counted first
 _MAP, _SEQ, _STR = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
+_KEY_TAGS = _PLAIN_TAGS | {"tag:yaml.org,2002:value"}  # a key `=` is a key
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER_BY_1_2 = re.compile(r"[0-9]+(\.[0-9]*)?[eE][0-9]+|0o[0-7]+", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+", re.ASCII)
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEAN = {"true": True, "false": False}
 Location = tuple[str | int, ...]
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):  # type: ignore[misc]  # which of two classes it is depends on the machine
+    """PyYAML's own, without its resolvers by path, which nobody uses and which are asked at every node."""
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:  # noqa: ANN401
+        """Nothing is resolved by its place."""
+
+    def ascend_resolver(self) -> None:
+        """Nothing is resolved by its place."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:  # noqa: ANN401
+        """The tag of a node that names none: of a plain scalar by what it looks like, else by its kind."""
+        if kind is not yaml.ScalarNode:
+            return _SEQ if kind is yaml.SequenceNode else _MAP
+        if implicit[0]:
+            for tag, looks in self.yaml_implicit_resolvers.get(value[:1], ()):
+                if looks.match(value):
+                    return str(tag)
+        return _STR
 
 
 class _Refused(Exception):
@@ -182,6 +203,11 @@ class _Builder:
             key = key_node.value
             if key_node.tag == "tag:yaml.org,2002:merge":
                 self.refuse(key_node, "merge keys are not allowed", "yaml-merge", "write the values out")
+                continue
+            if key_node.tag not in _KEY_TAGS:
+                self.refuse(
+                    key_node, f"the tag {shown(key_node.tag)} is not allowed", "yaml-tag", "write the plain key"
+                )
                 continue
             if key in values:
                 first = marks[key]

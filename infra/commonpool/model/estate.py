@@ -1,5 +1,6 @@
 """Everything that people declare, as one value: lookups, and who is granted what on a day."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -214,6 +215,6 @@ def needs_exchange(agreement: Agreement) -> bool:
 def show_path(path: Path, root: Path) -> str:
     """A path as messages show it: relative to where the person stands when that is shorter."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(Path(os.path.abspath(path)).relative_to(Path.cwd()))
     except ValueError:
         return str(path)

@@ -183,7 +183,7 @@ def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
             )
         if path.suffix != ".yaml":
             continue
-        if not path.resolve().is_relative_to(inside):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
             problems.append(
                 Problem(
                     show_path(path, root),
