@@ -140,9 +140,10 @@ class Host:
     def kill(self) -> None:
         """As when somebody pulls the plug."""
         if self.process is not None:
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
+            with contextlib.suppress(psutil.Error):  # it may have ended by itself
+                for child in psutil.Process(self.process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        child.kill()
             self.process.kill()
             self.process.wait()
             self.process = None

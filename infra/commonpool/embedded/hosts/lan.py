@@ -155,9 +155,11 @@ class Lan:
 
     def halt(self) -> None:
         """Shut every host down and take the LAN away; the hosts' disks stay."""
-        with ThreadPoolExecutor() as workers:
-            list(workers.map(Host.halt, self.hosts.values()))
-        self.clean(keep=True)
+        try:
+            with ThreadPoolExecutor() as workers:
+                list(workers.map(Host.halt, self.hosts.values()))
+        finally:
+            self.clean(keep=True)
 
     def clean(self, *, keep: bool = False) -> None:
         """As `clear`."""
@@ -176,7 +178,10 @@ def clear(folder: Path, *, keep: bool = False) -> None:
             workers.submit(release if keep else remove, path, known)
     for name in own:
         attempt("ip", "netns", "delete", name)
-    attempt("ip", "link", "delete", f"{prefix}-br")
+    links = [line.split()[0].partition("@")[0] for line in run("ip", "-br", "link").splitlines()]
+    for name in links:
+        if name.startswith(f"{prefix}-"):
+            attempt("ip", "link", "delete", name)
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
 

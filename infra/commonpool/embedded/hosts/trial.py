@@ -102,11 +102,10 @@ class Trial:
             with contextlib.suppress(psutil.Error):
                 keeper.terminate()
                 keeper.wait(STOP_SECONDS)
-                return True
             with contextlib.suppress(psutil.Error):
                 keeper.kill()
         if (self.folder / "hosts").is_dir():
-            clear(self.folder, keep=True)
+            clear(self.folder, keep=True)  # a keeper that was killed left everything as it stood
         return keeper is not None
 
     def remove(self) -> None:
