@@ -86,6 +86,34 @@ def test_curl_with_the_callers_token_reaches_the_stand_in_by_the_stable_name(est
     assert (found["path"], found["department"]) == ("/entries/1", "d1")
 
 
+def test_https_is_served_under_the_stable_name_by_a_certificate_of_the_pools(estate: DeclaredEstate) -> None:
+    """Refusals over it are the same problem documents, and a certificate of somebody else's is left alone."""
+    path = estate.root / "pool.yaml"
+    text = path.read_text(encoding="utf-8")
+    declared = "    proxy:\n      certificate: served\n"
+    path.write_text(
+        text.replace("    proxy:\n", declared).replace("httpsPort: 8443", "httpsPort: 8446"), encoding="utf-8"
+    )
+    try:
+        command(estate, "up", "--yes", "--skip-preview", "--stack", "pool")
+        configuration = command(estate, "service", "credential", "register", "--caller", "d1-main", "--curl")
+        stranger = "\n".join(line for line in configuration.splitlines() if "Authorization" not in line)
+        url = f"https://register.d0.{DOMAIN}:8446/entries/1"
+
+        def ask(config: str) -> tuple[str, str]:
+            words = ["curl", "-sSK", "-", "-w", "\n%{http_code}", url]
+            ended = subprocess.run(words, input=config, capture_output=True, text=True, check=False, timeout=30)
+            body, _, status = ended.stdout.rpartition("\n")
+            return status, body
+
+        until(lambda: ask(configuration)[0] == "200", "it answers over HTTPS")
+        status, body = ask(stranger)
+        assert (status, json.loads(body)["title"]) == ("401", "No valid token")
+    finally:
+        path.write_text(text, encoding="utf-8")
+        command(estate, "up", "--yes", "--skip-preview", "--stack", "pool")
+
+
 def test_no_credential_is_made_for_who_does_not_consume_the_service(estate: DeclaredEstate) -> None:
     with pytest.raises(AssertionError, match=r"no namespace 'd2-main' lists register .*\[not_a_consumer\]"):
         command(estate, "service", "credential", "register", "--caller", "d2-main")

@@ -39,7 +39,7 @@ def show(target: Target, name: str, caller: Caller, seconds: int, output: Output
         found = {"service": name, "subject": subject, "audience": host, "token": token, "expires": expires}
         output.document("Credential", **found, url=f"http://{host}:{port}/", servedAt=served or None)
     elif curl:
-        output.data("\n".join(configuration(host, port, served, token)))
+        output.data("\n".join([*configuration(host, port, served, token), *_secured(target, estate, host)]))
     else:
         output.data(token)
     return 0
@@ -49,6 +49,18 @@ def configuration(host: str, port: int, served: str, token: str) -> list[str]:
     """Lines for `curl --config -`: the token, out of sight of `ps`, and where the stable name is served. Pure."""
     found = [f'header = "Authorization: Bearer {token}"']
     return [*found, f'connect-to = "{host}:{port}:{served}"'] if served else found
+
+
+def _secured(target: Target, estate: "Estate", host: str) -> list[str]:
+    """The same for HTTPS, where the embedded pool serves it: where, and who vouches for its certificate."""
+    proxy = estate.pool.spec.network.proxy
+    if proxy is None or proxy.certificate is None or not target.embedded:
+        return []
+    from commonpool.embedded import EmbeddedPool, https
+
+    pool = EmbeddedPool(target.pool)
+    at = f"{pool.proxy_address}:{pool.proxy_port(proxy.https_port)}"
+    return [f'connect-to = "{host}:{proxy.https_port}:{at}"', f'cacert = "{https.authority(pool.layout)}"']
 
 
 def _check(estate: "Estate", service: "SharedService", caller: Caller) -> None:

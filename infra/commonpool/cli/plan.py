@@ -168,6 +168,7 @@ async def _with_cluster(run: Run) -> int:
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
         await _know_moves(run, cluster)
+        await _serve_https(run, cluster)
         if run.verb == "destroy" or (run.verb == "up" and not (run.wishes.yes and _unseen(run.wishes))):
             await _stacks(run, "destroy" if run.verb == "destroy" else "preview", preview=True)
             if any(result.problems for result in run.results):
@@ -222,6 +223,18 @@ async def _know_moves(run: Run, cluster: "Cluster") -> None:
     moved = await shares(cluster, run.estate.services)
     if moved:
         run.programs = programs(run.target, run.estate, moved)
+
+
+async def _serve_https(run: Run, cluster: "Cluster") -> None:
+    """Give the embedded pool's proxy the certificate that the pool declares; a cluster's is made by whoever runs it."""
+    proxy = run.estate.pool.spec.network.proxy if run.estate is not None else None
+    if run.estate is None or proxy is None or proxy.certificate is None or run.verb != "up" or not run.target.embedded:
+        return
+    from commonpool.embedded import EmbeddedPool, https
+
+    names = https.names(run.estate)
+    if names and await https.issue(EmbeddedPool(run.target.pool).layout, cluster, proxy.certificate, names):
+        run.output.say(f"  https     a certificate for {', '.join(names)}")
 
 
 def _unseen(wishes: Wishes) -> bool:

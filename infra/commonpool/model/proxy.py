@@ -42,7 +42,8 @@ class Proxy(Declared):
     https_port: ListenPort = Field(default=8443, description="Port for the same over TLS.")
     certificate: Name | None = Field(
         default=None,
-        description="Secret in the proxy's namespace with the certificate for httpsPort; no TLS where nothing is said.",
+        description="Secret in the proxy's namespace with the certificate for httpsPort; no TLS where nothing is said. "
+        "The embedded pool makes it when it is missing.",
     )
     connections: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         default=20_000, description="Most connections of callers to one instance; further ones are closed."
