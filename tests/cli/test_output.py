@@ -134,7 +134,7 @@ def test_help_needs_nothing_heavy() -> None:
         ("commonpool up --stack ser", ["services"]),
         ("commonpool up --target mess", ["message-exchange"]),
         ("commonpool explain department.spec.na", ["department.spec.namespaces"]),
-        ("commonpool schema Sh", ["SharedService"]),
+        ("commonpool schema Share", ["SharedService"]),
         ("commonpool embedded logs kube-c", ["kube-controllers"]),
     ],
 )
