@@ -296,10 +296,35 @@ def test_a_killed_exchange_lets_nothing_through_and_comes_back(exchange: Exchang
     assert verify(exchange.journal).good
 
 
+def private(department: str) -> str:
+    """A department's signing key as its people hold it."""
+    form = serialization.PrivateFormat.OpenSSH
+    return (
+        agreements.key(department)
+        .private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        .decode()
+    )
+
+
+def test_a_transfer_under_way_is_stopped_when_its_agreement_goes(exchange: Exchanging) -> None:
+    exchange.agree(terms(items=None))
+    found: list[Answer] = []
+    transfer = threading.Thread(target=lambda: found.append(exchange.call("/stream?pieces=600")))
+    transfer.start()
+    until(lambda: bool(exchange.records()), "the transfer has begun")
+    exchange.proxy.apply(in_force())
+    transfer.join(timeout=30)
+    assert not transfer.is_alive(), "a minute's transfer ends long before its end"
+    (answer,) = found
+    assert answer.status == 0, "the caller sees that it broke off, and takes no part for the whole"
+    reasons = [record.data.get("reason") for record in exchange.records()]
+    assert reasons[-1] == "agreement-over"
+
+
 def test_an_agreement_file_filters_within_one_up_and_what_is_kept_opens_for_its_two_departments(
     serving: Proxy, tmp_path: Path
 ) -> None:
-    """From the files to the caller: nothing here is applied by hand."""
+    """From the files to the caller: nothing here is applied by hand. Last, because its estate has no service `people`."""
     declared = DeclaredEstate(serving.pool, estates.write(tmp_path / "estate", 3))
     agreements.give_keys(declared.root, "d0", "d1", "d2")
     host = f"records.d0.{DOMAIN}"
@@ -324,28 +349,3 @@ def test_an_agreement_file_filters_within_one_up_and_what_is_kept_opens_for_its_
         declared.consume(d1=[])
         declared.up("services", "departments")
         until(lambda: declared.call(host, caller="d1-main").status == 403, "and nothing after one side ended it")
-
-
-def private(department: str) -> str:
-    """A department's signing key as its people hold it."""
-    form = serialization.PrivateFormat.OpenSSH
-    return (
-        agreements.key(department)
-        .private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        .decode()
-    )
-
-
-def test_a_transfer_under_way_is_stopped_when_its_agreement_goes(exchange: Exchanging) -> None:
-    exchange.agree(terms(items=None))
-    found: list[Answer] = []
-    transfer = threading.Thread(target=lambda: found.append(exchange.call("/stream?pieces=600")))
-    transfer.start()
-    until(lambda: bool(exchange.records()), "the transfer has begun")
-    exchange.proxy.apply(in_force())
-    transfer.join(timeout=30)
-    assert not transfer.is_alive(), "a minute's transfer ends long before its end"
-    (answer,) = found
-    assert answer.status == 0, "the caller sees that it broke off, and takes no part for the whole"
-    reasons = [record.data.get("reason") for record in exchange.records()]
-    assert reasons[-1] == "agreement-over"
