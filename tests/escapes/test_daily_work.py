@@ -27,6 +27,7 @@ def objects(name: str) -> list[tuple[str, dict[str, Any]]]:
     return [
         (f"{HERE}/configmaps", thing("v1", "ConfigMap", name, OWN, data={"a": "b"})),
         (f"{HERE}/services", thing("v1", "Service", name, OWN, spec={"ports": [{"port": 80}], "clusterIP": "None"})),
+        (f"{HERE}/services", thing("v1", "Service", f"{name}-address", OWN, spec={"ports": [{"port": 80}]})),
         (f"{HERE}/pods", pod(name, volumes=[{"name": "token", "projected": {"sources": [token]}}])),
         (f"{APPS}/deployments", deployment(name)),
         (f"{BATCH}/jobs", thing("batch/v1", "Job", name, OWN, spec=job)),
@@ -40,7 +41,9 @@ def objects(name: str) -> list[tuple[str, dict[str, Any]]]:
 def test_people_and_accounts_make_change_and_delete_their_own(ground: Ground, person: str) -> None:
     caller, name = ground.people[person], f"daily-{person}"
     for path, body in objects(name):
-        one = f"{path}/{name}"
+        one = f"{path}/{body['metadata']['name']}"
+        tried = caller.send("POST", f"{path}?dryRun=All", body)
+        assert tried.status == 201, (path, tried.words)
         made = caller.send("POST", path, body)
         assert made.status == 201, (path, made.words)
         patch = {"metadata": {"annotations": {"note": "x"}}}
