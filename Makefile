@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock bench format
+.PHONY: help up machines down clean test check schemas captured lock bench guards format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,10 @@ bench:  ## our command beside kubectl and a bare loop, the proxy beside others, 
 	@.venv/bin/python bench/apply.py
 	@.venv/bin/python bench/proxy.py
 	@.venv/bin/python bench/journal.py 1000000
+
+guards:  ## attacks by group, the race on a quota, the latency that the rules add
+	@scripts/bootstrap dev
+	@.venv/bin/python bench/guards.py
 
 format:  ## put all code into its form
 	@scripts/bootstrap dev

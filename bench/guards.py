@@ -1,0 +1,155 @@
+"""How well the pool's walls hold, and what they cost: attacks by group, the race on a quota, the latency that rules add.
+
+One run on an embedded pool of its own, which it deletes. Usage: `make guards`, or `python bench/guards.py [--rounds 50]
+[--requests 400]`. Latencies are of one machine under its own load: only the difference means something.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from commonpool.cli.output import table  # noqa: E402
+from commonpool.embedded import EmbeddedPool  # noqa: E402
+from escapes import race  # noqa: E402
+from escapes.attempts import ADMISSION, CATALOGUE, CORE, OWN, pod, thing  # noqa: E402
+from escapes.caller import Caller  # noqa: E402
+from escapes.ground import Ground, attack, differences, stand  # noqa: E402
+
+PEOPLE = ("admin", "developer", "account", "nobody", "mistake")
+BINDINGS = f"{ADMISSION}/validatingadmissionpolicybindings"
+SETTLING_SECONDS = 3.0  # until every part of the API server knows that a binding came or went
+
+
+def attacks(ground: Ground) -> str:
+    """Every attempt of the catalogue by everybody; the person with a mistaken binding only what policies guard."""
+    rows, total = [], Counter[str]()
+    for group in CATALOGUE:
+        attempts = ground.attempts(group)
+        before = ground.state()
+        tried = survived = 0
+        by: Counter[str] = Counter()
+        for person in PEOPLE:
+            chosen = [one for one in attempts if person != "mistake" or not one.by_roles]
+            outcome = attack(ground.people[person], chosen)
+            tried, survived, by = tried + outcome.tried, survived + len(outcome.survived), by + outcome.by
+        changed = len(list(differences(before, ground.state())))
+        policies = sum(count for name, count in by.items() if name.startswith("commonpool-"))
+        cells = {
+            "tried": tried,
+            "roles": by["roles"] + by["authentication"],
+            "policies": policies,
+            "survived": survived,
+            "changed": changed,
+        }
+        others = tried - survived - cells["roles"] - policies
+        total.update(cells | {"others": others})
+        rows.append([group, tried, cells["roles"], policies, others, survived, changed])
+    rows.append(["all", *(total[word] for word in ("tried", "roles", "policies", "others", "survived", "changed"))])
+    headings = ["group", "tried", "refused by roles", "by our rules", "by others", "survived", "objects changed"]
+    return table(headings, [[str(cell) for cell in row] for row in rows])
+
+
+def quota_race(administrator: Caller, rounds: int) -> str:
+    """200 creates at once over three namespaces of 21 places."""
+    spaces = {"race-a": 7, "race-b": 3, "race-c": 11}
+    race.prepare(administrator, spaces)
+    found = list(race.rounds(administrator, spaces, rounds))
+    for space in spaces:
+        administrator.send("DELETE", f"{CORE}/namespaces/{space}")
+    over, missed = sum(one.too_many for one in found), sum(one.missed for one in found)
+    asked, admitted = sum(one.asked for one in found), sum(sum(one.admitted.values()) for one in found)
+    strange = sum(len(one.others) for one in found)
+    return (
+        f"{rounds} rounds, {asked:,} creates at once for {rounds * 21:,} places: {admitted:,} admitted,"
+        f" {over} too many, {missed} places missed, {strange} answers that were neither yes nor no"
+    )
+
+
+def latency(ground: Ground, requests: int) -> str:
+    """The same dry runs with and without the rules, in blocks that take turns."""
+    person = ground.people["developer"]
+    line = race.Line(person)
+    works: dict[str, tuple[str, Any]] = {
+        "ConfigMap": (f"{CORE}/namespaces/{OWN}/configmaps?dryRun=All", thing("v1", "ConfigMap", "fast", OWN, data={"a": "b"})),
+        "Service": (f"{CORE}/namespaces/{OWN}/services?dryRun=All", thing("v1", "Service", "fast", OWN, spec={"ports": [{"port": 80}]})),
+        "Pod": (f"{CORE}/namespaces/{OWN}/pods?dryRun=All", pod("fast")),
+    }  # fmt: skip
+    saved = ground.read(BINDINGS)["items"]
+    times: dict[tuple[str, bool], list[float]] = {(name, on): [] for name in works for on in (True, False)}
+    blocks = 4
+    for block in range(blocks * 2):
+        on = block % 2 == 0
+        _switch(ground.administrator, saved, on=on)
+        for name, (path, body) in works.items():
+            for number in range(requests // blocks + 5):
+                began = time.perf_counter()
+                status, words = line.post(path, body)
+                if status != 201:
+                    raise SystemExit(words)
+                if number >= 5:  # connections and caches are warm
+                    times[name, on].append((time.perf_counter() - began) * 1000)
+    _switch(ground.administrator, saved, on=True)
+    rows = []
+    for name in works:
+        cells = [name]
+        for part in (50, 99):
+            having, lacking = (statistics.quantiles(times[name, on], n=100)[part - 1] for on in (True, False))
+            cells += [f"{lacking:.2f}", f"{having:.2f}", f"{having - lacking:+.2f}"]
+        rows.append(cells)
+    headings = ["create of a", "P50 without", "with", "added", "P99 without", "with", "added"]
+    return table(headings, rows) + f"\n(ms, {requests} requests each way, in {blocks * 2} blocks that take turns)"
+
+
+def _switch(administrator: Caller, saved: list[dict[str, Any]], *, on: bool) -> None:
+    for item in saved:
+        name = item["metadata"]["name"]
+        if not on:
+            administrator.send("DELETE", f"{BINDINGS}/{name}")
+            continue
+        body = json.loads(json.dumps(item)) | {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+        }
+        body["metadata"] = {
+            "name": name,
+            "labels": item["metadata"].get("labels"),
+            "annotations": item["metadata"].get("annotations"),
+        }
+        administrator.send("POST", BINDINGS, body)
+    time.sleep(SETTLING_SECONDS)
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=50)
+    arguments.add_argument("--requests", type=int, default=400)
+    wanted = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="commonpool-guards-") as temporary:
+        folder = Path(temporary)
+        pool = EmbeddedPool("guards", folder / "pools")
+        pool.start()
+        try:
+            (folder / "estate").mkdir()
+            ground = stand(pool, folder / "estate")
+            for title, text in (
+                ("attacks", attacks(ground)),
+                ("race on a quota", quota_race(ground.administrator, wanted.rounds)),
+                ("latency of writes", latency(ground, wanted.requests)),
+            ):
+                print(f"{title}\n{text}\n", flush=True)
+        finally:
+            pool.reset()
+
+
+if __name__ == "__main__":
+    main()
