@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from commonpool.components.admission import RULES
 from commonpool.engine.refusals import NOTE, of_line
 from escapes.attempt import MERGE
 from escapes.attempts import ADMISSION, CORE, OWN, RBAC, container, pod, thing
+from escapes.caller import Caller
 from escapes.ground import ROOT, Ground, apply
 
 ELSEWHERE = pod("elsewhere", containers=[container(image="docker.io/library/busybox")])
@@ -50,6 +52,15 @@ def relaxed(ground: Ground) -> Iterator[Ground]:
     yield ground
     path.write_text(text, encoding="utf-8")
     apply(ground.pool, ground.root, "--stack", "pool")
+    until_probe(ground.administrator, passes=False)
+
+
+def until_probe(caller: Caller, *, passes: bool) -> None:
+    """The API server knows of a changed rule within moments, not at once: an image from elsewhere passes, or does not."""
+    deadline = time.monotonic() + 30
+    while (caller.send("POST", f"{CORE}/namespaces/{OWN}/pods?dryRun=All", ELSEWHERE).status == 201) is not passes:
+        assert time.monotonic() < deadline, "the rule stands as it stood"
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -79,6 +90,7 @@ def test_a_manifest_is_tried_as_the_department_and_every_refusal_is_named(ground
 
 def test_rules_that_warn_or_note_let_pass_and_are_told_all_the_same(relaxed: Ground, manifest: Path) -> None:
     person = relaxed.people["developer"]
+    until_probe(person, passes=True)
     passed = person.send("POST", f"{CORE}/namespaces/{OWN}/pods", ELSEWHERE)
     assert passed.status == 201, passed.words
     assert "registry that this namespace is granted" in " ".join(passed.warnings)
@@ -160,11 +172,13 @@ def test_the_doctor_names_every_illness_and_what_mends_it_and_that_mends_it(heal
     for method, path, body, _ in ILLNESSES.values():
         kind = MERGE if method == "PATCH" else "application/json"
         assert healthy.administrator.send(method, path, body, kind).status < 300
+    until_probe(healthy.administrator, passes=True)
     ended = run(healthy, "doctor")
     missed = [illness for illness, (*_, words) in ILLNESSES.items() if words not in ended.stdout]
     assert (ended.returncode, missed) == (1, []), ended.stdout + ended.stderr
     assert "mend:" in ended.stdout
     healthy.administrator.send("DELETE", f"{RBAC}/namespaces/{OWN}/rolebindings/strange")
     apply(healthy.pool, healthy.root)
+    until_probe(healthy.administrator, passes=False)
     again = run(healthy, "doctor")
     assert again.returncode == 0, again.stdout
