@@ -45,8 +45,13 @@ class Room:
         pool = yaml.safe_load((SAMPLE / "pool.yaml").read_text(encoding="utf-8"))
         compute = pool["spec"]["compute"]
         compute["sites"] = [{**compute["sites"][0], "name": "test-room", "inventory": "hosts.yml"}]
-        pool["spec"]["storage"]["volumes"] = []
-        (self.estate / "pool.yaml").write_text(yaml.safe_dump(pool, allow_unicode=True), encoding="utf-8")
+        self.pool = pool
+        self.volumes()
+
+    def volumes(self, *declared: Mapping[str, Any]) -> None:
+        """The pool with these volumes."""
+        self.pool["spec"]["storage"]["volumes"] = [dict(one) for one in declared]
+        (self.estate / "pool.yaml").write_text(yaml.safe_dump(self.pool, allow_unicode=True), encoding="utf-8")
 
     def declare(self, extra: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Every host of the LAN is a machine of the inventory; `extra` adds variables, or machines that are not there."""

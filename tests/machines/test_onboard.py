@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.components.storage import persistent_volume, storage_classes
 from commonpool.embedded.hosts import GATEWAY, Lan, Shape
+from commonpool.model import load_estate
 from room import Room
 
 pytestmark = pytest.mark.timeout(1500)  # bringing in is minutes on a machine that does other things too
@@ -138,13 +140,19 @@ def test_no_bootstrap_credential_is_left_anywhere(room: Room) -> None:
     assert not [path for path, text in room.texts() if token.search(text) and "/runs/" in str(path)]
 
 
-def test_a_nodes_credential_is_good_for_that_node_only(room: Room, tmp_path: Path) -> None:
-    own = tmp_path / "node.pem"
-    own.write_text(room.lan.ssh("one", "cat /var/lib/kubelet/pki/kubelet-client-current.pem"), encoding="utf-8")
+def node_kubeconfig(room: Room, name: str, folder: Path) -> Path:
+    """A kubeconfig with the credential that a machine holds."""
+    own = folder / "node.pem"
+    own.write_text(room.lan.ssh(name, "cat /var/lib/kubelet/pki/kubelet-client-current.pem"), encoding="utf-8")
     entry = json.loads(room.kubectl("config", "view", "--raw", "-o", "json").output)
     entry["users"][0]["user"] = {"client-certificate": str(own), "client-key": str(own)}
-    place = tmp_path / "kubeconfig"
+    place = folder / "kubeconfig"
     place.write_text(json.dumps(entry), encoding="utf-8")
+    return place
+
+
+def test_a_nodes_credential_is_good_for_that_node_only(room: Room, tmp_path: Path) -> None:
+    place = node_kubeconfig(room, "one", tmp_path)
     for words in (
         ("patch", "node", "two", "-p", '{"metadata":{"labels":{"a":"b"}}}'),
         ("patch", "node", "one", "-p", '{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}'),
@@ -193,7 +201,65 @@ def test_a_closed_namespace_is_closed_and_a_declared_opening_is_open(pods: Room)
     until(lambda: ask(pods, f"{address}:8080") == "from-water", "open without policies")
 
 
-def test_retiring_tells_who_is_affected_and_leaves_nothing_behind(pods: Room) -> None:
+FOLDER = {"name": "one-folder", "tier": "fast", "capacity": "1Gi", "local": {"machine": "one", "path": "/srv/old"},
+          "installed": "2012-05-01"}  # fmt: skip
+
+
+def test_what_bears_data_is_not_touched_until_its_volume_is_named(room: Room) -> None:
+    room.lan.ssh("one", "mkdir -p /srv/old && echo since-2012 > /srv/old/ledger")
+    room.volumes(FOLDER)
+    answer = room.machine("onboard", "one", "--yes", "-o", "json")
+    found = answer.items()["one"]
+    assert (answer.code, found["state"], found["step"]) == (1, "failed", "Refuse what bears data and was not named")
+    assert "one-folder: /srv/old is not empty" in found["words"]
+    assert "ready" in room.command("machine", "list").output, "what stood before stands"
+    unknown = room.machine("onboard", "one", "--yes", "--with-data", "one-foldr")
+    assert "declares no local volume 'one-foldr'" in unknown.talk
+    answer = room.machine("onboard", "one", "--yes", "--with-data", "one-folder", "-o", "json")
+    assert answer.code == 0, answer.output + answer.talk
+    assert room.lan.ssh("one", "cat /srv/old/ledger").strip() == "since-2012"
+    again = room.machine("onboard", "one", "--yes", "-o", "json").items()["one"]
+    assert (again["state"], again["changed"]) == ("unchanged", [])
+
+
+def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(pods: Room) -> None:
+    estate = load_estate(pods.estate)
+    volume = estate.pool.spec.storage.volumes[0]
+    apply(pods, *storage_classes(estate.pool), persistent_volume(estate.pool, volume))
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "water"},
+             "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
+    apply(pods, claim)
+
+    def run(name: str, *words: str) -> str:
+        body = pod(name, "water", "", *words)
+        body["spec"].pop("nodeName")  # the scheduler finds the machine by the volume
+        body["spec"] |= {
+            "restartPolicy": "Never",
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        }
+        body["spec"]["securityContext"]["fsGroup"] = 65532
+        body["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        apply(pods, body)
+        answer = pods.kubectl(
+            "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "-n", "water", "--timeout=110s"
+        )
+        assert answer.code == 0, pods.kubectl("describe", "pod", name, "-n", "water").output[-2000:]
+        said = pods.kubectl("logs", name, "-n", "water").output
+        assert pods.kubectl("get", "pod", name, "-n", "water", "-o", "jsonpath={.spec.nodeName}").output == "one"
+        pods.kubectl("delete", "pod", name, "-n", "water")
+        return said
+
+    run("writer", "write", "/data/note", "kept")
+    assert run("reader", "read", "/data/note") == "kept"
+    assert pods.lan.ssh("one", "cat /srv/old/note") == "kept"
+    [shown] = pods.command("machine", "volumes", "-o", "json").json["items"]
+    assert (shown["place"], shown["state"], shown["claim"]) == ("one:/srv/old", "bound", "water/data")
+    assert shown["years"] >= 14
+
+
+def test_retiring_tells_who_is_affected_and_leaves_nothing_behind_and_no_key_that_works(
+    pods: Room, tmp_path: Path
+) -> None:
     label = {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -203,9 +269,15 @@ def test_retiring_tells_who_is_affected_and_leaves_nothing_behind(pods: Room) ->
     seen = pods.machine("retire", "one", "--preview", "-o", "json").items()["one"]
     assert "water/server" in seen["pods"]
     assert seen["departments"] == ["water"]
+    assert seen["volumes"] == ["one-folder"]
     assert pods.machine("retire", "one").code == 1, "nobody could be asked"
+    held = pods.machine("retire", "one", "--yes")
+    assert "one holds one-folder" in held.talk, "a disk that holds a bound volume does not go"
     assert "one" in nodes(pods)
-    answer = pods.machine("retire", "one", "--yes", "-o", "json", timeout=580)
+    pods.kubectl("delete", "persistentvolumeclaim", "data", "-n", "water")
+    copied = node_kubeconfig(pods, "one", tmp_path)
+    assert pods.kubectl("get", "node", "one", kubeconfig=copied).code == 0
+    answer = pods.machine("retire", "one", "--yes", "--wipe", "--reason", "no warranty", "-o", "json", timeout=580)
     assert answer.code == 0, answer.output + answer.talk
     assert set(nodes(pods)) == {"two"}
     left = "ls -d /etc/commonpool /opt/commonpool-* /etc/systemd/system/commonpool-* /var/lib/kubelet/* /var/lib/commonpool/* 2>/dev/null; true"
@@ -217,3 +289,43 @@ def test_retiring_tells_who_is_affected_and_leaves_nothing_behind(pods: Room) ->
         == ""
     )
     assert "10.128." not in pods.lan.ssh("one", "ip route")
+    assert pods.lan.ssh("one", "ls -A /srv/old").strip() == "", "wiped on request"
+    for words in (
+        ("create", "-f", "-"),
+        ("patch", "node", "two", "--subresource=status", "-p", "{}"),
+        ("delete", "node", "two"),
+        ("get", "pods", "-A"),
+        ("get", "networkpolicies", "-A"),
+        ("get", "secrets", "-A"),
+    ):
+        own = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}}
+        refused = pods.kubectl(*words, given=json.dumps(own), kubeconfig=copied)
+        assert refused.code != 0, words
+        assert "forbidden" in refused.talk.lower() or "was let go" in refused.talk, refused.talk
+    assert "was let go" in pods.kubectl("create", "-f", "-", given=json.dumps(own), kubeconfig=copied).talk
+    assert asset_of(pods, "one") == ("closed", "no warranty", True)
+    assert asset_of(pods, "two") == ("open", "", False)
+
+
+def asset_of(room: Room, name: str) -> tuple[str, str, bool]:
+    body = room.kubectl("get", "configmap", f"asset-{name}", "-n", "commonpool-system", "-o", "json").json
+    kept = json.loads(body["data"]["asset.json"])
+    return kept["state"], kept["reason"], kept["wiped"]
+
+
+def test_a_reset_shows_what_it_would_undo_and_then_undoes_the_onboarding(pods: Room) -> None:
+    pods.kubectl("delete", "namespace", "health", "--wait=true")
+    planned = pods.machine("reset", "two", "--preview", "-o", "json").items()["two"]
+    assert planned["state"] == "would be undone"
+    assert "/etc/commonpool" in planned["words"]
+    assert set(nodes(pods)) == {"two"}, "a preview changes nothing"
+    answer = pods.machine("reset", "two", "--yes", "-o", "json")
+    assert (answer.code, answer.items()["two"]["state"]) == (0, "undone"), answer.output + answer.talk
+    assert nodes(pods) == {}
+    assert (
+        pods.lan.ssh("two", "ls -d /etc/commonpool /opt/commonpool-* /var/lib/kubelet/* 2>/dev/null; true").strip()
+        == ""
+    )
+    again = pods.machine("reset", "two", "--yes", "-o", "json").items()["two"]
+    assert again["state"] == "nothing to undo"
+    assert asset_of(pods, "two")[:2] == ("closed", "reset")

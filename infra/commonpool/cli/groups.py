@@ -12,6 +12,7 @@ from commonpool.cli.credential_group import credential
 from commonpool.cli.dataset_group import dataset
 from commonpool.cli.drop_group import drop
 from commonpool.cli.journal_group import journal
+from commonpool.cli.machine_group import machine
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.policy_group import policy
 from commonpool.cli.request_group import request
@@ -22,11 +23,6 @@ department = typer.Typer(help="Departments: make, list, look at, explain.", no_a
 embedded = typer.Typer(
     help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None
 )
-machine = typer.Typer(
-    help="Machines of the inventories: list, look at, judge.", no_args_is_help=True, rich_markup_mode=None
-)
-
-
 GROUPS = {
     "department": department,
     "machine": machine,
@@ -138,159 +134,6 @@ def department_new(
         "memory": memory,
     }
     raise typer.Exit(commands.new(Target(estate=estate), name, given, Output(output, color), dry_run=dry_run))
-
-
-@machine.command("list")
-def machine_list(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Every machine: site, flavor, role, and whether it stands, is simulated or absent."""
-    from commonpool.cli.machine import list_machines
-
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
-    raise typer.Exit(list_machines(target, Output(output, color)))
-
-
-def _machines(incomplete: str) -> list[str]:
-    """Names of machines for completion."""
-    return sorted(one.name for one in Target().load().machines if one.name.startswith(incomplete))
-
-
-MACHINES = Annotated[
-    list[str] | None,
-    typer.Argument(help="Names of machines; default: all.", show_default=False, autocompletion=_machines),
-]
-PRIVATE_KEY = Annotated[
-    Path | None, typer.Option("--private-key", help="Your SSH key; default: as your ssh does it.", show_default=False)
-]
-ASK_BECOME = Annotated[bool, typer.Option("--ask-become-pass", "-K", help="Ask for the sudo password.")]
-
-
-@machine.command("survey")
-def machine_survey(
-    names: MACHINES = None,
-    estate: o.ESTATE = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)
-    ] = None,
-    private_key: PRIVATE_KEY = None,
-    ask_become_pass: ASK_BECOME = False,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Look at machines over SSH, change nothing, and say what each is good for, why, and until when."""
-    from commonpool.cli.survey import survey
-
-    raise typer.Exit(
-        survey(
-            Target(estate=estate),
-            names or (),
-            Output(output, color),
-            html=html,
-            private_key=private_key,
-            ask_become_pass=ask_become_pass,
-        )
-    )
-
-
-@machine.command("onboard")
-def machine_onboard(
-    names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
-    ],
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    private_key: PRIVATE_KEY = None,
-    ask_become_pass: ASK_BECOME = False,
-    preview: Annotated[bool, typer.Option("--preview", help="Only show what would change there.")] = False,
-    yes: o.YES = False,
-    diff: o.DIFF = False,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Bring machines in as nodes: survey, preview, ask, join, and open them for pods once they are whole."""
-    from commonpool.cli.onboard import Wishes, onboard
-
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
-    wishes = Wishes(private_key, ask_become_pass, preview, yes, diff)
-    raise typer.Exit(onboard(target, names, Output(output, color), wishes))
-
-
-@machine.command("retire")
-def machine_retire(
-    names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
-    ],
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    private_key: PRIVATE_KEY = None,
-    ask_become_pass: ASK_BECOME = False,
-    preview: Annotated[bool, typer.Option("--preview", help="Only show who is affected.")] = False,
-    yes: o.YES = False,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Let machines go: show who is affected, ask, move their pods, undo the onboarding, forget the nodes."""
-    from commonpool.cli.retire import retire
-
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
-    access = (private_key, ask_become_pass)
-    raise typer.Exit(retire(target, names, Output(output, color), access, preview=preview, yes=yes))
-
-
-@machine.command("image")
-def machine_image(
-    archives: Annotated[list[Path], typer.Argument(metavar="FILE...", help="OCI archives.", show_default=False)],
-    on: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--on",
-            metavar="NAME",
-            help="Machine; may be repeated. Default: all that joined.",
-            show_default=False,
-            autocompletion=_machines,
-        ),
-    ] = None,
-    estate: o.ESTATE = None,
-    private_key: PRIVATE_KEY = None,
-    ask_become_pass: ASK_BECOME = False,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Bring container images to nodes from files, without any registry."""
-    from commonpool.cli.image import image
-
-    access = (private_key, ask_become_pass)
-    raise typer.Exit(image(Target(estate=estate), archives, on or (), Output(output, color), access))
-
-
-@machine.command("trust")
-def machine_trust(
-    names: MACHINES = None,
-    estate: o.ESTATE = None,
-    replace: Annotated[
-        list[str] | None,
-        typer.Option("--replace", help="Machine that was reinstalled and has a new key.", show_default=False),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="The keys were compared; pin them without a question.")
-    ] = False,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Confirm the host keys of new machines; a pinned key is never replaced silently."""
-    from commonpool.cli.survey import trust
-
-    raise typer.Exit(trust(Target(estate=estate), names or (), Output(output, color), replace=replace or (), yes=yes))
 
 
 @embedded.command("start")

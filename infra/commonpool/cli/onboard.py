@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonpool.cli.consent import answered
-from commonpool.cli.failure import CommandFailed
+from commonpool.cli.failure import CommandFailed, nearest
 from commonpool.cli.output import Output, count
 from commonpool.cli.survey import Progress, access_of, chosen, machines_folder
 from commonpool.cli.target import Target
@@ -16,7 +16,7 @@ from commonpool.cli.target import Target
 if TYPE_CHECKING:
     from commonpool.engine.kubeconfig import Credentials
     from commonpool.machines import Access, Survey
-    from commonpool.machines.onboard import ControlPlane, Joined
+    from commonpool.machines.onboard import Consent, ControlPlane, Joined
     from commonpool.model import Estate
 
 
@@ -29,6 +29,8 @@ class Wishes:
     preview: bool
     yes: bool
     diff: bool
+    with_data: tuple[str, ...] = ()
+    erase: tuple[str, ...] = ()
 
 
 def onboard(target: Target, names: Sequence[str], output: Output, wishes: Wishes) -> int:
@@ -51,7 +53,7 @@ def onboard(target: Target, names: Sequence[str], output: Output, wishes: Wishes
     folder = machines_folder(estate)
     output.phase(f"survey {count(len(machines), 'machine')}")
     surveys = survey(machines, folder, access, Progress(output, len(machines)).take)
-    work = _Work(estate, credentials, plane, folder, access, output)
+    work = _Work(estate, credentials, plane, folder, access, output, _consent(estate, wishes, output))
     if not wishes.yes:
         output.phase("preview")
         planned = work.run(surveys, check=True)
@@ -75,6 +77,7 @@ class _Work:
     folder: Path
     access: "Access"
     output: Output
+    consent: "Consent"
 
     def run(self, surveys: "Sequence[Survey]", *, check: bool) -> "list[Joined]":
         from commonpool.engine import Cluster
@@ -85,10 +88,41 @@ class _Work:
         async def work() -> "list[Joined]":
             async with await Cluster.connect(self.credentials) as cluster:
                 return await onboard(
-                    cluster, self.estate.pool, surveys, self.plane, self.folder, self.access, progress.take, check=check
+                    cluster,
+                    self.estate.pool,
+                    surveys,
+                    self.plane,
+                    self.folder,
+                    self.access,
+                    progress.take,
+                    check=check,
+                    consent=self.consent,
                 )
 
         return asyncio.run(work())
+
+
+def _consent(estate: "Estate", wishes: Wishes, output: Output) -> "Consent":
+    """What was allowed by name; erasing is asked for once more, with the name typed."""
+    from commonpool.machines.onboard import Consent
+
+    known = [volume.name for volume in estate.pool.spec.storage.volumes if volume.local]
+    for name in (*wishes.with_data, *wishes.erase):
+        if name not in known:
+            raise CommandFailed(
+                f"pool.yaml declares no local volume {name!r}", code="volume_unknown", next_step=nearest(name, known)
+            )
+    for name in wishes.erase if not (wishes.yes or wishes.preview) else ():
+        if answered(f"the disk of {name} will be erased. Type {name} to allow it: ", output) != name:
+            raise CommandFailed("not confirmed; nothing was changed", code="declined")
+    ports: dict[str, dict[int, str]] = {}
+    for service in estate.services:
+        for backend in service.spec.backends:
+            for machine in backend.machines if backend.port else ():
+                by_port = ports.setdefault(machine, {})
+                port = backend.port or 0
+                by_port[port] = ", ".join(filter(None, (by_port.get(port, ""), service.name)))
+    return Consent(wishes.with_data, wishes.erase, ports)
 
 
 def control_plane(target: Target, estate: "Estate", credentials: "Credentials", output: Output) -> "ControlPlane":

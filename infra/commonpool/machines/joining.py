@@ -22,6 +22,9 @@ GROUP = "system:bootstrappers:commonpool"
 MACHINE = "commonpool.dev/machine"
 JOINING = "commonpool.dev/joining"
 TOKEN_MINUTES = 15
+NODE_USER = "system:node:"
+RETIRED_POLICY = "commonpool-retired-machines"
+RETIRED_LIST = ("commonpool-system", "retired-machines")  # namespace and name of a ConfigMap: machine to day
 _RBAC = "rbac.authorization.k8s.io"
 _USAGES = {"digital signature", "key encipherment", "client auth"}
 
@@ -122,13 +125,15 @@ def decision(request: Body, *, approved: bool, words: str, now: datetime) -> Bod
     return {**request, "status": {**status, "conditions": [*(status.get("conditions") or []), condition]}}
 
 
-def rights(*, network: bool) -> list[Body]:
-    """Who may ask for and renew certificates, and what kube-proxy (and the network agent) may read as the node."""
-    found = [
-        _binding("commonpool:bootstrap", "system:node-bootstrapper", GROUP),
-        _binding("commonpool:renewal", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes"),
-        _binding("commonpool:node-proxier", "system:node-proxier", "system:nodes"),
-    ]  # fmt: skip
+def rights(machines: Sequence[str] = (), *, network: bool) -> list[Body]:
+    """Who may ask for certificates, and what each of these machines may do as a node: renew its own, read for kube-proxy.
+
+    A machine's rights are bound to its own user, never to the group of all nodes: with the binding they end.
+    """
+    found = [_binding("commonpool:bootstrap", "system:node-bootstrapper", _subject("Group", GROUP))]
+    for name in machines:
+        user = _subject("User", f"{NODE_USER}{name}")
+        found += [_binding(binding, role, user) for binding, role in bindings(name, network=network).items()]
     if network:
         read = ["get", "list", "watch"]
         rules = [
@@ -141,17 +146,76 @@ def rights(*, network: bool) -> list[Body]:
             "metadata": {"name": "commonpool:network-agent"},
             "rules": rules,
         }
-        found += [role, _binding("commonpool:network-agent", "commonpool:network-agent", "system:nodes")]
+        found.append(role)
     return found
 
 
-def _binding(name: str, role: str, group: str) -> Body:
+def bindings(machine: str, *, network: bool = True) -> dict[str, str]:
+    """The names of a machine's own ClusterRoleBindings, each with its role."""
+    roles = {
+        "renewal": "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        "proxier": "system:node-proxier",
+    } | ({"network-agent": "commonpool:network-agent"} if network else {})
+    return {f"commonpool:node:{machine}:{word}": role for word, role in roles.items()}
+
+
+def retired_guard(*, closed: bool) -> list[Body]:
+    """A policy that refuses every write of a machine that was let go, whatever key it has copied.
+
+    `closed` is what follows when the list of them is gone: nothing of any node passes. In a cluster that has nodes of
+    others too that would be an outage by one deletion, so there it is open.
+    """
+    constraints = {
+        "resourceRules": [
+            {
+                "apiGroups": ["*"],
+                "apiVersions": ["*"],
+                "resources": ["*/*"],
+                "operations": ["CREATE", "UPDATE", "DELETE", "CONNECT"],
+            }
+        ]
+    }
+    spec: Body = {
+        "failurePolicy": "Fail",
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConstraints": constraints,
+        "matchConditions": [{"name": "a-node", "expression": f"request.userInfo.username.startsWith('{NODE_USER}')"}],
+        "validations": [
+            {
+                "expression": f"!has(params.data) || !(request.userInfo.username.substring({len(NODE_USER)}) in params.data)",
+                "message": "this machine was let go; what it still holds of its credential is worth nothing",
+                "reason": "Forbidden",
+            }
+        ],
+    }
+    binding = {
+        "policyName": RETIRED_POLICY,
+        "validationActions": ["Deny"],
+        "paramRef": {
+            "name": RETIRED_LIST[1],
+            "namespace": RETIRED_LIST[0],
+            "parameterNotFoundAction": "Deny" if closed else "Allow",
+        },
+    }
+    admission = "admissionregistration.k8s.io/v1"
+    meta = {"name": RETIRED_POLICY}
+    return [
+        {"apiVersion": admission, "kind": "ValidatingAdmissionPolicy", "metadata": meta, "spec": spec},
+        {"apiVersion": admission, "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta, "spec": binding},
+    ]
+
+
+def _subject(kind: str, name: str) -> Body:
+    return {"apiGroup": _RBAC, "kind": kind, "name": name}
+
+
+def _binding(name: str, role: str, subject: Body) -> Body:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRoleBinding",
         "metadata": {"name": name},
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": [{"apiGroup": _RBAC, "kind": "Group", "name": group}],
+        "subjects": [subject],
     }
 
 

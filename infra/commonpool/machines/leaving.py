@@ -6,12 +6,14 @@ What it refuses: to go on while a disruption budget holds a pod, and to take a m
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from commonpool.components.rendering import DEPARTMENT
 from commonpool.engine import Cluster
 from commonpool.engine.error import EngineError, Refused
+from commonpool.machines import asset
 from commonpool.machines.error import MachineError
 from commonpool.machines.host_keys import pin_file
 from commonpool.machines.run import Event, MachineRun, Observer, Play, inventories_of, play
@@ -85,9 +87,20 @@ def _lies_on(volume: Mapping[str, Any], node: str) -> bool:
 
 
 async def retire(
-    cluster: Cluster, machines: Sequence[Machine], folder: Path, access: Access, observer: Observer
+    cluster: Cluster,
+    machines: Sequence[Machine],
+    folder: Path,
+    access: Access,
+    observer: Observer,
+    *,
+    reason: str = "retired",
+    wipe: bool = False,
 ) -> dict[str, MachineRun]:
-    """Close, drain, undo, forget. Raises `MachineError` before anything when a disk there holds a bound volume."""
+    """Close, drain, cut off, undo, forget. Raises `MachineError` before anything when a disk there holds a bound volume.
+
+    With `wipe` the disks and folders that were taken as volumes are emptied; nothing else is. A machine that cannot be
+    undone is cut off all the same: no key that it holds is worth anything from then on.
+    """
     bound = [one for one in await affected(cluster, machines) if one.volumes]
     if bound:
         words = "; ".join(f"{one.machine} holds {', '.join(one.volumes)}" for one in bound)
@@ -98,19 +111,56 @@ async def retire(
         if await cluster.read("v1", "Node", "", machine.name) is not None:
             await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"unschedulable": True}})
     await asyncio.gather(*(_drain(cluster, machine.name, observer) for machine in machines))
+    await asset.cut_off(cluster, [machine.name for machine in machines], datetime.now(UTC))
+    runs = await undo(machines, folder, access, observer, wipe=wipe)
+    await _forget(cluster, runs, reason, wipe=wipe)
+    return runs
+
+
+async def reset(
+    cluster: Cluster, machines: Sequence[Machine], folder: Path, access: Access, observer: Observer
+) -> dict[str, MachineRun]:
+    """Undo an onboarding, whole or half, without moving anything. Raises `MachineError` where pods of departments run."""
+    busy = [one for one in await affected(cluster, machines) if one.departments]
+    if busy:
+        words = "; ".join(f"pods of {', '.join(one.departments)} run on {one.machine}" for one in busy)
+        raise MachineError(words, code="machine_busy", next_step="commonpool machine retire, which moves them first")
+    await asset.cut_off(cluster, [machine.name for machine in machines], datetime.now(UTC))
+    runs = await undo(machines, folder, access, observer)
+    await _forget(cluster, runs, "reset", wipe=False)
+    return runs
+
+
+async def undo(
+    machines: Sequence[Machine],
+    folder: Path,
+    access: Access,
+    observer: Observer,
+    *,
+    wipe: bool = False,
+    check: bool = False,
+) -> dict[str, MachineRun]:
+    """Run the role that undoes; with `check` it only says what it would undo."""
     wanted = Play(
         "commonpool.pool.retire",
         tuple(machines),
         inventories_of(machines),
         {machine.site: pin_file(machine) for machine in machines},
+        {"retire_wipe": wipe},
         passwords=access.passwords(),
         private_key=access.private_key,
+        check=check,
     )
-    runs = await asyncio.to_thread(play, wanted, folder / "runs", observer)
-    for name, run in runs.items():
-        if not run.failed:  # a kubelet that still runs would only register again
-            await cluster.delete("v1", "Node", "", name)
-    return runs
+    return await asyncio.to_thread(play, wanted, folder / "runs", observer)
+
+
+async def _forget(cluster: Cluster, runs: Mapping[str, MachineRun], reason: str, *, wipe: bool) -> None:
+    """Delete the nodes, which cannot register again, and close the records of what is undone."""
+    for name in runs:
+        await cluster.delete("v1", "Node", "", name)
+    known, now = await asset.assets(cluster), datetime.now(UTC)
+    ended = [name for name, run in runs.items() if not run.failed and name in known and known[name].state == "open"]
+    await asset.keep(cluster, [asset.close(known[name], reason, now, wiped=wipe) for name in ended])
 
 
 async def _drain(cluster: Cluster, node: str, observer: Observer) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from commonpool.components.compute import node as declared_node
 from commonpool.components.rendering import SIMULATED
 from commonpool.engine import Cluster
-from commonpool.machines import dns
+from commonpool.machines import asset, dns
 from commonpool.machines.error import MachineError
 from commonpool.machines.host_keys import pin_file
 from commonpool.machines.joining import (
@@ -35,6 +35,12 @@ from commonpool.model import Machine, Pool
 
 MANAGER = "commonpool-machines"
 READY_SECONDS = 90.0
+# As what a machine may serve, by the inventory's word, with the verdicts that bear it.
+SERVING: Mapping[str, tuple[str, ...]] = {
+    "node": ("node",),
+    "storage": ("node", "storage"),
+    "backend": ("node", "storage", "backend"),
+}
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
 
@@ -54,6 +60,18 @@ class ControlPlane:
     pods: str
     network: bool = True
     proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What a person allowed by name: volumes that bear data, taken as they are or erased; and who calls backends where.
+
+    `ports` are by machine the ports at which services reach it, each with the services' names.
+    """
+
+    with_data: tuple[str, ...] = ()
+    erase: tuple[str, ...] = ()
+    ports: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,15 +99,15 @@ class Joined:
 
 
 def refusal(one: Survey) -> str:
-    """Why a machine is not brought in as a node; empty when it is."""
-    name = one.machine.name
+    """Why a machine is not brought in as what the inventory says; empty when it is."""
+    name, role = one.machine.name, one.machine.facts.role
     if one.failure or one.verdict is None:
         return one.failure or "it was never looked at"
-    if one.verdict.role != "node":
+    if role not in SERVING:
+        return f"the inventory says {role}; set commonpool_role: {one.verdict.role} for {name}"
+    if one.verdict.role not in SERVING[role]:
         return f"its verdict is {one.verdict.role}: {one.verdict.why()}"
-    if one.machine.facts.role != "node":
-        return f"the inventory says {one.machine.facts.role}; set commonpool_role: node for {name}"
-    if not (one.machine.facts.joined or one.machine.facts.trial):
+    if role == "node" and not (one.machine.facts.joined or one.machine.facts.trial):
         return f"the inventory has it simulated; set commonpool_joined: true for {name}"
     return ""
 
@@ -104,6 +122,7 @@ async def onboard(
     observer: Observer,
     *,
     check: bool = False,
+    consent: Consent = Consent(),
 ) -> list[Joined]:
     """Bring in what may come in; with `check`, only say what would change. Every survey has its answer, in order."""
     refused = {one.machine.name: words for one in surveys if (words := refusal(one))}
@@ -111,20 +130,30 @@ async def onboard(
     answers = {name: Joined(_machine(surveys, name), "refused", words=words) for name, words in refused.items()}
     if chosen:
         machines = [one.machine for one in chosen]
-        standing = await _nodes(cluster, machines)
-        tokens = {} if check else await _prepare(cluster, machines, standing, plane)
+        nodes = [one for one in machines if one.facts.role == "node"]
+        standing = await _nodes(cluster, nodes)
+        tokens = {} if check or not nodes else await _prepare(cluster, nodes, standing, plane)
         try:
-            wanted = _play(pool, chosen, plane, tokens, access, check=check)
+            wanted = _play(pool, chosen, plane, tokens, access, consent, check=check)
             runs = await _run(cluster, wanted, folder, tokens, observer)
         finally:
             await _forget(cluster, tokens)
-        opened = (
-            {name: "" for name in runs}
-            if check
-            else await _open(cluster, pool, [one for one in machines if not runs[one.name].failed], observer)
-        )
+        opened: Mapping[str, str] = {}
+        if not check:
+            opened = await _open(cluster, pool, [one for one in nodes if not runs[one.name].failed], observer)
+            whole = [one for one in chosen if not runs[one.machine.name].failed and not opened.get(one.machine.name)]
+            await _register(cluster, whole)
         answers |= {one.name: _answer(one, runs[one.name], opened.get(one.name, ""), check) for one in machines}
     return [answers[one.machine.name] for one in surveys]
+
+
+async def _register(cluster: Cluster, surveys: Sequence[Survey]) -> None:
+    """Open the asset records of what was brought in."""
+    known, now = await asset.assets(cluster), datetime.now(UTC)
+    await asset.keep(
+        cluster,
+        [asset.record(one, one.machine.facts.role, address(one), known.get(one.machine.name), now) for one in surveys],
+    )
 
 
 def _machine(surveys: Sequence[Survey], name: str) -> Machine:
@@ -161,7 +190,9 @@ async def _prepare(
     cluster: Cluster, machines: Sequence[Machine], standing: Mapping[str, dict[str, Any]], plane: ControlPlane
 ) -> dict[str, Token]:
     """What joining needs in the cluster, and a token for each machine that is not ready yet."""
-    for body in [*rights(network=plane.network), *(dns.objects(plane.dns_image) if plane.network else [])]:
+    names = [one.name for one in machines]
+    await asset.let_in(cluster, names, closed=plane.network)
+    for body in [*rights(names, network=plane.network), *(dns.objects(plane.dns_image) if plane.network else [])]:
         await cluster.apply(body, field_manager=MANAGER)
     tokens = {one.name: Token(one.name) for one in machines if not ready(standing.get(one.name, {}))}
     for name, token in tokens.items():
@@ -192,6 +223,7 @@ def _play(
     plane: ControlPlane,
     tokens: Mapping[str, Token],
     access: Access,
+    consent: Consent,
     *,
     check: bool,
 ) -> Play:
@@ -209,6 +241,8 @@ def _play(
         "node_network": plane.network,
         "node_proxies": list(plane.proxies),
         "node_reserved": {"cpu": str(reserved.cpu), "memory": str(reserved.memory)},
+        "storage_export_with_data": list(consent.with_data),
+        "storage_export_erase": list(consent.erase),
     }
     return Play(
         "commonpool.pool.onboard",
@@ -216,7 +250,7 @@ def _play(
         inventories_of(machines),
         {machine.site: pin_file(machine) for machine in machines},
         variables,
-        {one.machine.name: _own(one, tokens) for one in chosen},
+        {one.machine.name: _own(one, tokens) | _storage(pool, one) | _backend(pool, one, consent) for one in chosen},
         {f"bootstrap/{name}": token.kubeconfig(plane.server, plane.authority) for name, token in tokens.items()},
         access.passwords(),
         access.private_key,
@@ -237,6 +271,31 @@ def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
         "container_runtime_cgroup_driver": driver,
         **bootstrap,
     }
+
+
+def _storage(pool: Pool, one: Survey) -> dict[str, Any]:
+    """The declared volumes that lie on this machine: its disks and folders, and what it exports to the others."""
+    name, volumes = one.machine.name, pool.spec.storage.volumes
+    own = [volume for volume in volumes if volume.local and volume.local.machine == name]
+    blocks = [block.cidr for block in pool.spec.network.ranges if block.purpose == "machines"]
+    shares = [volume.nfs.path for volume in volumes if volume.nfs and volume.nfs.server in (name, one.machine.address)]
+    return {
+        "storage_export_volumes": [
+            {"name": volume.name, "path": volume.local.path, "device": volume.local.device or ""}
+            for volume in own
+            if volume.local
+        ],
+        "storage_export_shares": [{"path": path, "clients": blocks} for path in shares],
+    }
+
+
+def _backend(pool: Pool, one: Survey, consent: Consent) -> dict[str, Any]:
+    ports = consent.ports.get(one.machine.name, {})
+    services = ", ".join(sorted(set(ports.values()))) or "no service yet"
+    notice = (
+        f"This machine is an asset of {pool.spec.display_name} ({pool.name}): {services} of the pool stands on it.\n"
+    )
+    return {"onboard_as": one.machine.facts.role, "backend_agent_ports": sorted(ports), "backend_agent_notice": notice}
 
 
 def address(one: Survey) -> str:

@@ -141,6 +141,10 @@ class LocalDisk(Declared):
 
     machine: Name = Field(description="Name of the machine in the inventory.")
     path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(description="Mount point on the machine.")
+    device: Annotated[str, Field(pattern=r"^/dev/\S+$")] | None = Field(
+        default=None,
+        description="Block device, best by /dev/disk/by-id; an empty one gets a file system. Without it the folder is taken.",
+    )
 
 
 class Volume(Declared):

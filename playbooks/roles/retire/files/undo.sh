@@ -1,4 +1,5 @@
 # Undoes an onboarding. Prints `changed` when there was something to undo. POSIX sh; every part may be gone already.
+# With the argument `wipe`, what was taken as volumes is emptied: disks are overwritten once (NIST SP 800-88, Clear).
 PATH=$PATH:/usr/sbin:/sbin
 found=
 for unit in network proxy kubelet containerd; do
@@ -20,12 +21,39 @@ done
 for place in $(awk '$2 ~ "^/(run|var/lib)/commonpool/|^/var/lib/kubelet/|^/run/netns/cni-" {print $2}' /proc/mounts | sort -r); do
     umount -l "$place" 2>/dev/null
 done
+# What is still mounted there may be a volume's own data, and below these folders everything is deleted.
+if grep -q -E "^[^ ]+ /var/lib/(kubelet|commonpool)/" /proc/mounts; then
+    echo "still mounted below /var/lib/kubelet or /var/lib/commonpool; nothing there is deleted" >&2; exit 1
+fi
 for file in /run/netns/cni-*; do [ -e "$file" ] && rm -f "$file"; done
 for table in "inet commonpool-policy" "ip kube-proxy" "ip6 kube-proxy"; do
     # shellcheck disable=SC2086
     nft list table $table >/dev/null 2>&1 && [ -n "$found" ] && nft delete table $table
 done
 ip route flush proto 177 2>/dev/null
+for unit in /etc/systemd/system/commonpool-volume-*.service; do
+    [ -e "$unit" ] || continue
+    found=yes
+    systemctl disable --now --quiet "${unit##*/}" 2>/dev/null
+    rm -f "$unit"
+done
+for marker in /etc/commonpool/volumes/*; do
+    [ "$1" = wipe ] && [ -e "$marker" ] || continue
+    path=$(sed -n 1p "$marker"); device=$(sed -n 2p "$marker")
+    if [ -b "$device" ] && ! grep -q "^$(readlink -f "$device") " /proc/mounts; then
+        blkdiscard -f -z "$device" 2>/dev/null || dd if=/dev/zero of="$device" bs=1M 2>/dev/null
+        [ -z "$(wipefs --noheadings "$device")" ] || { echo "could not wipe $device" >&2; exit 1; }
+    elif [ -z "$device" ] && [ -d "$path" ]; then
+        find "$path" -xdev -type f -exec shred -n 1 -u {} +
+        find "$path" -xdev -mindepth 1 -delete
+    else
+        echo "could not wipe $device $path" >&2; exit 1
+    fi
+    found=yes
+done
+if [ -e /etc/exports.d/commonpool.exports ]; then
+    found=yes; rm -f /etc/exports.d/commonpool.exports; exportfs -ra 2>/dev/null
+fi
 for place in /etc/commonpool /run/commonpool /opt/commonpool-*; do
     [ -e "$place" ] && { found=yes; rm -rf "$place"; }
 done
