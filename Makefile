@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock bench guards format
+.PHONY: help up machines down clean test check schemas captured lock docs bench guards format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,11 @@ lock:  ## resolve the dependencies of pyproject.toml anew
 	@scripts/bootstrap dev
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.lock
+
+docs:  ## the handbook as pages, in docs/_build
+	@scripts/bootstrap dev
+	@.venv/bin/python -m sphinx -q -W -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 bench:  ## our command beside kubectl and a bare loop, the proxy beside others, the journal beside the bare disk; each in one run
 	@scripts/bootstrap dev

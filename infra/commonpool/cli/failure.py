@@ -1,7 +1,4 @@
-"""From what went wrong to an exit code and to words; the only place that decides either.
-
-Codes: 0 done or nothing to do, 1 refused, failed or misused, 2 changes and only with `--detailed-exitcode`, 130 interrupted.
-"""
+"""From what went wrong to an exit code and to words; the only place that decides either."""
 
 import os
 import sys
@@ -15,6 +12,12 @@ import typer
 from typer.exceptions import TyperException
 
 OK, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
+EXIT_CODES = {
+    OK: "Done, or nothing to do.",
+    FAILED: "Refused, failed or misused; a mistyped option too. In JSON, `error.code` says which in a word.",
+    CHANGES: "There are changes; only with `--detailed-exitcode`.",
+    INTERRUPTED: "Interrupted by Ctrl-C or the system; what was begun is continued by running again.",
+}
 
 
 class CommandFailed(Exception):
