@@ -120,7 +120,8 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
         )
         return None, [problem]
     pool = reader.manifest(root / POOL_FILE, Pool, "pool")
-    further = {word: [path for path in proposed if _word(path) == word] for word in FOLDERS}
+    elsewhere = [path for path in proposed if not _in_place(path, root)]
+    further = {word: [path for path in elsewhere if _word(path) == word] for word in FOLDERS}
     found = {word: reader.folder(word, further[word]) for word in FOLDERS if word != "statement"}
     statements = reader.statements(further["statement"])
     dictionary = None
@@ -155,6 +156,13 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
         own_holidays=holidays,
     )
     return estate, reader.problems
+
+
+def _in_place(path: Path, root: Path) -> bool:
+    """Whether the estate holds it already, however its path is spelled."""
+    found = path.resolve()
+    own = {(root / name).resolve() for name in (POOL_FILE, DICTIONARY_FILE)}
+    return found in own or found.parent in {(root / folder).resolve() for folder, _ in FOLDERS.values()}
 
 
 def _word(path: Path) -> str:
