@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 from commonpool.cli.app import app
 from commonpool.embedded import EmbeddedPool, binaries
 from commonpool.folder import VARIABLES
 from pages import DOCS, PAGES, ROOT, blocks
 
 sys.path.insert(0, str(DOCS))
-import reference  # noqa: E402
+import reference
 
 BOUND_SECONDS = 300
 NEEDS = {"pulumi"}  # programs that a block may name as needed
@@ -43,13 +44,17 @@ def desk(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[dict
     (programs / "commonpool").chmod(0o755)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("COMMONPOOL_")}
     cache = {key: value for key, value in os.environ.items() if key == "COMMONPOOL_CACHE"}
-    yield environment | cache | {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "COMMONPOOL_DATA": str(data),
-        "COMMONPOOL_ESTATE": "examples/estate",
-        "KUBECONFIG": str(pools[0].kubeconfig),
-        "HERE": str(folder),
-    }
+    yield (
+        environment
+        | cache
+        | {
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "COMMONPOOL_DATA": str(data),
+            "COMMONPOOL_ESTATE": "examples/estate",
+            "KUBECONFIG": str(pools[0].kubeconfig),
+            "HERE": str(folder),
+        }
+    )
     for pool in pools:
         pool.reset()
 
@@ -120,3 +125,36 @@ def test_no_environment_variable_is_undocumented() -> None:
     assert "COMMONPOOL_DATA" in used
     assert not {name for name in used if f"`{name}`" not in documented}
     assert {name for name in VARIABLES if name.startswith("COMMONPOOL_")} <= used
+
+
+def commands_of(pipeline: Path) -> list[str]:
+    """What a pipeline runs, in order, without installing and without its server's own programs."""
+    values = yaml.safe_load(pipeline.read_text(encoding="utf-8"))
+    if "jobs" in values:
+        steps = [step for job in values["jobs"].values() for step in job["steps"] if step.get("id") != "install"]
+        found = [step["run"] for step in steps if "run" in step]
+    else:
+        found = [line for stage in values["stages"] for line in values[stage]["script"]]
+    return [line for line in found if not line.startswith(("gh ", "curl "))]
+
+
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_the_commands_of_a_pipeline_do_what_it_says(name: str, desk: dict[str, str]) -> None:
+    here = Path(desk["HERE"])
+    kubeconfigs = {}
+    for variable, kind in (("POOL_PREVIEW", "--preview-only"), ("POOL_APPLY", "--apply")):
+        path = here / f"{name}-{variable}.kubeconfig"
+        made = shell(f"commonpool credential ci {kind} --write {path}", desk)
+        assert made.returncode == 0, made.stderr
+        kubeconfigs[variable] = str(path)
+    summary = here / f"{name}-summary.md"
+    environment = desk | kubeconfigs | {"GITHUB_STEP_SUMMARY": str(summary)}
+    found = commands_of(ROOT / "examples" / "pipelines" / f"{name}.yml")
+    assert len(found) >= 3
+    secrets = iter(kubeconfigs.values())
+    for line in found:
+        if "$POOL" in line and "printf" in line:  # the server puts the secret there
+            environment["POOL"] = Path(next(secrets)).read_text(encoding="utf-8")
+        ended = shell(line, environment)
+        assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
+    assert "departments" in (here / "preview.md").read_text(encoding="utf-8")

@@ -301,5 +301,9 @@ def test_reading_the_model_imports_neither_pulumi_nor_a_client() -> None:
 def test_a_file_of_the_estate_is_read_once_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = estates.write(tmp_path / "estate", 1)
     monkeypatch.chdir(tmp_path)
-    for named in (root / "departments" / "d0.yaml", Path("estate/departments/../departments/d0.yaml"), root / "pool.yaml"):
+    for named in (
+        root / "departments" / "d0.yaml",
+        Path("estate/departments/../departments/d0.yaml"),
+        root / "pool.yaml",
+    ):
         assert len(load_estate(Path("estate"), [named]).departments) == 1
