@@ -100,7 +100,9 @@ def test_a_block_needs_only_programs_that_are_known() -> None:
             assert block.words, f"{page.name}:{block.line}: a block without a language is neither run nor read"
             if block.words[0] == "sh":
                 assert set(block.words[1:]) <= NEEDS, f"{page.name}:{block.line}"
-            assert block.words[0] in {"sh", "yaml", "python", "text", "console"}, f"{page.name}:{block.line}"
+            assert block.words[0] in {"sh", "yaml", "python", "text", "console", "{include}"}, (
+                f"{page.name}:{block.line}"
+            )
 
 
 def test_the_handbook_builds_without_a_warning(tmp_path: Path) -> None:
@@ -158,3 +160,10 @@ def test_the_commands_of_a_pipeline_do_what_it_says(name: str, desk: dict[str, s
         ended = shell(line, environment)
         assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
     assert "departments" in (here / "preview.md").read_text(encoding="utf-8")
+
+
+def test_the_threat_model_names_only_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) >= 30
+    assert not [name for name in named if f"def {name}(" not in texts]
