@@ -22,7 +22,7 @@ from commonpool.engine.kubeconfig import Credentials, load
 from commonpool.engine.readiness import wait_gone, wait_ready
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -413,7 +413,7 @@ def expired_certificate(authority: Authority) -> tuple[bytes, bytes]:
     now = datetime.datetime.now(datetime.UTC)
     issuer = x509.load_pem_x509_certificate(authority.pair.certificate.read_bytes()).subject
     signer = serialization.load_pem_private_key(authority.pair.key.read_bytes(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    assert isinstance(signer, rsa.RSAPrivateKey)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "late")]))

@@ -159,7 +159,7 @@ def test_the_commands_of_a_pipeline_do_what_it_says(name: str, desk: dict[str, s
             environment["POOL"] = Path(next(secrets)).read_text(encoding="utf-8")
         ended = shell(line, environment)
         assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
-    assert "departments" in (here / "preview.md").read_text(encoding="utf-8")
+    assert "### commonpool preview" in (here / "preview.md").read_text(encoding="utf-8")
 
 
 def test_the_threat_model_names_only_tests_that_exist() -> None:

@@ -32,6 +32,7 @@ class Target:
     context: str | None = None
     pool: str = field(default_factory=lambda: os.environ.get("COMMONPOOL_POOL", "default"))
     secret_config: Mapping[str, str] = field(default_factory=dict, repr=False)
+    started_in: Path = field(default_factory=Path.cwd, repr=False)  # programs run in folders of their own
 
     @property
     def embedded(self) -> bool:
@@ -45,7 +46,7 @@ class Target:
 
         if self.embedded:
             return EmbeddedPool(self.pool)
-        root = self.kubeconfig.absolute().parent if self.kubeconfig else None
+        root = (self.started_in / self.kubeconfig).parent if self.kubeconfig else None
         if root is None or not (root / "pool.json").exists():
             return None
         return EmbeddedPool(root.name, root.parent.parent)
@@ -96,7 +97,7 @@ class Target:
         from commonpool.engine import kubeconfig
 
         if not self.embedded:
-            return kubeconfig.load(self.kubeconfig, self.context)
+            return kubeconfig.load(self.kubeconfig and self.started_in / self.kubeconfig, self.context)
         from commonpool.embedded import EmbeddedPool
 
         pool = EmbeddedPool(self.pool)
