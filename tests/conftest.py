@@ -23,6 +23,14 @@ ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes: tests that share a pool run in one of them, in order; others by file."""
+    for item in items:
+        pools = getattr(item, "_fixtureinfo").name2fixturedefs.get("embedded_pool")  # noqa: B009 (not of the typed face)
+        item.add_marker(pytest.mark.xdist_group(f"pool of {pools[-1].baseid}" if pools else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def worker() -> str:
     """The name of this test process."""
