@@ -1,10 +1,16 @@
 """What proves that a run wrote what it wrote: told before every write, and able to stop it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-# Heartbeats prove nothing; reviews are questions that the API server happens to take as POST.
-_NO_WRITES = ("/leases", "/selfsubjectreviews", "/selfsubjectaccessreviews", "/tokenreviews", "/subjectaccessreviews")
+# Heartbeats prove nothing; reviews are questions that the API server happens to take as POST. Whole paths: a namespace may
+# be called as one of these.
+_NO_WRITE = re.compile(
+    r"/apis/(coordination\.k8s\.io/v1/namespaces/[^/]+/leases(/[^/]+)?"
+    r"|authentication\.k8s\.io/v1/(selfsubjectreviews|tokenreviews)"
+    r"|authorization\.k8s\.io/v1/(selfsubjectaccessreviews|subjectaccessreviews))"
+)
 
 
 class Evidence(Protocol):
@@ -19,4 +25,5 @@ class Evidence(Protocol):
 
 def is_write(method: str, path: str) -> bool:
     """Whether a request changes anything that has to be proved."""
-    return method != "GET" and "dryRun=All" not in path and not any(part in path for part in _NO_WRITES)
+    place, _, query = path.partition("?")
+    return method != "GET" and "dryRun=All" not in query.split("&") and not _NO_WRITE.fullmatch(place)
