@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commonpool.machines.error import MachineError
-from commonpool.machines.host_keys import pin_file
-from commonpool.machines.run import MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.run import MachineRun, Observer, play
 from commonpool.machines.survey import Access
 from commonpool.model import Machine
 
@@ -47,13 +46,5 @@ def bring(
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         described.append({"path": str(path.resolve()), "digest": digest})
-    wanted = Play(
-        "commonpool.pool.image",
-        tuple(machines),
-        inventories_of(machines),
-        {machine.site: pin_file(machine) for machine in machines},
-        {"image_archives": described},
-        passwords=access.passwords(),
-        private_key=access.private_key,
-    )
+    wanted = access.to("commonpool.pool.image", machines, {"image_archives": described})
     return play(wanted, folder / "runs", observer)

@@ -15,8 +15,7 @@ from commonpool.engine import Cluster
 from commonpool.engine.error import EngineError, Refused
 from commonpool.machines import asset
 from commonpool.machines.error import MachineError
-from commonpool.machines.host_keys import pin_file
-from commonpool.machines.run import Event, MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.run import Event, MachineRun, Observer, play
 from commonpool.machines.survey import Access
 from commonpool.model import Machine
 
@@ -141,16 +140,7 @@ async def undo(
     check: bool = False,
 ) -> dict[str, MachineRun]:
     """Run the role that undoes; with `check` it only says what it would undo."""
-    wanted = Play(
-        "commonpool.pool.retire",
-        tuple(machines),
-        inventories_of(machines),
-        {machine.site: pin_file(machine) for machine in machines},
-        {"retire_wipe": wipe},
-        passwords=access.passwords(),
-        private_key=access.private_key,
-        check=check,
-    )
+    wanted = access.to("commonpool.pool.retire", machines, {"retire_wipe": wipe}, check=check)
     return await asyncio.to_thread(play, wanted, folder / "runs", observer)
 
 

@@ -17,7 +17,6 @@ from commonpool.components.rendering import SIMULATED
 from commonpool.engine import Cluster
 from commonpool.machines import asset, dns
 from commonpool.machines.error import MachineError
-from commonpool.machines.host_keys import pin_file
 from commonpool.machines.joining import (
     JOINING,
     MACHINE,
@@ -29,7 +28,7 @@ from commonpool.machines.joining import (
     rights,
     without_joining,
 )
-from commonpool.machines.run import Event, MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.run import Event, MachineRun, Observer, Play, play
 from commonpool.machines.survey import Access, Survey
 from commonpool.model import Machine, Pool
 
@@ -227,7 +226,7 @@ def _play(
     *,
     check: bool,
 ) -> Play:
-    machines = tuple(one.machine for one in chosen)
+    machines = [one.machine for one in chosen]
     reserved = pool.spec.compute.system_reserved
     variables = {
         "container_runtime_archive": str(plane.archive),
@@ -244,17 +243,17 @@ def _play(
         "storage_export_with_data": list(consent.with_data),
         "storage_export_erase": list(consent.erase),
     }
-    return Play(
+    return access.to(
         "commonpool.pool.onboard",
         machines,
-        inventories_of(machines),
-        {machine.site: pin_file(machine) for machine in machines},
         variables,
-        {one.machine.name: _own(one, tokens) | _storage(pool, one) | _backend(pool, one, consent) for one in chosen},
-        {f"bootstrap/{name}": token.kubeconfig(plane.server, plane.authority) for name, token in tokens.items()},
-        access.passwords(),
-        access.private_key,
-        check,
+        host_variables={
+            one.machine.name: _own(one, tokens) | _storage(pool, one) | _backend(pool, one, consent) for one in chosen
+        },
+        secret_files={
+            f"bootstrap/{name}": token.kubeconfig(plane.server, plane.authority) for name, token in tokens.items()
+        },
+        check=check,
     )
 
 

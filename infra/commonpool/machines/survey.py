@@ -30,6 +30,30 @@ class Access:
         """For a run."""
         return {"become": self.become_password} if self.become_password is not None else {}
 
+    def to(
+        self,
+        playbook: str,
+        machines: Sequence[Machine],
+        variables: Mapping[str, Any],
+        *,
+        host_variables: Mapping[str, Mapping[str, Any]] | None = None,
+        secret_files: Mapping[str, str] | None = None,
+        check: bool = False,
+    ) -> Play:
+        """A playbook on these machines, by the keys that a person confirmed and by the organisation's inventories."""
+        return Play(
+            playbook,
+            tuple(machines),
+            inventories_of(machines),
+            {machine.site: pin_file(machine) for machine in machines},
+            variables,
+            host_variables or {},
+            secret_files or {},
+            self.passwords(),
+            self.private_key,
+            check,
+        )
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -77,16 +101,8 @@ def survey(
     machines: Sequence[Machine], folder: Path, access: Access, observer: Observer, check_seconds: int = 60
 ) -> list[Survey]:
     """Look at these machines, all at once, and keep what was seen. Changes nothing on them."""
-    wanted = Play(
-        "commonpool.pool.survey",
-        tuple(machines),
-        inventories_of(machines),
-        {machine.site: pin_file(machine) for machine in machines},
-        {"survey_become": access.become_password is not None, "survey_seconds": check_seconds},
-        passwords=access.passwords(),
-        private_key=access.private_key,
-    )
-    runs = play(wanted, folder / "runs", observer)
+    variables = {"survey_become": access.become_password is not None, "survey_seconds": check_seconds}
+    runs = play(access.to("commonpool.pool.survey", machines, variables), folder / "runs", observer)
     now = datetime.now(UTC)
     found = [_read(machine, runs[machine.name], now, folder) for machine in machines]
     for one in found:
