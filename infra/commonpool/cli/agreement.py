@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.failure import CommandFailed, nearest
 from commonpool.cli.output import Output
-from commonpool.cli.target import Target, project_folder
+from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,7 +66,7 @@ def find(estate: "Estate", name: str) -> "Agreement":
 
 def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: bool) -> int:
     """Write a draft that is valid in the estate, or nothing; provider and contacts follow from what is agreed on."""
-    from commonpool.cli.proposal import place, quoted, write
+    from commonpool.cli.proposal import place, quoted, schema, write
     from commonpool.model import load_estate
 
     estate = load_estate(target.estate_folder())
@@ -79,7 +79,7 @@ def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: boo
         contacts[f"{side}_role"] = quoted(steward.role) if steward else "Data office"
         contacts[f"{side}_email"] = f", email: {steward.email}" if steward and steward.email else ""
     text = TEMPLATE.format(
-        schema=os.path.relpath(project_folder() / "schemas" / "agreement.json", path.parent.resolve()),
+        schema=schema("Agreement", path.parent),
         name=name,
         provider=provider,
         word="service" if draft.service else "dataset",
@@ -228,21 +228,16 @@ def _place(estate: "Estate", name: str, department: str, act: str, at: str) -> P
 def _yaml(statement: dict[str, Any], path: Path) -> str:
     import json
 
-    schema = os.path.relpath(project_folder() / "schemas" / "statement.json", path.parent.resolve())
+    from commonpool.cli.proposal import schema
+
     lines = [f"{word}: {json.dumps(value, ensure_ascii=False)}" for word, value in statement.items()]
-    return f"# yaml-language-server: $schema={schema}\n" + "\n".join(lines) + "\n"
+    return f"# yaml-language-server: $schema={schema('Statement', path.parent)}\n" + "\n".join(lines) + "\n"
 
 
 def list_agreements(target: Target, output: Output) -> int:
     """Every agreement with its state."""
     estate = target.load()
-    if output.structured:
-        output.document("AgreementList", items=[_document(estate, one) for one in estate.agreements])
-        return 0
-    if not estate.agreements:
-        output.data("0 agreements; `commonpool agreement new NAME` writes the first")
-        return 0
-    rows = [
+    rows = (
         [
             one.name,
             one.spec.provider,
@@ -253,9 +248,12 @@ def list_agreements(target: Target, output: Output) -> int:
             estate.standings[one.name].state,
         ]
         for one in estate.agreements
-    ]
+    )
     headings = ["agreement", "provider", "consumer", "about", "items", "term", "state"]
-    output.data(output.table(headings, rows, left=7))
+    items = (_document(estate, one) for one in estate.agreements)
+    output.listing(
+        "AgreementList", items, headings, rows, "0 agreements; `commonpool agreement new NAME` writes the first"
+    )
     return 0
 
 

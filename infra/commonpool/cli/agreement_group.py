@@ -151,49 +151,19 @@ def agreement_sign(
     _say("sign", name, department, key, None, dry_run, estate, Output(output, color))
 
 
-@agreement.command("suspend")
-def agreement_suspend(
-    name: NAME,
-    department: DEPARTMENT,
-    key: KEY,
-    reason: REASON,
-    dry_run: DRY = False,
-    estate: o.ESTATE = None,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Stop it for the time being; the next `up` takes the access away."""
-    _say("suspend", name, department, key, reason, dry_run, estate, Output(output, color))
-
-
-@agreement.command("resume")
-def agreement_resume(
-    name: NAME,
-    department: DEPARTMENT,
-    key: KEY,
-    reason: REASON,
-    dry_run: DRY = False,
-    estate: o.ESTATE = None,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """Take one's own suspension back."""
-    _say("resume", name, department, key, reason, dry_run, estate, Output(output, color))
-
-
-@agreement.command("terminate")
-def agreement_terminate(
-    name: NAME,
-    department: DEPARTMENT,
-    key: KEY,
-    reason: REASON,
-    dry_run: DRY = False,
-    estate: o.ESTATE = None,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
-    """End it for good, by either side; the next `up` takes the access away."""
-    _say("terminate", name, department, key, reason, dry_run, estate, Output(output, color))
+def _verb(act: o.Act, help_: str) -> None:
+    @agreement.command(act, help=help_)
+    def command(
+        name: NAME,
+        department: DEPARTMENT,
+        key: KEY,
+        reason: REASON,
+        dry_run: DRY = False,
+        estate: o.ESTATE = None,
+        output: o.OUTPUT = Format.TEXT,
+        color: o.COLOR = Color.AUTO,
+    ) -> None:
+        _say(act, name, department, key, reason, dry_run, estate, Output(output, color))
 
 
 def _say(
@@ -210,3 +180,8 @@ def _say(
 
     target = Target(estate=estate)
     raise typer.Exit(commands.say(target, name, act, department, key, reason, output, dry_run=dry_run))
+
+
+_verb("suspend", "Stop it for the time being; the next `up` takes the access away.")
+_verb("resume", "Take one's own suspension back.")
+_verb("terminate", "End it for good, by either side; the next `up` takes the access away.")

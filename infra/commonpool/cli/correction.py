@@ -1,12 +1,11 @@
 """`commonpool correction new|list|answer|dispute`: a wrong record, the provider's clock, the outcome, and who does not agree."""
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.failure import CommandFailed, nearest
 from commonpool.cli.output import Output
-from commonpool.cli.target import Target, project_folder
+from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.model import Estate
@@ -41,13 +40,13 @@ def find(estate: "Estate", name: str) -> "Correction":
 
 def new(target: Target, name: str, given: dict[str, str], output: Output, *, dry_run: bool) -> int:
     """Write down that a record is wrong; the provider's clock runs from tomorrow."""
-    from commonpool.cli.proposal import place, quoted, write
+    from commonpool.cli.proposal import place, quoted, schema, write
     from commonpool.model import load_estate
 
     estate = load_estate(target.estate_folder())
     path = place(estate, "corrections", name)
     text = TEMPLATE.format(
-        schema=os.path.relpath(project_folder() / "schemas" / "correction.json", path.parent.resolve()),
+        schema=schema("Correction", path.parent),
         name=name,
         submitted=estate.day.isoformat(),
         **{word: quoted(value) for word, value in given.items()},
@@ -68,14 +67,7 @@ def _provider(estate: "Estate", one: "Correction") -> str:
 def list_corrections(target: Target, output: Output) -> int:
     """Every correction with its clock and its outcome."""
     estate = target.load()
-    if output.structured:
-        items = [_document(estate, one) for one in estate.corrections]
-        output.document("CorrectionList", items=items)
-        return 0
-    if not estate.corrections:
-        output.data("0 corrections; `commonpool correction new NAME` writes the first")
-        return 0
-    rows = [
+    rows = (
         [
             one.name,
             f"{one.spec.dataset}: {one.spec.item}",
@@ -86,9 +78,12 @@ def list_corrections(target: Target, output: Output) -> int:
             estate.correction_clock(one).words(),
         ]
         for one in estate.corrections
-    ]
+    )
     headings = ["correction", "about", "found by", "provider", "received", "outcome", "clock"]
-    output.data(output.table(headings, rows, left=7))
+    items = (_document(estate, one) for one in estate.corrections)
+    output.listing(
+        "CorrectionList", items, headings, rows, "0 corrections; `commonpool correction new NAME` writes the first"
+    )
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.failure import CommandFailed, nearest
 from commonpool.cli.output import Output, count
-from commonpool.cli.target import Target, project_folder
+from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.catalogue import Entry
@@ -127,11 +127,15 @@ def import_file(
 
     import yaml
 
+    from commonpool.cli.proposal import schema
     from commonpool.model import EstateRefused, show_path
 
     values = _read(file, provider, budget_item)
     folder = target.estate_folder() / FOLDER
-    texts = {str(one["metadata"]["name"]): _HEAD.format(schema=_schema(folder)) + _yaml(yaml, one) for one in values}
+    texts = {
+        str(one["metadata"]["name"]): _HEAD.format(schema=schema("Dataset", folder)) + _yaml(yaml, one)
+        for one in values
+    }
     if len(texts) != len(values):
         raise CommandFailed("two datasets of the file have the same name (资源标识)", code="name_duplicate")
     there = [name for name in texts if (folder / f"{name}.yaml").exists()]
@@ -173,12 +177,6 @@ def import_file(
 
 
 _HEAD = "# yaml-language-server: $schema={schema}\n"
-
-
-def _schema(folder: Path) -> str:
-    import os
-
-    return os.path.relpath(project_folder() / "schemas" / "dataset.json", folder.resolve())
 
 
 def _yaml(yaml: Any, one: dict[str, Any]) -> str:  # noqa: ANN401

@@ -1,12 +1,11 @@
 """`commonpool department new|list|show|explain`."""
 
-import os
 from collections import Counter
 from typing import Any
 
 from commonpool.cli.failure import CommandFailed, document, nearest
 from commonpool.cli.output import Output
-from commonpool.cli.target import Target, project_folder
+from commonpool.cli.target import Target
 from commonpool.ledger import Decision
 from commonpool.model import Department, Estate, shown
 
@@ -201,15 +200,14 @@ def _explained(decision: Decision, now: Decision, kinds: dict[str, int]) -> dict
 
 def new(target: Target, name: str, given: dict[str, str | None], output: Output, *, dry_run: bool) -> int:
     """Write a manifest that is valid in the estate, or nothing."""
-    from commonpool.cli.proposal import place, write
+    from commonpool.cli.proposal import place, schema, write
     from commonpool.cli.question import answers
     from commonpool.model import load_estate
 
     estate = load_estate(target.estate_folder())
     path = place(estate, "departments", name)
-    schema = project_folder() / "schemas" / "department.json"
     found = answers(estate, given, output)
-    text = TEMPLATE.format(name=name, schema=os.path.relpath(schema, path.parent.resolve()), **found)
+    text = TEMPLATE.format(name=name, schema=schema("Department", path.parent), **found)
     write(target, estate, path, text, output, dry_run=dry_run)
     if dry_run:
         return 0

@@ -99,6 +99,21 @@ class Output:
         lines = [headings, marks, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
+    def listing(
+        self,
+        kind: str,
+        items: Iterable[dict[str, Any]],
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        empty: str,
+    ) -> None:
+        """All of a kind: a document for scripts, a table for people, or what an empty one is told; only one is evaluated."""
+        if self.structured:
+            self.document(kind, items=list(items))
+            return
+        lines = list(rows)
+        self.data(self.table(headings, lines, left=len(headings)) if lines else empty)
+
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Show that the work goes on: a living line on a terminal, else a plain line now and then."""

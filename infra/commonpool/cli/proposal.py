@@ -1,6 +1,7 @@
 """Writing a manifest for somebody: only one that is valid where it will stand, and never over another."""
 
 import json
+import os
 import re
 import tempfile
 from dataclasses import replace
@@ -9,10 +10,15 @@ from typing import TYPE_CHECKING
 
 from commonpool.cli.failure import CommandFailed
 from commonpool.cli.output import Output
-from commonpool.cli.target import Target
+from commonpool.cli.target import Target, project_folder
 
 if TYPE_CHECKING:
     from commonpool.model import Estate
+
+
+def schema(kind: str, folder: Path) -> str:
+    """Where editors find the JSON Schema of a kind, as seen from a manifest's folder."""
+    return os.path.relpath(project_folder() / "schemas" / f"{kind.lower()}.json", folder.resolve())
 
 
 def place(estate: "Estate", folder: str, name: str) -> Path:

@@ -1,14 +1,13 @@
 """`commonpool request new|list|show|decide`: a request opens a clock, and ends in an agreement or a reasoned refusal."""
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.failure import CommandFailed, nearest
 from commonpool.cli.output import Output
-from commonpool.cli.target import Target, project_folder
+from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.model import Estate
@@ -70,7 +69,7 @@ def find(estate: "Estate", name: str) -> "SharingRequest":
 
 def new(target: Target, name: str, wish: Wish, output: Output, *, dry_run: bool) -> int:
     """Write a request whose clock begins today; says who holds already what it would collect."""
-    from commonpool.cli.proposal import place, quoted, write
+    from commonpool.cli.proposal import place, quoted, schema, write
     from commonpool.model import load_estate
     from commonpool.model.collection import held_elsewhere
 
@@ -78,7 +77,7 @@ def new(target: Target, name: str, wish: Wish, output: Output, *, dry_run: bool)
     _refuse_needless(estate, wish)
     path = place(estate, "requests", name)
     text = TEMPLATE.format(
-        schema=os.path.relpath(project_folder() / "schemas" / "sharingrequest.json", path.parent.resolve()),
+        schema=schema("SharingRequest", path.parent),
         name=name,
         consumer=wish.consumer,
         word="service" if wish.service else "dataset",
@@ -137,13 +136,7 @@ def _refuse_needless(estate: "Estate", wish: Wish) -> None:
 def list_requests(target: Target, output: Output) -> int:
     """Every request with its clock."""
     estate = target.load()
-    if output.structured:
-        output.document("SharingRequestList", items=[_document(estate, one) for one in estate.requests])
-        return 0
-    if not estate.requests:
-        output.data("0 requests; `commonpool request new NAME` writes the first")
-        return 0
-    rows = [
+    rows = (
         [
             one.name,
             one.spec.consumer,
@@ -154,8 +147,12 @@ def list_requests(target: Target, output: Output) -> int:
             estate.request_clock(one).words(),
         ]
         for one in estate.requests
-    ]
-    output.data(output.table(["request", "from", "to", "about", "received", "answer", "clock"], rows, left=7))
+    )
+    headings = ["request", "from", "to", "about", "received", "answer", "clock"]
+    items = (_document(estate, one) for one in estate.requests)
+    output.listing(
+        "SharingRequestList", items, headings, rows, "0 requests; `commonpool request new NAME` writes the first"
+    )
     return 0
 
 
