@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import estates  # noqa: E402
+import own_pool  # noqa: E402
 from commonpool.cli.output import table  # noqa: E402
 from commonpool.components import department  # noqa: E402
 from commonpool.components.unit import units  # noqa: E402
@@ -119,6 +120,7 @@ def fresh_pool(folder: Path) -> EmbeddedPool:
     pool = EmbeddedPool("bench", folder)
     pool.reset()
     pool.start()
+    own_pool.make_catalogue(pool)
     return pool
 
 

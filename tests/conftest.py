@@ -12,23 +12,33 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import own_pool
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from commonpool.embedded.hosts import Lan
 
 ROOT = Path(__file__).resolve().parents[1]
+TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines"})
 T = TypeVar("T")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: tests that share a pool run in one of them, in order; others by file."""
-    for item in items:
-        pools = getattr(item, "_fixtureinfo").name2fixturedefs.get("embedded_pool")  # noqa: B009 (not of the typed face)
-        item.add_marker(pytest.mark.xdist_group(f"pool of {pools[-1].baseid}" if pools else item.path.name))
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """With several processes: by file, but folders that share a pool or the machine's network stay in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder in TOGETHER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """How tests are spread."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +50,15 @@ def worker() -> str:
 @pytest.fixture(scope="session")
 def embedded_pool(worker: str) -> Iterator[EmbeddedPool]:
     """A running embedded pool that the tests of this process share; tests use namespaces of their own."""
-    pool = EmbeddedPool(f"tests-{worker}", Path(tempfile.gettempdir()) / f"commonpool-tests-{os.getuid()}")
-    pool.reset()
-    pool.start()
-    yield pool
-    pool.reset()
+    with own_pool.running(f"tests-{worker}") as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def catalogue(embedded_pool: EmbeddedPool) -> Iterator[None]:
+    """What the departments' stack expects of the pool's, for tests that apply it alone."""
+    with own_pool.catalogue(embedded_pool):
+        yield
 
 
 @pytest.fixture

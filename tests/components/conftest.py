@@ -3,10 +3,11 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import own_pool
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
@@ -26,9 +27,16 @@ def commonpool(pool: EmbeddedPool, *arguments: str, check: bool = True) -> "subp
 
 
 @pytest.fixture(scope="session")
+def embedded_pool(worker: str) -> Iterator[EmbeddedPool]:
+    """A pool for the sample alone: what it protects would stand in the way of others' estates."""
+    with own_pool.running(f"sample-{worker}") as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
 def sample(embedded_pool: EmbeddedPool) -> Estate:
     """The sample estate, standing."""
-    commonpool(embedded_pool, "up", "--yes", "--skip-preview", "--adopt", "--estate", "examples/estate")
+    commonpool(embedded_pool, "up", "--yes", "--skip-preview", "--estate", "examples/estate")
     return load_estate(ROOT / "examples" / "estate")
 
 

@@ -1,10 +1,8 @@
 """One pool for all attacks, and for nothing else: what others applied would be part of the ground."""
 
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
+import own_pool
 import pytest
 from commonpool.embedded import EmbeddedPool
 from escapes.ground import Ground, stand
@@ -12,11 +10,8 @@ from escapes.ground import Ground, stand
 
 @pytest.fixture(scope="package")
 def embedded_pool(worker: str) -> Iterator[EmbeddedPool]:
-    pool = EmbeddedPool(f"escapes-{worker}", Path(tempfile.gettempdir()) / f"commonpool-tests-{os.getuid()}")
-    pool.reset()
-    pool.start()
-    yield pool
-    pool.reset()
+    with own_pool.running(f"escapes-{worker}") as pool:
+        yield pool
 
 
 @pytest.fixture(scope="package")

@@ -7,15 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import estates
 import pytest
-from commonpool.components.catalogue import NAMESPACE
 from commonpool.embedded import EmbeddedPool
-from commonpool.engine import Cluster
 from commonpool.engine.evidence import is_write
 from commonpool.journal import Record
 from commonpool.journal.query import records
@@ -58,17 +56,6 @@ class Declared:
         run = self.command(*words, **environment)
         out, _ = run.communicate()
         return run.returncode, out
-
-
-@pytest.fixture
-def catalogue(on_cluster: Callable[[Callable[[Cluster], Coroutine[Any, Any, None]]], None]) -> None:
-    """The namespace that the pool's own stack makes, where that was not applied: departments are let read there."""
-
-    async def make(cluster: Cluster) -> None:
-        if await cluster.read("v1", "Namespace", "", NAMESPACE) is None:
-            await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-
-    on_cluster(make)
 
 
 @pytest.fixture
