@@ -60,8 +60,8 @@ def moving(proxy: Proxy, estate: Path, start_backend: Start) -> Iterator[Moving]
     found = declare(proxy, name, old, new, STEPS, policy)
     until(lambda: checked_by_envoy(proxy, name), "Envoy checks the old backend")
     backends = [
-        {"name": "old", "machines": ["ha-registry-1"], "port": 8080},
-        {"name": "new", "machines": ["rs-nas-2"], "port": 8080, "weight": 0},
+        {"name": "old", "machines": ["ha-registry-1"], "port": 8099},  # no port that the sample estate's stand-ins play
+        {"name": "new", "machines": ["rs-nas-2"], "port": 8099, "weight": 0},
     ]
     plan = manifest(name, STEPS)["spec"]["cutOver"]
     checked = {"interval": "1s", "timeout": "1s", "evidenceExpires": "5s"}

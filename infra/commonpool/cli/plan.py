@@ -135,6 +135,16 @@ def play(run: Run) -> str:
     return f"{', '.join(sorted(wanted))}: simulated, so that stand-ins on this machine answer for them"
 
 
+def play_nothing(run: Run) -> None:
+    """Stop answering for machines when the services are gone."""
+    if run.estate is None or not run.target.embedded or run.wishes.options.get("targets"):
+        return
+    if any(result.stack == "services" and not result.problems for result in run.results):
+        from commonpool.embedded import EmbeddedPool
+
+        EmbeddedPool(run.target.pool).play({})
+
+
 Phase = tuple[str, str, Callable[[Run], str]]
 PHASES: tuple[Phase, ...] = (
     ("estate", "reading the manifests", read_estate),
@@ -185,6 +195,8 @@ async def _with_cluster(run: Run) -> int:
             await _stacks(run, run.verb)
         finally:
             await _ended(run, run.evidence)
+        if run.verb == "destroy":
+            play_nothing(run)
         moved = _plan(run.results) - run.previewed if run.previewed is not None else set()
         if moved:
             run.output.say(f"  the pool moved since the preview: {count(len(moved), 'change')} were not in it")
