@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock docs bench guards format
+.PHONY: help up machines down clean test check schemas captured lock docs bench guards fuzz format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,10 @@ bench:  ## our command beside kubectl and a bare loop, the proxy beside others, 
 guards:  ## attacks by group, the race on a quota, the latency that the rules add
 	@scripts/bootstrap dev
 	@.venv/bin/python bench/guards.py
+
+fuzz:  ## spoil manifests at random until Ctrl-C; what breaks is kept in tests/model/corpus
+	@scripts/bootstrap dev
+	@COMMONPOOL_FUZZ_SECONDS=inf .venv/bin/python -m pytest tests/model/test_fuzz.py --timeout=0
 
 format:  ## put all code into its form
 	@scripts/bootstrap dev

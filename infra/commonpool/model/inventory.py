@@ -15,11 +15,11 @@ from pydantic import Field, ValidationError
 
 from commonpool.model.base import Date, Declared, Name, Text
 from commonpool.model.document import Location, locate, read
-from commonpool.model.problem import Problem
+from commonpool.model.problem import Problem, shown
 from commonpool.model.quantity import Quantity
 
 Role = Literal["node", "storage", "backend", "agent-only", "retire"]
-_RANGE = re.compile(r"\[([0-9]+):([0-9]+)\]")
+_RANGE = re.compile(r"\[([0-9]{1,9}):([0-9]{1,9})\]")
 _MOST_IN_RANGE = 1000
 
 
@@ -88,6 +88,9 @@ def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine
             fix="write `all:` with `children:` or `hosts:`",
         )
         return [], [problem]
+    misshapen = [_misshaped(path, shown_path, where) for where in _misshapen(values["all"], ("all",))]
+    if misshapen:
+        return [], misshapen
     machines: dict[str, Machine] = {}
     problems: list[Problem] = []
     for name, variables, where in _hosts(values["all"], {}, ("all",)):
@@ -101,6 +104,27 @@ def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine
         reached = port if isinstance(port, int) else 22
         machines[name] = Machine(name, site, address, facts, shown_path, where, reached)
     return list(machines.values()), problems
+
+
+def _misshapen(group: Mapping[str, Any], where: Location) -> Iterator[Location]:
+    """What is neither empty nor a mapping although groups, hosts and their variables are."""
+    for part in ("vars", "hosts", "children"):
+        inner = group.get(part)
+        if inner is not None and not isinstance(inner, dict):
+            yield (*where, part)
+        elif inner and part != "vars":
+            for name, value in inner.items():
+                if value is not None and not isinstance(value, dict):
+                    yield (*where, part, name)
+                elif value and part == "children":
+                    yield from _misshapen(value, (*where, part, name))
+
+
+def _misshaped(path: Path, shown_path: str, where: Location) -> Problem:
+    words = f"{shown('.'.join(map(str, where)))} is not a mapping"
+    return Problem(
+        shown_path, *locate(path, where), words, "inventory-shape", fix="write `name: value` pairs, or nothing"
+    )
 
 
 def _hosts(
