@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock docs bench guards fuzz format
+.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fuzz format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,11 +30,11 @@ test: check  ## lint, types, layers, and all tests against a real control plane
 check:  ## lint, types, layers
 	@echo "Commonpool: checking and testing (about 20 minutes; the very first time Kubernetes and Envoy Gateway are built too)"
 	@scripts/bootstrap dev
-	@.venv/bin/ruff check infra stacks tests
-	@.venv/bin/ruff format --check infra stacks tests
+	@.venv/bin/ruff check infra stacks tests bench
+	@.venv/bin/ruff format --check infra stacks tests bench
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@.venv/bin/cog --check -I scripts README.md
+	@.venv/bin/cog --check -I scripts -I bench README.md bench/README.md
 	@scripts/lint-playbooks
 
 schemas:  ## write schemas/ anew after a change of the model
@@ -61,6 +61,16 @@ bench:  ## our command beside kubectl and a bare loop, the proxy beside others, 
 	@.venv/bin/python bench/proxy.py
 	@.venv/bin/python bench/journal.py 1000000
 
+scale:  ## the same for 100, 1,000 and 5,000 departments, profiles, simulation of several runners; writes bench/README.md
+	@scripts/bootstrap dev
+	@.venv/bin/uv pip install --quiet --group bench
+	@.venv/bin/python bench/apply.py 100 1000 --save
+	@.venv/bin/python bench/apply.py 5000 --only bare ours --save
+	@.venv/bin/python bench/profile_apply.py --save
+	@.venv/bin/python bench/sharding.py --save
+	@.venv/bin/python bench/report.py
+	@.venv/bin/cog -r -I bench bench/README.md
+
 guards:  ## attacks by group, the race on a quota, the latency that the rules add
 	@scripts/bootstrap dev
 	@.venv/bin/python bench/guards.py
@@ -71,5 +81,5 @@ fuzz:  ## spoil manifests at random until Ctrl-C; what breaks is kept in tests/m
 
 format:  ## put all code into its form
 	@scripts/bootstrap dev
-	@.venv/bin/ruff format infra stacks tests
-	@.venv/bin/ruff check --fix infra stacks tests
+	@.venv/bin/ruff format infra stacks tests bench
+	@.venv/bin/ruff check --fix infra stacks tests bench

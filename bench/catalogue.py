@@ -136,7 +136,7 @@ def measure(root: Path, cache: Path) -> None:
         size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / (1 << 20)
         print(f"first index          {took:6.1f} s  ({number / took:,.0f}/s, {size:,.0f} MB)")
         looks, questions = [], []
-        for question in random.Random(1).choices(QUESTIONS, k=50):  # noqa: S311
+        for question in random.Random(1).choices(QUESTIONS, k=50):
             started = time.perf_counter()
             index.refresh(thorough=False)
             looks.append(time.perf_counter() - started)

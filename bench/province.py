@@ -49,7 +49,12 @@ OFFICES = {
 SHAPES = (("legacy", 2, 6, 30), ("legacy", 4, 12, 20), ("standard", 2, 8, 20), ("standard", 6, 20, 15),
           ("performance", 8, 48, 10), ("performance", 16, 96, 4), ("secure", 8, 64, 1))  # fmt: skip
 NUMBER_OF_NAMESPACES = ((1, 70), (2, 22), (3, 8))
-MACHINES = {"legacy": (8, 32, 2012), "standard": (16, 64, 2015), "performance": (32, 256, 2019), "secure": (64, 512, 2023)}
+MACHINES = {
+    "legacy": (8, 32, 2012),
+    "standard": (16, 64, 2015),
+    "performance": (32, 256, 2019),
+    "secure": (64, 512, 2023),
+}
 ROOMS = {"legacy": "river-street", "standard": "hill-annex", "performance": "new-campus", "secure": "new-campus"}
 NAMES = ("main", "portal", "test")
 
@@ -64,7 +69,7 @@ class Asked:
 
 def write(root: Path, departments: int, *, seed: int = 1) -> Path:
     """Write an estate of at most 5,400 departments, its inventories inside. Returns its folder."""
-    chance = random.Random(seed)  # noqa: S311 (shapes, no secrets)
+    chance = random.Random(seed)
     places = list(product(FIRST.items(), SECOND.items(), OFFICES.items()))
     if departments > len(places):
         raise ValueError(f"the province has {len(places)} offices at most")
@@ -77,7 +82,7 @@ def write(root: Path, departments: int, *, seed: int = 1) -> Path:
     return root
 
 
-def department(number: int, place: Any, chance: random.Random, asked: Asked) -> dict[str, Any]:  # noqa: ANN401
+def department(number: int, place: Any, chance: random.Random, asked: Asked) -> dict[str, Any]:
     """One manifest."""
     (first, latin_first), (second, latin_second), (office, (latin, business_class, item)) = place
     name, title = f"{latin_first}{latin_second}-{latin}", f"{first}{second}县{office}"
@@ -122,7 +127,7 @@ def _namespace(name: str, business_class: str, chance: random.Random, asked: Ask
     }
 
 
-def _one_of(weighted: Any, chance: random.Random) -> Any:  # noqa: ANN401
+def _one_of(weighted: Any, chance: random.Random) -> Any:
     return chance.choices([value for value, _ in weighted], [weight for _, weight in weighted])[0]
 
 
@@ -146,7 +151,10 @@ def _rooms(root: Path, asked: Asked) -> None:
     for room, children in groups.items():
         _dump(root / "inventories" / room / "hosts.yml", {"all": {"children": children}})
     pool = yaml.safe_load((ROOT / "examples" / "estate" / "pool.yaml").read_text(encoding="utf-8"))
-    for site in pool["spec"]["compute"]["sites"]:
+    compute = pool["spec"]["compute"]
+    compute["sites"] = [site for site in compute["sites"] if site["name"] in groups]
+    compute["flavors"] = [flavor for flavor in compute["flavors"] if flavor["name"] in MACHINES]
+    for site in compute["sites"]:
         site["inventory"] = f"inventories/{site['name']}/hosts.yml"
     pool["spec"]["storage"]["volumes"] = []
     pool["spec"]["network"]["proxy"]["domains"] = []

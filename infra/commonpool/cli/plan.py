@@ -377,7 +377,12 @@ def _close(run: Run) -> None:
             next_commands(run.estate, command) if run.estate is not None else [[command("preview"), "finds nothing"]]
         )
     elif run.verb == "destroy":
-        steps = [[command("up"), "makes it again"]]
+        kept = any(change.kept for result in run.results for change in result.changes)
+        steps = [
+            [f"{command('up')} --adopt", "makes it again, with what was kept"]
+            if kept
+            else [command("up"), "makes it again"]
+        ]
     elif changed:
         steps = [[command("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
     else:

@@ -165,6 +165,7 @@ def to_json(results: "Sequence[Result]", failed: "CommandFailed | None" = None) 
                         "unit": change.unit,
                         "reason": change.reason,
                         "checked": change.checked,
+                        "kept": change.kept,
                         "urn": change.urn,
                         "fields": [
                             {"path": field.path, "operation": field.operation, "old": field.old, "new": field.new}

@@ -44,7 +44,8 @@ class Change:
     """What a run does, or would do, to one resource, and why.
 
     `checked` is False where the API server could not be asked beforehand, for instance because the
-    object's namespace does not exist yet. `unit` names the part of the program that declared it.
+    object's namespace does not exist yet. `unit` names the part of the program that declared it. `kept` says of a
+    deletion that the object itself stays (`retain_on_delete`).
     """
 
     operation: Operation
@@ -58,6 +59,7 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
     checked: bool = True
     unit: str = ""
+    kept: bool = False
 
 
 @dataclass(frozen=True)

@@ -237,4 +237,5 @@ def _change(record: Record, unit: str, reason: str) -> Change:
         place.name,
         reason,
         unit=unit,
+        kept=record.retain,
     )

@@ -1,0 +1,119 @@
+"""Tables and plots of bench/README.md from the figures that were kept in bench/results.
+
+Usage: `make scale`; tables come into the document by cog, plots are drawn here by matplotlib.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent / "results"
+sys.path.insert(0, str(FOLDER.parent))
+FIRST = "first"
+Rows = list[dict[str, Any]]
+
+
+def read(name: str) -> Any:
+    """One file of figures."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; the first column to the left."""
+    lines = [headings, [":--", *("--:" for _ in headings[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def machine() -> str:
+    """On what it was measured."""
+    found = read("apply")["machine"]
+    return f"{found['cores']} cores, {found['memoryGiB']} GiB, Linux {found['kernel']}; client, API server and etcd share them."
+
+
+def applied() -> str:
+    """bench/apply.py's table."""
+    rows: Rows = read("apply")["rows"]
+    rival = {(row["departments"], row["act"]): row["wall"] for row in rows if row["way"].startswith("kubectl")}
+    floor = {row["departments"]: row["wall"] for row in rows if row["way"] == "bare loop"}
+
+    def line(row: dict[str, Any]) -> list[str]:
+        other, least = rival.get((row["departments"], row["act"])), floor.get(row["departments"])
+        first = row["act"] == FIRST
+        return [
+            f"{row['way']}, {row['act']}", f"{row['departments']:,}", f"{row['objects']:,}", f"{row['wall']:.1f} s",
+            f"{row['objects'] / row['wall']:.0f}/s" if first else "", f"{other / row['wall']:.1f}" if other else "",
+            f"{100 * least / row['wall']:.0f} %" if least and first else "", f"{row['writes']:,}",
+            f"{row['client_cpu']:.1f} s", f"{row['client_peak']:.0f} MB", f"{row['server_cpu']:.1f} s",
+            f"{row['server_peak']:.0f} MB",
+        ]  # fmt: skip
+
+    headings = ["", "departments", "objects", "wall", "rate", "× kubectl", "of the bare loop", "writes", "client CPU",
+                "client peak", "server CPU", "server peak"]  # fmt: skip
+    return markdown(headings, map(line, rows))
+
+
+def profiled() -> str:
+    """bench/profile_apply.py's tables."""
+    found = read("profile")
+    parts = [
+        markdown([heading, "CPU"], ([title, f"{share:.0f} %"] for title, share in found[key].items()))
+        for heading, key in (("our process, own time", "client"), ("the API server, with all below", "server"))
+    ]
+    return f"{found['departments']} departments, {found['objects']:,} objects.\n\n" + "\n".join(parts)
+
+
+def sharded() -> str:
+    """bench/sharding.py's tables."""
+    import sharding
+
+    found = read("sharding")
+    costs = sharding.Costs(**found["costs"])
+    shapes = [
+        (
+            sharding.Shape(*(one[key] for key in ("runners", "pools", "cores", "seats"))),
+            sharding.Outcome(*(one[key] for key in ("rate", "median", "slowest"))),
+        )
+        for one in found["shapes"]
+    ]
+    costly = (
+        f"One object costs {1000 * costs.client:.1f} ms of CPU of the client and {1000 * costs.server:.1f} ms of the server, "
+        f"and {costs.stored / 1024:.1f} KiB of etcd; a department has {costs.objects:.1f} objects.\n\n"
+    )
+    return (
+        costly
+        + markdown(sharding.HEADINGS, sharding.lines(costs, shapes))
+        + "\n"
+        + markdown(sharding.SPACE, sharding.space(costs))
+    )
+
+
+def draw() -> None:
+    """Time and memory of a first apply against size, as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "commonpool"
+    from matplotlib import pyplot
+
+    rows: Rows = [row for row in read("apply")["rows"] if row["act"] == FIRST]
+    figure, (time, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for way, marker in (("kubectl apply --server-side", "s"), ("bare loop", "^"), ("commonpool up", "o")):
+        mine = [row for row in rows if row["way"] == way]
+        sizes = [row["objects"] for row in mine]
+        time.plot(sizes, [row["wall"] for row in mine], marker=marker, label=way)
+        memory.plot(sizes, [row["client_peak"] for row in mine], marker=marker, label=f"{way}")
+    ours = [row for row in rows if row["way"] == "commonpool up"]
+    memory.plot(
+        [row["objects"] for row in ours], [row["server_peak"] for row in ours], "o--", label="API server and etcd"
+    )
+    for axes, title, unit in ((time, "first apply", "seconds"), (memory, "peak memory", "MB")):
+        axes.set(title=title, xlabel="objects", ylabel=unit, xlim=(0, None), ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(FOLDER / "apply.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    draw()
