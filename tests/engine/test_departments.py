@@ -5,7 +5,9 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,32 @@ def test_departments_split_over_stacks_by_list_and_by_label_do_not_touch_each_ot
     assert apply(tmp_path, f"{fresh}-list", by_list).counts == {}
     assert apply(tmp_path, f"{fresh}-label", by_label).counts == {}
     assert writes() == []
+
+
+def test_f3_two_runs_at_once_for_different_departments_both_end_as_declared_twenty_times_over(
+    tmp_path: Path, fresh: str, on_cluster: OnCluster, apply: Callable[..., Result]
+) -> None:
+    estates.write(tmp_path, 2, prefix=fresh)
+
+    def declare_and_apply(number: int, environment: str) -> dict[str, int]:
+        name = f"{fresh}{number}"
+        text = estates.department(name, number, environment=environment)
+        (tmp_path / "departments" / f"{name}.yaml").write_text(text, encoding="utf-8")
+        program = departments_run.program_of(tmp_path, name, {"commonpool:departments": [name]})
+        both_are_ready.wait(30)
+        result: Result = on_cluster(lambda cluster: up(program, cluster))
+        assert not result.problems, result.problems
+        return result.counts
+
+    with ThreadPoolExecutor(2) as both:
+        for turn in range(20):
+            both_are_ready = threading.Barrier(2)
+            environment = ("test", "staging")[turn % 2]
+            done = list(both.map(declare_and_apply, (0, 1), (environment, environment)))
+            assert done[0] == done[1]
+            assert set(done[0]) == ({"create"} if turn == 0 else {"update"})
+    for name in (f"{fresh}0", f"{fresh}1"):
+        assert apply(tmp_path, name, {"commonpool:departments": [name]}).counts == {}
 
 
 def test_a_department_that_another_stack_holds_is_refused(

@@ -2,16 +2,20 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fault_harness as harness
 import grpc  # type: ignore[import-untyped]
 import pytest
-from commonpool.embedded import EmbeddedPool
+import yaml
+from commonpool.embedded import EmbeddedPool, binaries
 from commonpool.engine import Program, up
 from commonpool.engine.error import LockHeld, LockLost
+from commonpool.proxy import metrics
 from programs import BARE, Stack, messages
 
 MANY = """
@@ -131,6 +135,80 @@ def test_f7_answers_that_get_lost_during_a_whole_run_lose_nothing_and_double_not
     again = stack.up(source, number="100", value="2")
     assert (again.problems, again.counts, again.unchanged) == ((), {}, 102)
     assert stack.destroy().counts == {"delete": 102}
+
+
+def test_f8_a_storm_of_429_from_priority_and_fairness_is_waited_out(
+    stack: Stack, shaken: EmbeddedPool, tmp_path: Path, fresh: str
+) -> None:
+    """The API server itself turns away what is beyond a handful of requests at a time, for the engine's account alone."""
+    account = crowded_account(fresh)
+    for body in account:
+        stack.ask(lambda cluster, body=body: cluster.create(body))  # type: ignore[misc]
+    direct, stack.kubeconfig = stack.kubeconfig, token_of(stack, shaken, fresh, tmp_path)
+    try:
+        first = stack.up(MANY, number="60", value="1")
+        assert first.problems == (), messages(first)
+        assert turned_away(shaken, fresh) > 20
+    finally:
+        stack.kubeconfig = direct
+        for body in account[:2]:
+            key = (body["apiVersion"], body["kind"], "", body["metadata"]["name"])
+            stack.ask(lambda cluster, key=key: cluster.delete(*key))  # type: ignore[misc]
+    proven(stack, 60, "1")
+
+
+def crowded_account(name: str) -> list[dict[str, Any]]:
+    """A service account that may do everything, but hardly anything at a time; the level and its schema first."""
+    api = "flowcontrol.apiserver.k8s.io/v1"
+    limited = {"nominalConcurrencyShares": 1, "lendablePercent": 0, "borrowingLimitPercent": 0}
+    level = {"type": "Limited", "limited": {**limited, "limitResponse": {"type": "Reject"}}}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
+    rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": True}
+    schema = {
+        "priorityLevelConfiguration": {"name": name},
+        "matchingPrecedence": 100,
+        "rules": [
+            {"subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": name, "namespace": "default"}}],
+             "resourceRules": [rule]}
+        ],
+    }  # fmt: skip
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    return [
+        {"apiVersion": api, "kind": "FlowSchema", "metadata": {"name": name}, "spec": schema},
+        {"apiVersion": api, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": level},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": role,
+            "subjects": [subject],
+        },
+    ]
+
+
+def token_of(stack: Stack, pool: EmbeddedPool, account: str, folder: Path) -> Path:
+    """A kubeconfig of that account."""
+    path = f"/api/v1/namespaces/default/serviceaccounts/{account}/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = stack.ask(lambda cluster: cluster.request("POST", path, body))
+    document = yaml.safe_load(pool.kubeconfig.read_text(encoding="utf-8"))
+    document["users"][0]["user"] = {"token": answer["status"]["token"]}
+    found = folder / "crowded.kubeconfig"
+    found.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return found
+
+
+def turned_away(pool: EmbeddedPool, flow: str) -> int:
+    """How many requests of that flow were refused so far, by the API server's own count."""
+    kubectl = [str(binaries.built(binaries.KUBERNETES) / "kubernetes"), "kubectl", "--kubeconfig", str(pool.kubeconfig)]
+    text = subprocess.run([*kubectl, "get", "--raw", "/metrics"], check=True, capture_output=True, text=True).stdout
+    counts = (
+        value
+        for name, labels, value in metrics.lines(text)
+        if name == "apiserver_flowcontrol_rejected_requests_total" and labels.get("flow_schema") == flow
+    )
+    return int(sum(counts))
 
 
 def test_f3_of_two_runs_at_once_exactly_one_has_the_stack_twenty_times_over(stack: Stack) -> None:

@@ -33,10 +33,7 @@ def start(
         wanted = replace(wanted, issuers=(_issuer(*provider),))
     began = time.monotonic()
     with output.working(f"starting the embedded pool {name}"):
-        pool.start(
-            lambda message, done: output.progress(message if done is None else f"{message} ({done:.0%})"),
-            None if wanted == chosen else wanted,
-        )
+        pool.start(output.build, None if wanted == chosen else wanted)
     found = pool.status()
     output.say(f"embedded pool {name} is ready at {found.url} ({time.monotonic() - began:.1f} s)")
     if output.structured:

@@ -139,6 +139,13 @@ class Output:
         if self._doing:
             self._doing = text
 
+    def build(self, text: str, done: float | None) -> None:
+        """How far something long is, from 0 to 1 where that is known; its end is always told."""
+        if done == 1.0:
+            self.phase(f"{'built':<9} {text}")
+        else:
+            self.progress(text if done is None else f"{text} ({done:.0%})")
+
     def clear(self) -> None:
         """End the living line, for a question."""
         status, self._status = self._status, None

@@ -48,6 +48,7 @@ class Run:
     consent: str = "--yes"
     evidence: RunEvidence | None = None
     started: float = field(default_factory=time.monotonic)
+    laps: dict[str, float] = field(default_factory=dict)  # seconds by phase
 
 
 def read_estate(run: Run) -> str:
@@ -104,7 +105,7 @@ def stand_pool(run: Run) -> str:
 
     pool = EmbeddedPool(run.target.pool)
     if run.verb == "up":
-        pool.start(lambda message, done: run.output.progress(message if done is None else f"{message} ({done:.0%})"))
+        pool.start(run.output.build)
     return f"no cluster named, so this is the embedded pool {run.target.pool!r} on this machine"
 
 
@@ -158,8 +159,10 @@ def execute(run: Run) -> int:
     """Run all phases; returns the exit code."""
     consent.need_somebody(run.verb, run.wishes.yes, run.output)
     for title, doing, work in PHASES:
+        began = time.monotonic()
         with run.output.working(doing):
             words = work(run)
+        run.laps[title] = time.monotonic() - began
         if words:
             run.output.phase(f"{title:<9} {words}")
     try:
@@ -387,7 +390,7 @@ def _close(run: Run) -> None:
         steps = [[command("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
     else:
         steps = [[command("status"), "what stands, what drifted, what is about to expire"]]
-    for line in report.closing(run.results, time.monotonic() - run.started, steps):
+    for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps):
         run.output.say(line)
     called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""
     if called:

@@ -121,10 +121,15 @@ def _counted(counts: "Mapping[str, int]") -> str:
     return ", ".join(f"{SIGNS[word]}{counts[word]:,} {word}" for word in WORDS if counts.get(word))
 
 
-def closing(results: "Sequence[Result]", seconds: float, steps: "Sequence[Sequence[str]]") -> list[str]:
-    """The lines at the end of a run: what changed, how long it took and where the time went, what comes next."""
+def closing(
+    results: "Sequence[Result]", seconds: float, steps: "Sequence[Sequence[str]]", before: "Mapping[str, float]"
+) -> list[str]:
+    """The lines at the end of a run: what changed, how long it took and where the time went, what comes next.
+
+    `before` are the seconds of the phases that came before the stacks.
+    """
     counts: Counter[str] = Counter()
-    laps: Counter[str] = Counter()
+    laps: Counter[str] = Counter(before)
     for result in results:
         counts.update(result.counts)
         laps.update(result.timings)

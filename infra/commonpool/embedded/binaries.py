@@ -65,7 +65,7 @@ KUBERNETES = Module(
     as_it_is,
 )
 ENVOY_GATEWAY = Module(
-    "envoy-gateway", "Envoy Gateway", "2 to 6 minutes on 2 cores", 1440, ("-ldflags=-s -w",), gateway_source.arrange
+    "envoy-gateway", "Envoy Gateway", "2 to 6 minutes on 2 cores", 1760, ("-ldflags=-s -w",), gateway_source.arrange
 )
 
 
@@ -154,6 +154,7 @@ def _build(module: Module, folder: Path, target: Path, observer: Observer) -> No
         raise BuildFailed(f"{module.title} is built with a C compiler: install gcc, pkg-config and libseccomp-dev")
     observer(f"building {module.title} once ({module.takes}; kept for every later start)", 0.0)
     cgo = "1" if module.c_compiler else "0"
+    began = time.monotonic()
     environment = os.environ | {"CGO_ENABLED": cgo, "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
         output = Path(scratch) / "output"
@@ -181,7 +182,8 @@ def _build(module: Module, folder: Path, target: Path, observer: Observer) -> No
         if process.wait() != 0:
             raise BuildFailed(f"building {module.title} failed:\n" + "\n".join(tail))
         output.replace(target)
-    observer(f"built {module.title}", 1.0)
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    observer(f"{module.title} in {minutes} min {seconds} s; it is kept and never built again", 1.0)
 
 
 def find_go(folder: Path, observer: Observer = silent) -> str:
