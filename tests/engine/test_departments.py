@@ -150,10 +150,9 @@ def test_f3_two_runs_at_once_for_different_departments_both_end_as_declared_twen
 ) -> None:
     estates.write(tmp_path, 2, prefix=fresh)
 
-    def declare_and_apply(number: int, environment: str) -> dict[str, int]:
-        name = f"{fresh}{number}"
-        text = estates.department(name, number, environment=environment)
-        (tmp_path / "departments" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    names = (f"{fresh}0", f"{fresh}1")
+
+    def apply_one(name: str) -> dict[str, int]:
         program = departments_run.program_of(tmp_path, name, {"commonpool:departments": [name]})
         both_are_ready.wait(30)
         result: Result = on_cluster(lambda cluster: up(program, cluster))
@@ -163,11 +162,13 @@ def test_f3_two_runs_at_once_for_different_departments_both_end_as_declared_twen
     with ThreadPoolExecutor(2) as both:
         for turn in range(20):
             both_are_ready = threading.Barrier(2)
-            environment = ("test", "staging")[turn % 2]
-            done = list(both.map(declare_and_apply, (0, 1), (environment, environment)))
+            for number, name in enumerate(names):
+                text = estates.department(name, number, environment=("test", "staging")[turn % 2])
+                (tmp_path / "departments" / f"{name}.yaml").write_text(text, encoding="utf-8")
+            done = list(both.map(apply_one, names))
             assert done[0] == done[1]
             assert set(done[0]) == ({"create"} if turn == 0 else {"update"})
-    for name in (f"{fresh}0", f"{fresh}1"):
+    for name in names:
         assert apply(tmp_path, name, {"commonpool:departments": [name]}).counts == {}
 
 
