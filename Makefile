@@ -34,7 +34,7 @@ check:  ## lint, types, layers
 	@.venv/bin/ruff format --check infra stacks tests bench
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@.venv/bin/cog --check -I scripts -I bench README.md bench/README.md
+	@.venv/bin/cog --check -I scripts README.md
 	@scripts/lint-playbooks
 
 schemas:  ## write schemas/ anew after a change of the model
