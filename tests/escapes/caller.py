@@ -14,12 +14,13 @@ import yaml
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; `audit` is the request's number in the audit log."""
+    """What came back; `audit` is the request's number in the audit log, `flow` the identity of the FlowSchema it came by."""
 
     status: int
     body: dict[str, Any]
     audit: str
     warnings: tuple[str, ...] = ()
+    flow: str = ""
 
     @property
     def words(self) -> str:
@@ -83,6 +84,12 @@ class Caller:
             with error:
                 return _answer(error.code, error.read(), error.headers)
 
+    def text(self, path: str) -> str:
+        """What is not JSON, as it comes. Raises `HTTPError`."""
+        request = urllib.request.Request(self.server + path)
+        with urllib.request.urlopen(request, context=self._context, timeout=30) as response:
+            return str(response.read().decode())
+
 
 def _answer(status: int, content: bytes, headers: Any) -> Answer:
     try:
@@ -90,4 +97,5 @@ def _answer(status: int, content: bytes, headers: Any) -> Answer:
     except ValueError:
         body = {"message": content.decode(errors="replace")[:500]}
     found = body if isinstance(body, dict) else {"items": body}
-    return Answer(status, found, headers.get("Audit-Id", ""), tuple(headers.get_all("Warning") or ()))
+    flow = headers.get("X-Kubernetes-PF-FlowSchema-UID", "")
+    return Answer(status, found, headers.get("Audit-Id", ""), tuple(headers.get_all("Warning") or ()), flow)

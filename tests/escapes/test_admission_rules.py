@@ -129,7 +129,7 @@ def test_a_line_of_the_audit_log_that_was_cut_off_tells_nothing() -> None:
 
 
 ILLNESSES: dict[str, tuple[str, str, Any, str]] = {
-    "a rule that is gone": ("DELETE", f"{ADMISSION}/validatingadmissionpolicybindings/commonpool-registries", None, "is let pass"),
+    "a rule that is gone": ("DELETE", f"{ADMISSION}/validatingadmissionpolicybindings/commonpool-registries.all", None, "is let pass"),
     "a rule that was weakened": (
         "PATCH", f"{ADMISSION}/validatingadmissionpolicies/commonpool-owned", {"spec": {"failurePolicy": "Ignore"}}, "is not what the estate declares"),
     "a namespace of lower walls": (

@@ -117,7 +117,7 @@ async def enforcement(patient: Patient, cluster: "Cluster") -> list[Found]:
         ("an image from elsewhere", "registries", pod),
         ("a change of the platform's own", "owned", owned),
     ):
-        if f"commonpool-{rule}'" in verdict.words:
+        if any(f"commonpool-{rule}{end}" in verdict.words for end in ("'", ".")):
             found.append(("well", f"{words} is refused by the rule {rule}", ""))
         elif verdict.passed:
             found.append(

@@ -60,12 +60,7 @@ def list_rules(target: Target, output: Output) -> int:
     pool = target.load().pool
     standing = _standing(target)
     rows = [
-        (
-            word,
-            admission.action_of(pool, word),
-            standing.get(admission.name_of(word), "absent") if standing else "-",
-            text,
-        )
+        (word, admission.action_of(pool, word), standing.get(word, "absent") if standing else "-", text)
         for word, text in admission.RULES.items()
     ]
     if output.structured:
@@ -77,7 +72,7 @@ def list_rules(target: Target, output: Output) -> int:
 
 
 def _standing(target: Target) -> dict[str, str]:
-    """The action of each binding in the cluster, by name; empty when no cluster answers."""
+    """The actions of each rule's bindings in the cluster; empty when no cluster answers."""
     from commonpool.engine import Cluster
     from commonpool.engine.error import EngineError
 
@@ -91,7 +86,10 @@ def _standing(target: Target) -> dict[str, str]:
         found = asyncio.run(look())
     except (CommandFailed, EngineError):
         return {}
-    return {one["metadata"]["name"]: str(one["spec"]["validationActions"][0]).lower() for one in found} or {"": ""}
+    actions: dict[str, set[str]] = {"": set()}
+    for one in found:
+        actions.setdefault(_word(one["metadata"]["name"]), set()).add(str(one["spec"]["validationActions"][0]).lower())
+    return {word: ", ".join(sorted(stands)) for word, stands in actions.items()}
 
 
 def explain(target: Target, question: Question, output: Output) -> int:
@@ -206,7 +204,9 @@ def _departments(estate: "Estate") -> dict[str, str]:
 
 
 def _word(policy: str) -> str:
-    return policy.removeprefix("commonpool-")
+    from commonpool.components.admission import rule_of
+
+    return rule_of(policy)
 
 
 # -- a manifest

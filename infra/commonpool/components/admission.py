@@ -4,6 +4,7 @@ Each policy is one rule of `commonpool policy list`, with one binding that says 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from commonpool.components.rendering import FLAVOR, Body, body
 from commonpool.model import Pool
@@ -36,9 +37,14 @@ _ACTIONS = {"deny": ["Deny", "Audit"], "warn": ["Warn", "Audit"], "audit": ["Aud
 CONTROLLERS = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")
 
 
-def name_of(word: AdmissionRule) -> str:
-    """The name of a rule's policy and of its binding."""
-    return f"commonpool-{word}"
+def name_of(word: AdmissionRule, part: str = "") -> str:
+    """The name of a rule's policy and of its binding; some rules have a further one for a part of the namespaces."""
+    return f"commonpool-{word}" + (f".{part}" if part else "")
+
+
+def rule_of(policy: str) -> str:
+    """The rule that a policy of ours carries out."""
+    return policy.removeprefix("commonpool-").partition(".")[0]
 
 
 def action_of(pool: Pool, word: AdmissionRule) -> str:
@@ -64,32 +70,56 @@ def anywhere(*rules: Body) -> Body:
     return {"resourceRules": list(rules), "matchPolicy": "Equivalent"}
 
 
-def inside(*rules: Body) -> Body:
-    """Constraints for what lies in the namespaces of this pool."""
-    return anywhere(*rules) | {"namespaceSelector": OURS}
+def inside(*rules: Body, key: str = FLAVOR, among: Sequence[str] = (), others: Sequence[str] = ()) -> Body:
+    """Constraints for what lies in the namespaces of this pool; of these, where a label is `among` some or any `others`."""
+    wanted = [{"key": key, "operator": "In", "values": list(among)}] if among else []
+    wanted += [{"key": key, "operator": "NotIn", "values": list(others)}] if others else []
+    return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [*OURS["matchExpressions"], *wanted]}}
 
 
-def check(expression: str, message: str) -> Body:
-    """One validation."""
-    return {"expression": expression, "message": message, "reason": "Forbidden"}
+@dataclass(frozen=True)
+class Check:
+    """What must hold, in CEL, and what is said when it does not; `words` is CEL for a better message.
+
+    `settled` is CEL that sees neither the namespace nor variables and is true only where `expression` is.
+    """
+
+    expression: str
+    message: str
+    settled: str = ""
+    words: str = ""
+
+    @property
+    def body(self) -> Body:
+        """As a policy's validation."""
+        said = {"messageExpression": self.words} if self.words else {}
+        return {"expression": self.expression, "message": self.message, "reason": "Forbidden", **said}
+
+    @property
+    def early(self) -> str:
+        """What a policy's condition can ask; empty where it cannot."""
+        blind = any(word in self.expression for word in ("namespaceObject", "variables."))
+        return self.settled or ("" if blind else self.expression)
 
 
 def validating(
     pool: Pool,
     word: AdmissionRule,
     constraints: Body,
-    checks: Sequence[Body],
+    checks: Sequence[Check],
     *,
     conditions: Sequence[tuple[str, str]] = (),
     variables: Sequence[Body] = (),
+    part: str = "",
 ) -> list[Body]:
-    """The policy and its binding; `conditions` are (name, CEL) and decide cheaply whether anything is looked at."""
-    spec: Body = {"failurePolicy": "Fail", "matchConstraints": constraints, "validations": list(checks)}
-    if conditions:
-        spec["matchConditions"] = [{"name": name, "expression": expression} for name, expression in conditions]
+    """The policy and its binding; `conditions` are (name, CEL) and say whom and what the rule is about."""
+    spec: Body = {"failurePolicy": "Fail", "matchConstraints": constraints, "validations": [one.body for one in checks]}
+    found = _early_end(checks, conditions)
+    if found:
+        spec["matchConditions"] = found
     if variables:
         spec["variables"] = list(variables)
-    name = name_of(word)
+    name = name_of(word, part)
     binding = {"policyName": name, "validationActions": _ACTIONS[action_of(pool, word)]}
     return [
         body(ADMISSION, "ValidatingAdmissionPolicy", name, pool, spec=spec),
@@ -97,23 +127,42 @@ def validating(
     ]
 
 
+def _early_end(checks: Sequence[Check], conditions: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """The conditions of a policy: where it can be told there, that there is something to refuse.
+
+    The API server turns object, old object, request and namespace into CEL's values once for the conditions, and three
+    times more for validations, messages and notes when they hold (1.36). So what is in order ends at the conditions, and
+    validations only say what is wrong. One condition, not several: of several, one that is false hides that another
+    could not be evaluated.
+    """
+    if not all(one.early for one in checks):
+        return [{"name": name, "expression": expression} for name, expression in conditions]
+    refused = "!(" + " && ".join(f"({one.early})" for one in checks) + ")"
+    about = [f"({expression})" for _, expression in conditions]
+    return [{"name": "something-to-refuse", "expression": " && ".join([*about, refused])}]
+
+
 def mutating(
     pool: Pool,
     name: str,
     constraints: Body,
-    patches: Sequence[str],
+    patch: str,
     *,
-    conditions: Sequence[tuple[str, str]],
+    conditions: Sequence[tuple[str, str]] = (),
     variables: Sequence[Body] = (),
 ) -> list[Body]:
-    """A mutating policy and its binding; `patches` are CEL for lists of JSONPatch."""
+    """A mutating policy and its binding; `patch` is CEL for a list of JSONPatch.
+
+    One patch, not several: for each the API server writes the object as JSON and reads it again.
+    """
     spec: Body = {
         "failurePolicy": "Fail",
         "reinvocationPolicy": "Never",
         "matchConstraints": constraints,
-        "matchConditions": [{"name": word, "expression": expression} for word, expression in conditions],
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}} for patch in patches],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
     }
+    if conditions:
+        spec["matchConditions"] = [{"name": word, "expression": expression} for word, expression in conditions]
     if variables:
         spec["variables"] = list(variables)
     return [

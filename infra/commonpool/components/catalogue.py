@@ -88,11 +88,11 @@ def _policy(pool: Pool) -> list[Body]:
         f" {sharing}.basis.article != '' && has({sharing}.exemptionEnds))"
     )
     checks = [
-        admission.check(
+        admission.Check(
             admission.by_platform(pool),
             "the catalogue is declared in the estate (datasets/); only the platform writes it here",
         ),
-        admission.check(cites, _LAW_WORDS),
+        admission.Check(cites, _LAW_WORDS),
     ]
     rule = admission.requests_for([_GROUP], ["datasets"], ["CREATE", "UPDATE"])
     return admission.validating(pool, "sharing", admission.anywhere(rule), checks)

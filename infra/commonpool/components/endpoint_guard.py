@@ -41,7 +41,7 @@ def _writers(pool: Pool) -> list[Body]:
         _rule(["discovery.k8s.io"], ["endpointslices"]),
         *(_rule([group], kinds) for group, kinds in guarded_kinds().items()),
     ]
-    check = admission.check(
+    check = admission.Check(
         f"{admission.by_platform(pool)}"
         f" || (request.userInfo.username in {list(_CONTROLLERS)!r} && request.resource.group in ['', 'discovery.k8s.io'])"
         # A controller marks a class as in use and lets go of it; where that leads stands in the spec.
@@ -85,7 +85,7 @@ def _variables(pool: Pool) -> list[Body]:
     ]
 
 
-def _checks(pool: Pool, *, loopback: bool) -> list[Body]:
+def _checks(pool: Pool, *, loopback: bool) -> list[admission.Check]:
     never = [
         block
         for words, blocks in NEVER.items()
@@ -96,31 +96,27 @@ def _checks(pool: Pool, *, loopback: bool) -> list[Body]:
     refused = " || ".join(f"cidr('{block}').containsIP(a)" for block in never)
     inside = " || ".join(f"cidr('{block}').containsIP(a)" for block in homes) or "false"
     return [
-        {
-            "expression": f"variables.addresses.all(a, isIP(a) && !({refused}) && ({inside}))",
-            "messageExpression": "'backends stand at addresses of the machines\\' and storage ranges of pool.yaml, not at '"
+        admission.Check(
+            f"variables.addresses.all(a, isIP(a) && !({refused}) && ({inside}))",
+            "backends stand at addresses of the machines' and storage ranges of pool.yaml",
+            words="'backends stand at addresses of the machines\\' and storage ranges of pool.yaml, not at '"
             " + variables.addresses.join(', ')",
-            "message": "backends stand at addresses of the machines' and storage ranges of pool.yaml",
-            "reason": "Forbidden",
-        },
-        {
-            "expression": "request.resource.resource == 'backends' || !has(object.endpoints) || object.endpoints == null"
+        ),
+        admission.Check(
+            "request.resource.resource == 'backends' || !has(object.endpoints) || object.endpoints == null"
             " || object.endpoints.all(e, size(e.addresses) == 1)",
-            "message": "endpoints have one address each; only the first one of several would be looked at",
-            "reason": "Forbidden",
-        },
-        {
-            "expression": "!has(object.spec) || !has(object.spec.endpoints)"
+            "endpoints have one address each; only the first one of several would be looked at",
+        ),
+        admission.Check(
+            "!has(object.spec) || !has(object.spec.endpoints)"
             " || object.spec.endpoints.all(e, !has(e.unix) && (!has(e.fqdn) || e.fqdn.hostname in variables.names"
             " || variables.domains.exists(d, e.fqdn.hostname.endsWith('.' + d))))",
-            "message": "a Backend names a peer pool's service or an address; other names could be pointed elsewhere later",
-            "reason": "Forbidden",
-        },
-        {
-            "expression": "!has(object.spec) || !has(object.spec.type) || object.spec.type == 'Endpoints'",
-            "message": "a Backend has fixed endpoints; a dynamic one goes wherever a caller says",
-            "reason": "Forbidden",
-        },
+            "a Backend names a peer pool's service or an address; other names could be pointed elsewhere later",
+        ),
+        admission.Check(
+            "!has(object.spec) || !has(object.spec.type) || object.spec.type == 'Endpoints'",
+            "a Backend has fixed endpoints; a dynamic one goes wherever a caller says",
+        ),
     ]
 
 

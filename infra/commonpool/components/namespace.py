@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from commonpool.components import network, roles
 from commonpool.components.rendering import (
+    EVERY_REGISTRY,
     FLAVOR,
     GRANTED_FLAVORS,
     GRANTED_REGISTRIES,
@@ -69,6 +70,8 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
     modes = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")}
     versions = {f"pod-security.kubernetes.io/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
     found["metadata"]["labels"] |= fence.labels | {FLAVOR: fence.resources[0].flavor} | modes | versions
+    if not fence.registries:
+        found["metadata"]["labels"][GRANTED_REGISTRIES] = EVERY_REGISTRY
     found["metadata"]["annotations"] = fence.annotations | {
         GRANTED_FLAVORS: ",".join(item.flavor for item in fence.resources),
         GRANTED_REGISTRIES: ",".join(fence.registries or pool.spec.security.registries),

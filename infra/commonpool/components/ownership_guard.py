@@ -44,11 +44,11 @@ def _namespaces(pool: Pool) -> list[Body]:
         [""], ["namespaces", "namespaces/status", "namespaces/finalize"], admission.CHANGES, ["v1"]
     )
     checks = [
-        admission.check(
+        admission.Check(
             f"!{_marked('object')} && !{_marked('oldObject')}",
             "namespaces of the pool, their labels and owners are declared in a manifest and written by the platform alone",
         ),
-        admission.check(
+        admission.Check(
             f"!request.userInfo.username.startsWith('{prefix}')",
             "namespaces are asked for in a department's manifest; no person writes one",
         ),
@@ -63,7 +63,7 @@ def _kinds(pool: Pool) -> list[Body]:
     rules = [admission.requests_for([group], kinds, admission.CHANGES) for group, kinds in _KINDS.items()]
     tokens = "has(request.subResource) && request.subResource == 'token' && 'system:nodes' in request.userInfo.groups"
     checks = [
-        admission.check(
+        admission.Check(
             tokens,
             "quotas, limits, network policies, ingresses, roles, role bindings, tokens and the placing of pods are the"
             " platform's; they follow from the department's manifest",
@@ -83,21 +83,22 @@ def _owned(pool: Pool) -> list[Body]:
     served = f"namespaceObject.metadata.labels[?'{SERVICE}'].orValue('')"
     annotated = "object.metadata.annotations"
     checks = [
-        admission.check(
+        admission.Check(
             f"!{_marked('oldObject')}",
             "this object is written by the platform from a manifest; change the manifest, and it follows",
         ),
-        admission.check(
+        admission.Check(
             f"object == null || !{_marked('object')}",
             f"the labels {PREFIX}/, applyset.kubernetes.io/ and app.kubernetes.io/managed-by: commonpool are the platform's",
         ),
-        admission.check(
+        admission.Check(
             f"object == null || !has({annotated}) || !{annotated}.exists(key, {_reserved('key')})",
             f"the annotations {PREFIX}/ and applyset.kubernetes.io/ are the platform's",
         ),
-        admission.check(
+        admission.Check(
             f"!has(request.subResource) || request.subResource != 'scale' || object.metadata.name != {served}",
             "how many of a shared service run stands in its manifest",
+            settled="!has(request.subResource) || request.subResource != 'scale'",
         ),
     ]
     elsewhere = ("not-a-machine", "request.resource.resource != 'nodes'")  # their labels have a rule of their own
@@ -112,11 +113,11 @@ def _bindings(pool: Pool) -> list[Body]:
     rule = admission.requests_for(["rbac.authorization.k8s.io"], ["rolebindings"], ["CREATE", "UPDATE"])
     subjects = "object.subjects"
     checks = [
-        admission.check(
+        admission.Check(
             f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name in {sorted(ROLES.values())!r}",
             f"in a department's namespace only {', '.join(sorted(ROLES.values()))} are bound",
         ),
-        admission.check(
+        admission.Check(
             f"!has({subjects}) || {subjects}.all(s, s.kind == 'ServiceAccount'"
             " ? has(s.namespace) && s.namespace == object.metadata.namespace : !s.name.startsWith('system:'))",
             "a binding names groups of the identity provider and accounts of its own namespace, no group of Kubernetes itself",
@@ -129,11 +130,11 @@ def _nodes(pool: Pool) -> list[Body]:
     """A machine does not say of itself what it is: what it is trusted with hangs on it (CVE-2025-5187 is of this class)."""
     rule = admission.requests_for([""], ["nodes", "nodes/status"], ["CREATE", "UPDATE"], ["v1"])
     checks = [
-        admission.check(
+        admission.Check(
             f"{_kept('labels', _reserved('key'))} && {_kept('annotations', _reserved('key'))}",
             f"labels and annotations {PREFIX}/ of a machine are the platform's: they follow from the inventory",
         ),
-        admission.check(
+        admission.Check(
             f"oldObject == null || !has(oldObject.metadata.labels) || !('{SITE}' in oldObject.metadata.labels)"
             f" || {_kept('labels', 'key == ' + repr('topology.kubernetes.io/zone'))}",
             "a machine's zone is its site; it follows from the inventory",
@@ -142,7 +143,7 @@ def _nodes(pool: Pool) -> list[Body]:
     old, new = "oldObject.spec.taints", "object.spec.taints"
     kept = f"has({new}) && {new}.exists(other, other.key == t.key && other.effect == t.effect)"
     checks.append(
-        admission.check(
+        admission.Check(
             f"oldObject == null || ((!has({old}) || {old}.all(t, !t.key.startsWith('{PREFIX}/') || ({kept})))"
             " && (!('system:nodes' in request.userInfo.groups) || !has(oldObject.spec.unschedulable) || !oldObject.spec.unschedulable"
             " || (has(object.spec.unschedulable) && object.spec.unschedulable)))",
@@ -165,15 +166,15 @@ def _engine(pool: Pool) -> list[Body]:
         " || request.name.startsWith('commonpool-')"
     )
     checks = [
-        admission.check(
+        admission.Check(
             f"request.userInfo.username != '{preview}' || (has(request.dryRun) && request.dryRun)",
             "this credential previews: it tries, and writes nothing",
         ),
-        admission.check(
+        admission.Check(
             f"namespaceObject == null || {ours}",
             "this credential writes into the namespaces of the pool, and into no other",
         ),
-        admission.check(
+        admission.Check(
             f"request.resource.resource != 'namespaces' || {unmarked}",
             "this credential writes namespaces of the pool, and no other",
         ),

@@ -32,18 +32,17 @@ def _placed(pool: Pool) -> list[Body]:
         f" ? [JSONPatch{{op: 'add', path: {path}, value: variables.flavor}}]"
         f" : [JSONPatch{{op: 'add', path: '/spec/nodeSelector', value: {{'{FLAVOR}': variables.flavor}}}}]"
     )
-    patches = [select]
     dedicated = _dedicated(pool)
+    tolerate = ""
     if dedicated:
         item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
-        patches.append(f"!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)}")
+        tolerate = f" + (!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)})"
     unset = f"!has(object.spec.nodeSelector) || !('{FLAVOR}' in object.spec.nodeSelector)"
     return admission.mutating(
         pool,
         admission.name_of("placement"),
         admission.inside(_NEW_PODS),
-        patches,
-        conditions=[("not-chosen-yet", unset)],
+        f"({unset}) ? ({select}){tolerate} : []",
         variables=_VARIABLES,
     )
 
@@ -59,32 +58,50 @@ def _append(field: str, item: str) -> str:
 
 
 def _held(pool: Pool) -> list[Body]:
+    """One policy for the namespaces of each flavor, so that it knows without looking which pods are where they belong."""
+    names = [flavor.name for flavor in pool.spec.compute.flavors]
+    found = admission.validating(
+        pool, "placement", admission.inside(_PODS, others=names), _checks(""), variables=_VARIABLES
+    )
+    for name in names:
+        constraints = admission.inside(_PODS, among=[name])
+        found += admission.validating(pool, "placement", constraints, _checks(name), variables=_VARIABLES, part=name)
+    return found
+
+
+def _checks(own: str) -> list[admission.Check]:
+    """What holds of a pod in a namespace; of `own` flavor it is settled early when the pod says nothing else."""
     granted = f"namespaceObject.metadata.annotations['{GRANTED_FLAVORS}'].split(',')"
     name = "object.spec.priorityClassName"
-    silent = f"!has({name}) || {name} == ''"
-    checks = [
-        admission.check(
+    silent = f"(!has({name}) || {name} == '')"
+    selected = f"has(object.spec.nodeSelector) && object.spec.nodeSelector[?'{FLAVOR}'].orValue('') == "
+    tolerated = (
+        "!has(object.spec.tolerations) || object.spec.tolerations.all(t, has(t.key) && t.key != ''"
+        f" && (!t.key.startsWith('{PREFIX}/') || (t.key == '{FLAVOR}' && has(t.value) && t.value == "
+    )
+    return [
+        admission.Check(
             f"{silent} || ({name}.startsWith('flavor-') && variables.flavor in {granted})",
             "priorityClassName must name a flavor that this namespace is granted (flavor-<name> or flavor-<name>-burst);"
             " the department's manifest grants flavors under spec.namespaces.resources",
+            settled=silent if own else "",
         ),
-        admission.check(
-            f"has(object.spec.nodeSelector) && object.spec.nodeSelector[?'{FLAVOR}'].orValue('') == variables.flavor",
+        admission.Check(
+            f"{selected} variables.flavor",
             f"nodeSelector {FLAVOR} must be the flavor of the pod's priority class; leave it out and it is set",
+            settled=f"{silent} && {selected} '{own}'" if own else "",
         ),
-        admission.check(
+        admission.Check(
             "request.operation != 'CREATE' || !has(object.spec.nodeName) || object.spec.nodeName == ''",
             "nodeName is chosen by the scheduler; leave it out",
         ),
         # A toleration without a key tolerates every taint: that of a machine that is still joining, of one that is let go.
-        admission.check(
-            "!has(object.spec.tolerations) || object.spec.tolerations.all(t, has(t.key) && t.key != ''"
-            f" && (!t.key.startsWith('{PREFIX}/')"
-            f" || (t.key == '{FLAVOR}' && has(t.value) && t.value == variables.flavor)))",
+        admission.Check(
+            f"{tolerated} variables.flavor)))",
             "a toleration names its key, and none of the pool's own: what pods of a flavor tolerate is set for them",
+            settled=f"{silent} && ({tolerated} '{own}'))))" if own else "",
         ),
     ]
-    return admission.validating(pool, "placement", admission.inside(_PODS), checks, variables=_VARIABLES)
 
 
 def node_taints(pool: Pool) -> list[Body]:
@@ -100,6 +117,6 @@ def node_taints(pool: Pool) -> list[Body]:
         pool,
         "commonpool-node-taints",
         admission.anywhere(_NODES),
-        [_append("taints", item)],
+        _append("taints", item),
         conditions=[("dedicated", labelled), ("not-tainted-yet", f"!({carried})")],
     )

@@ -13,7 +13,8 @@ SITE = f"{PREFIX}/site"
 SIMULATED = f"{PREFIX}/simulated"
 STAND_IN = f"{PREFIX}/stand-in"
 GRANTED_FLAVORS = f"{PREFIX}/flavors"
-GRANTED_REGISTRIES = f"{PREFIX}/registries"
+GRANTED_REGISTRIES = f"{PREFIX}/registries"  # an annotation with their names, and a label where it is every one
+EVERY_REGISTRY = "all"
 PROXY_NAMESPACE, PROXY_CLASS, SHARED_GATEWAY = "commonpool-proxy", "commonpool", "shared"
 
 

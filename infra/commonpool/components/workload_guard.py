@@ -6,7 +6,7 @@ The rules hold for pods by whatever made them: a Deployment that wants one of th
 import ipaddress
 
 from commonpool.components import admission
-from commonpool.components.rendering import GRANTED_REGISTRIES, Body
+from commonpool.components.rendering import EVERY_REGISTRY, GRANTED_REGISTRIES, Body
 from commonpool.model import Pool
 
 TOKEN_SECONDS = 86_400  # the longest life of a token that a pod may ask for
@@ -19,27 +19,34 @@ def objects(pool: Pool) -> list[Body]:
 
 
 def _images(pool: Pool) -> list[Body]:
-    granted = f"namespaceObject.metadata.annotations['{GRANTED_REGISTRIES}'].split(',')"
-    lists = ["object.spec.containers.map(c, c.image)"]
+    """Two policies: namespaces that are granted every registry of the pool are told by a label, and need no look at theirs."""
+    rule = admission.requests_for([""], ["pods", "pods/ephemeralcontainers"], ["CREATE", "UPDATE"], ["v1"])
+    narrowed = f"namespaceObject.metadata.annotations['{GRANTED_REGISTRIES}'].split(',')"
+    of_pool = repr([str(registry) for registry in pool.spec.security.registries])
+    whole = admission.inside(rule, key=GRANTED_REGISTRIES, among=[EVERY_REGISTRY])
+    others = admission.inside(rule, key=GRANTED_REGISTRIES, others=[EVERY_REGISTRY])
+    return [
+        *admission.validating(pool, "registries", others, [_from(narrowed)]),
+        *admission.validating(pool, "registries", whole, [_from(of_pool)], part=EVERY_REGISTRY),
+    ]
+
+
+def _from(registries: str) -> admission.Check:
+    """Every image, of any container and of volumes, is inside one of these, a CEL list of names."""
+
+    def inside(image: str) -> str:
+        return f"{registries}.exists(registry, {image}.startsWith(registry + '/'))"
+
+    lists = [f"object.spec.containers.all(c, {inside('c.image')})"]
     lists += [
-        f"(has(object.spec.{kind}) ? object.spec.{kind}.map(c, c.image) : [])"
+        f"(!has(object.spec.{kind}) || object.spec.{kind}.all(c, {inside('c.image')}))"
         for kind in ("initContainers", "ephemeralContainers")
     ]
-    volumes = "object.spec.volumes.filter(v, has(v.image) && has(v.image.reference)).map(v, v.image.reference)"
-    lists.append(f"(has(object.spec.volumes) ? {volumes} : [])")
-    return admission.validating(
-        pool,
-        "registries",
-        admission.inside(
-            admission.requests_for([""], ["pods", "pods/ephemeralcontainers"], ["CREATE", "UPDATE"], ["v1"])
-        ),
-        [
-            admission.check(
-                f"variables.images.all(image, {granted}.exists(registry, image.startsWith(registry + '/')))",
-                "every image must come from a registry that this namespace is granted; the pool lists them under spec.security.registries",
-            )
-        ],
-        variables=[{"name": "images", "expression": " + ".join(lists)}],
+    volume = f"!has(v.image) || !has(v.image.reference) || {inside('v.image.reference')}"
+    lists.append(f"(!has(object.spec.volumes) || object.spec.volumes.all(v, {volume}))")
+    return admission.Check(
+        " && ".join(lists),
+        "every image must come from a registry that this namespace is granted; the pool lists them under spec.security.registries",
     )
 
 
@@ -61,11 +68,11 @@ def _tokens(pool: Pool) -> list[Body]:
             admission.requests_for([""], ["pods"], ["CREATE"], ["v1"]),
         ),
         [
-            admission.check(
+            admission.Check(
                 f"request.resource.resource != 'secrets' || !has(dyn(object).type) || {kept}",
                 "a token in a Secret never ends; pods get theirs by a projected volume, programs by `kubectl create token`",
             ),
-            admission.check(
+            admission.Check(
                 f"request.resource.resource != 'pods' || ({short})",
                 f"tokens of pods live at most {TOKEN_SECONDS} seconds; Kubernetes renews them",
             ),
@@ -82,15 +89,15 @@ def _tokens(pool: Pool) -> list[Body]:
 
 def _services(pool: Pool) -> list[Body]:
     checks = [
-        admission.check(
+        admission.Check(
             "!has(object.spec.type) || object.spec.type == 'ClusterIP'",
             "only Services of type ClusterIP; what others should reach is declared as a SharedService",
         ),
-        admission.check(
+        admission.Check(
             "!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0",
             "externalIPs take over other people's addresses (CVE-2020-8554)",
         ),
-        admission.check(
+        admission.Check(
             "!has(object.spec.loadBalancerIP) && !has(object.spec.loadBalancerClass) && !has(object.spec.externalName)",
             "loadBalancerIP, loadBalancerClass and externalName lead out of the pool; leave them out",
         ),
@@ -99,7 +106,7 @@ def _services(pool: Pool) -> list[Body]:
     if bands:
         within = " || ".join(f"cidr('{band}').containsIP(address)" for band in bands)
         checks.append(
-            admission.check(
+            admission.Check(
                 # A dry run is shown the first address of the range, whatever it asked for.
                 f"(has(request.dryRun) && request.dryRun) || !has(object.spec.clusterIPs) || object.spec.clusterIPs.all(address, !isIP(address) || !({within}))",
                 f"addresses of {', '.join(bands)} are the platform's, name resolution among them; leave clusterIP out",
@@ -107,7 +114,7 @@ def _services(pool: Pool) -> list[Body]:
         )
     rule = admission.requests_for([""], ["services", "services/status"], ["CREATE", "UPDATE"], ["v1"])
     checks.append(
-        admission.check(
+        admission.Check(
             "!has(object.status) || !has(object.status.loadBalancer) || !has(object.status.loadBalancer.ingress)"
             " || size(object.status.loadBalancer.ingress) == 0",
             "an address in a Service's status takes over other people's traffic (CVE-2020-8554)",
@@ -131,10 +138,10 @@ def _claims(pool: Pool) -> list[Body]:
         "claims",
         admission.inside(admission.requests_for([""], ["persistentvolumeclaims"], ["CREATE", "UPDATE"], ["v1"])),
         [
-            admission.check(
+            admission.Check(
                 named, f"a claim names one of the pool's tiers as its class: {', '.join(tiers)}; others are not counted"
             ),
-            admission.check(
+            admission.Check(
                 "!has(object.spec.dataSourceRef) || !has(object.spec.dataSourceRef.namespace)",
                 "a claim does not copy what another namespace holds",
             ),
