@@ -1,6 +1,7 @@
 """Without a time that somebody vouches for nothing is accepted past the limit, and everything again when it is back (A5)."""
 
 import asyncio
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from commonpool.exchange import server
 from commonpool.exchange.server import Processor, keep_stamping
 from commonpool.exchange.terms import Book
 from commonpool.exchange.vault import Vault
+from commonpool.exchange.volume import Volume
 from commonpool.journal import Entry, Journal, JournalUnavailable
 from commonpool.journal.recorder import Recorder
 from commonpool.journal.timestamp import Stamping
@@ -22,7 +24,7 @@ def test_a5_calls_are_refused_past_the_limit_and_pass_when_the_service_is_back(
 
     async def work() -> None:
         async with Recorder(journal) as recorder:
-            processor = Processor(Book(), recorder, Vault(tmp_path / "bodies"))
+            processor = Processor(Book(), recorder, Vault(tmp_path / "bodies"), Volume(date(2026, 1, 1)))
             task = asyncio.create_task(keep_stamping(processor, stamping))
             while not processor.halted:
                 await asyncio.sleep(0.01)

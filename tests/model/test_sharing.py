@@ -15,6 +15,8 @@ import yaml
 from commonpool.components import agreement
 from commonpool.components.department import objects
 from commonpool.components.envoy_gateway import policy
+from commonpool.components.unit import units
+from commonpool.ledger import Ledger
 from commonpool.model import Estate, EstateRefused, load_estate, warnings
 from commonpool.model.agreement_check import lapses
 from commonpool.model.share import shares
@@ -167,6 +169,9 @@ def test_a_lapse_takes_the_grant_away_and_is_told_with_its_place(
     assert [rule in words for words in warnings(estate)] == ([True] if rule else [])
 
 
+MORE = {"flavor": "performance", "guaranteed": {"cpu": "10m", "memory": "16Mi"}}
+
+
 @pytest.mark.parametrize(
     ("spec", "rule"),
     [
@@ -184,6 +189,10 @@ def test_a_lapse_takes_the_grant_away_and_is_told_with_its_place(
         ({"service": "line", "evidence": "body"}, "agreement-protocol"),
         ({"service": "line", "rate": {"requestsPerSecond": 1}}, "agreement-protocol"),
         ({"service": "calls", "items": ["a"]}, "agreement-protocol"),
+        ({"service": "line", "rate": {"requestsPerDay": 1}}, "agreement-protocol"),
+        ({"service": "permits", "rate": {"requestsPerDay": 1}, "evidence": "none"}, "agreement-volume"),
+        ({"service": "permits", "quota": [{**MORE, "namespace": "mian"}]}, "quota-namespace"),
+        ({"service": "permits", "quota": [{**MORE, "namespace": "main", "flavor": "legacy"}]}, "quota-flavor"),
     ],
 )
 def test_an_agreement_that_cannot_be_kept_is_refused(root: Path, spec: dict[str, Any], rule: str) -> None:
@@ -192,6 +201,37 @@ def test_an_agreement_that_cannot_be_kept_is_refused(root: Path, spec: dict[str,
     service(root, "calls", endpoint={"protocol": "GRPC"})
     agreements.agree(root, "a", sign=False, **spec)
     assert set(rules(root)) == {rule}
+
+
+def test_consumers_do_not_pay_more_than_the_whole_of_a_service(root: Path) -> None:
+    agreements.give_keys(root, "d2")
+    agreements.agree(root, "a", service="permits", cost={"consumerPercent": 60})
+    agreements.agree(root, "b", service="permits", consumer="d2", cost={"consumerPercent": 41})
+    assert rules(root) == {"cost-split": "with a the consumers of 'permits' pay 101 % of it"}
+    agreements.agree(root, "b", service="permits", consumer="d2", cost={"consumerPercent": 40})
+    load_estate(root)
+
+
+def test_a_quota_of_an_agreement_is_the_namespaces_as_long_as_it_is_in_force(root: Path) -> None:
+    agreements.agree(root, "a", service="permits", quota=[{**MORE, "namespace": "main"}])
+
+    def guaranteed() -> dict[str, str]:
+        estate = load_estate(root)
+        found = objects(estate, estate.departments[1])
+        (quota,) = (one for one in found if one["metadata"]["name"] == "guaranteed-performance")
+        promised = {row.name: row.promised for row in Ledger.of(estate).departments}["d1"]
+        assert promised.to_json() == {
+            "cpu": quota["spec"]["hard"]["requests.cpu"],
+            "memory": quota["spec"]["hard"]["requests.memory"],
+        }
+        return dict(quota["spec"]["hard"])
+
+    before = units(load_estate(root), "departments", {})
+    assert guaranteed() == {"requests.cpu": "50m", "requests.memory": "80Mi", "limits.memory": "80Mi"}
+    agreements.say(root, "a", "d0", "suspend")
+    assert guaranteed() == {"requests.cpu": "40m", "requests.memory": "64Mi", "limits.memory": "64Mi"}
+    after = units(load_estate(root), "departments", {})
+    assert {name for name in before if before[name] != after[name]} == {"d1"}
 
 
 def test_two_agreements_about_the_same_at_the_same_time_are_refused_and_a_renewal_is_not(root: Path) -> None:

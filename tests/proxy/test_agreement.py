@@ -83,7 +83,7 @@ def test_the_agreements_in_force_stand_beside_the_service_for_the_process_in_the
     (entry,) = json.loads(found["data"]["agreements.json"])
     assert entry == {
         "agreement": "permits-for-d1", "digest": load_estate(estate.root).texts["permits-for-d1"], "service": NAME,
-        "provider": "d0", "consumer": "d1", "items": None, "purpose": "test", "evidence": "none",
+        "provider": "d0", "consumer": "d1", "items": None, "purpose": "test", "evidence": "none", "volume": None,
         "start": "2026-01-01", "end": "2099-12-31", "recipients": [], "signed": entry["signed"],
     }  # fmt: skip
     assert sorted(one.split("/")[0] for one in entry["signed"]) == ["d0", "d1"]

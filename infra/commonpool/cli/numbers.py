@@ -43,6 +43,8 @@ def show(target: Target, output: Output, *, html: Path | None, live: bool | None
         f"\ncores / memory; bars: promised of capacity, then requested of ceiling{asked}; "
         f"{ledger.pool.price:,.0f} {ledger.currency} a month promised"
     )
+    for one in ledger.settlements:
+        output.data(f"{one.words}, in {ledger.currency} a month")
     return 0
 
 

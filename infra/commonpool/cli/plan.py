@@ -117,7 +117,7 @@ def exchange(run: Run) -> str:
     if pool is None:
         return ""
     pool.enable_exchange()
-    return f"calls under an agreement that takes out fields or keeps evidence pass {pool.exchange}"
+    return f"calls under an agreement that takes out fields, counts or keeps evidence pass {pool.exchange}"
 
 
 def play(run: Run) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,15 @@ class Target:
         found = problems(estate)
         if found:
             raise EstateRefused(found)
-        return estate
+        return replace(estate, exchange=self._exchange()) if needs_exchange(estate) else estate
+
+    def _exchange(self) -> str | None:
+        """Where calls pass that agreements filter, count or prove, as a run would be told; None where nowhere."""
+        from commonpool.components.unit import EXCHANGE
+
+        pool = self.own_pool
+        told = self.config.get(EXCHANGE) or (pool.exchange if pool else _settings("services").get(EXCHANGE))
+        return str(told) if told else None
 
     def credentials(self) -> "Credentials":
         """Of the named cluster, else of the embedded pool; `CommandFailed` when that does not run."""

@@ -41,6 +41,7 @@ def _entry(estate: Estate, service: SharedService, agreement: Agreement) -> Body
         "start": spec.term.start,
         "end": spec.term.end,
         "signed": [f"{one.department}/{one.key}" for one in estate.signatures(agreement)],
+        "volume": spec.rate.requests_per_day,
         "recipients": _recipients(estate, agreement) if spec.evidence == "body" else [],
     }
 

@@ -5,7 +5,6 @@ from commonpool.components import namespace as namespaces
 from commonpool.components.namespace import Fence
 from commonpool.components.rendering import DEPARTMENT, PREFIX, Body, body
 from commonpool.model import Department, Estate, NamespaceSpec
-from commonpool.model.department import Standing
 
 
 def objects(estate: Estate, department: Department) -> list[Body]:
@@ -13,7 +12,7 @@ def objects(estate: Estate, department: Department) -> list[Body]:
     pool = estate.pool
     found: list[Body] = [catalogue.readers(pool, department)]
     for full_name, spec in department.namespaces():
-        found += namespaces.objects(pool, fence(department, full_name, spec, department.standing(estate.day)))
+        found += namespaces.objects(pool, fence(estate, department, full_name, spec))
         found += network.openings(pool, full_name, spec.egress)
         for name in spec.consumes:
             service = estate.service(name)
@@ -32,13 +31,13 @@ def objects(estate: Estate, department: Department) -> list[Body]:
     return found
 
 
-def fence(department: Department, full_name: str, spec: NamespaceSpec, standing: Standing) -> Fence:
+def fence(estate: Estate, department: Department, full_name: str, spec: NamespaceSpec) -> Fence:
     """What one of its namespaces is given."""
     labels = namespaces.protection_labels(spec.environment, spec.business_class, spec.protection_level)
-    details = department.spec
+    details, standing = department.spec, department.standing(estate.day)
     return Fence(
         name=full_name,
-        resources=spec.resources,
+        resources=estate.resources(department, spec),
         storage=spec.storage,
         objects=spec.objects,
         groups=details.groups,

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from envoy.service.ext_proc.v3.external_processor_pb2 import HttpBody, ProcessingRequest, ProcessingResponse
@@ -17,11 +18,12 @@ from commonpool.exchange import wire, x_road
 from commonpool.exchange.fields import NotFilterable, filtered
 from commonpool.exchange.terms import Book, Terms, today
 from commonpool.exchange.vault import Vault
+from commonpool.exchange.volume import ASKED, Volume, until_midnight
 from commonpool.journal import Entry, JournalUnavailable, Record
 
 LARGEST = 4 << 20  # bytes of an answer out of which fields are taken, or of which the text is kept
 SUBJECT = "x-commonpool-subject"
-ASKED, ANSWERED, REFUSED, DENIED = "exchange.asked", "exchange.answered", "exchange.refused", "exchange.denied"
+ANSWERED, REFUSED, DENIED = "exchange.answered", "exchange.refused", "exchange.denied"
 _DENIALS = (401, 403, 429)
 _CODINGS = ("accept-encoding", "range", "if-range", "if-none-match", "if-modified-since")
 _DIGESTS = ("content-length", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges")
@@ -32,11 +34,11 @@ Responses = list[ProcessingResponse]
 class Refusal(Exception):
     """The call ends here; `response` is what the caller gets."""
 
-    def __init__(self, status: int, kind: str, title: str, detail: str) -> None:
-        """The words of a problem document."""
+    def __init__(self, status: int, kind: str, title: str, detail: str, again: int = 0) -> None:
+        """The words of a problem document, and after how many seconds to come back, if that helps."""
         super().__init__(detail)
         self.kind, self.status = kind, status
-        self.response = wire.refusal(status, kind, title, detail)
+        self.response = wire.refusal(status, kind, title, detail, {"retry-after": str(again)} if again else None)
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Call:
     book: Book
     record: Recording
     vault: Vault
+    volume: Volume
     service: str = ""
     subject: str = ""
     consumer: str = ""
@@ -102,7 +105,7 @@ class Call:
         change = await self._mapped()
         self._x_road = {name: value for name, value in headers.items() if name.startswith("x-road-")}
         if not self.terms.silent:
-            self.asked = await self._recorded(ASKED, self._question())
+            self.asked = await self._counted(self.terms)
         return [wire.request_headers(change, _CODINGS if self._shapes else ())]
 
     async def _agreed(self) -> Terms | None:
@@ -124,6 +127,20 @@ class Call:
             )
             raise await self._refuse(503, "no-recipients", "Bodies cannot be kept", detail)
         return held
+
+    async def _counted(self, terms: Terms) -> Record:
+        """The record by which the call is asked, unless the day has had all calls that are agreed on."""
+        if terms.volume is None:
+            return await self._recorded(ASKED, self._question())
+        if not self.volume.take(terms.agreement, terms.volume, today()):
+            detail = f"{self.consumer} has had the {terms.volume:,} calls of a day that {terms.agreement} gives it; the next day begins at midnight in China"
+            again = until_midnight(datetime.now(UTC))
+            raise await self._refuse(429, "volume-exceeded", "The volume of the day is used up", detail, again=again)
+        try:
+            return await self._recorded(ASKED, self._question())
+        except Refusal:
+            self.volume.give_back(terms.agreement)
+            raise
 
     async def _unlisted(self) -> Refusal:
         """Whoever is not listed does not pass, also while a route that was taken away is still open for a moment."""
@@ -314,14 +331,16 @@ class Call:
             data = {"asked": self.asked.sequence, "status": self._status, **self._parties(), "broken": True}
             await self.record(Entry(ANSWERED, self.subject, data))
 
-    async def _refuse(self, status: int, reason: str, title: str, detail: str, *, kind: str = REFUSED) -> Refusal:
+    async def _refuse(
+        self, status: int, reason: str, title: str, detail: str, *, kind: str = REFUSED, again: int = 0
+    ) -> Refusal:
         self.over = True
         path = self._line[1].partition("?")[0]
         data: dict[str, Any] = {**self._parties(), "status": status, "path": path, "reason": reason, "detail": detail}
         if self.asked is not None:
             data["asked"] = self.asked.sequence
         await self._recorded(kind, data)
-        return Refusal(status, reason, title, detail)
+        return Refusal(status, reason, title, detail, again)
 
     async def _recorded(self, kind: str, data: dict[str, Any]) -> Record:
         try:

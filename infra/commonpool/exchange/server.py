@@ -18,8 +18,9 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import (
 
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.exchange.call import Call, Refusal
-from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
+from commonpool.exchange.terms import DEPARTMENT, LABEL, Book, today
 from commonpool.exchange.vault import Vault
+from commonpool.exchange.volume import Volume
 from commonpool.journal import Entry, Journal, JournalError, JournalUnavailable, Record
 from commonpool.journal.recorder import GRACE_SECONDS, Recorder
 from commonpool.journal.timestamp import Stamping
@@ -31,9 +32,9 @@ STAMP_LOOK_SECONDS = 20.0  # between two looks whether a timestamp is due
 class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated without types
     """One stream of Envoy for each call."""
 
-    def __init__(self, book: Book, recorder: Recorder, vault: Vault) -> None:
+    def __init__(self, book: Book, recorder: Recorder, vault: Vault, volume: Volume) -> None:
         """What all calls share."""
-        self.book, self.recorder, self.vault = book, recorder, vault
+        self.book, self.recorder, self.vault, self.volume = book, recorder, vault, volume
         self.halted = ""  # why nothing is accepted at present
 
     async def record(self, entry: Entry) -> Record:
@@ -48,7 +49,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated w
         context: "grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]",
     ) -> AsyncIterator[ProcessingResponse]:
         """Answer each message in its turn."""
-        call = Call(self.book, self.record, self.vault)
+        call = Call(self.book, self.record, self.vault, self.volume)
         try:
             async for message in requests:
                 for response in await call.take(message):
@@ -67,7 +68,8 @@ async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) 
     known = [asyncio.Event(), asyncio.Event()]
     async with Recorder(journal, grace) as recorder:
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        processor = Processor(book, recorder, Vault(journal.folder / "bodies"))
+        volume = await asyncio.to_thread(Volume.read, journal.folder, today())
+        processor = Processor(book, recorder, Vault(journal.folder / "bodies"), volume)
         add_ExternalProcessorServicer_to_server(processor, server)
         watches = [
             asyncio.create_task(_follow(cluster, book, known[0], agreements=True)),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Any, Literal, Self
 
 from commonpool.exchange.fields import Tree, tree
@@ -11,13 +11,13 @@ from commonpool.exchange.fields import Tree, tree
 LABEL = "commonpool.dev/agreements"
 DEPARTMENT = "commonpool.dev/department"
 CONTENT, OTHERS = "agreements.json", "others.json"
-_CHINA = timedelta(hours=8)  # an agreement's days begin at midnight there
+CHINA = timezone(timedelta(hours=8))  # an agreement's days begin at midnight there
 Level = Literal["none", "digest", "body"]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What one consumer may have of one service. `items` None means every field."""
+    """What one consumer may have of one service. `items` None means every field, `volume` None any number of calls a day."""
 
     agreement: str
     digest: str
@@ -31,6 +31,7 @@ class Terms:
     items: Tree | None = None
     signed: tuple[str, ...] = ()  # keys of the departments that signed the text
     recipients: tuple[str, ...] = ()  # who alone can open kept bodies, as age recipients
+    volume: int | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -50,6 +51,7 @@ class Terms:
             items=None if values["items"] is None else tree(values["items"]),
             signed=tuple(values.get("signed") or ()),
             recipients=tuple(values.get("recipients") or ()),
+            volume=None if values.get("volume") is None else int(values["volume"]),
         )
 
     def holds(self, day: date) -> bool:
@@ -58,8 +60,8 @@ class Terms:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is taken out and nothing is kept."""
-        return self.items is None and self.evidence == "none"
+        """Whether nothing is taken out, nothing is kept and nothing counted."""
+        return self.items is None and self.evidence == "none" and self.volume is None
 
 
 @dataclass
@@ -115,4 +117,4 @@ class Book:
 
 def today() -> date:
     """The day in China."""
-    return (datetime.now(UTC) + _CHINA).date()
+    return datetime.now(CHINA).date()

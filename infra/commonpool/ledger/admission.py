@@ -56,7 +56,7 @@ def admit(estate: Estate, department: Department, live: Live | None = None) -> D
     checks = tuple(
         _check(estate, department, flavor, live)
         for flavor in estate.pool.spec.compute.flavors
-        if _wants(department, flavor)
+        if _wants(estate, department, flavor)
     )
     failing = [check for check in checks if not check.fits]
     reasons = tuple(_reason(estate, check) for check in checks)
@@ -77,7 +77,7 @@ def problems(estate: Estate) -> list[Problem]:
         for department in sorted(estate.departments, key=lambda one: _seniority(estate, one)):
             if department.standing(estate.day) == "reclaimed":
                 continue
-            for index, position, amount in _asks(department, flavor):
+            for index, position, amount in _asks(estate, department, flavor):
                 room = (capacity - taken).clipped()
                 if amount.fits(room):
                     taken = taken + amount
@@ -96,17 +96,17 @@ def _seniority(estate: Estate, department: Department) -> tuple[bool, str, str]:
     return proposed, department.spec.term.start, department.spec.filing.number
 
 
-def _asks(department: Department, flavor: Flavor) -> list[tuple[int, int, Amount]]:
+def _asks(estate: Estate, department: Department, flavor: Flavor) -> list[tuple[int, int, Amount]]:
     return [
         (index, position, Amount.of(item.guaranteed))
         for index, namespace in enumerate(department.spec.namespaces)
-        for position, item in enumerate(namespace.resources)
+        for position, item in enumerate(estate.resources(department, namespace))
         if item.flavor == flavor.name
     ]
 
 
-def _wants(department: Department, flavor: Flavor) -> bool:
-    return bool(_asks(department, flavor))
+def _wants(estate: Estate, department: Department, flavor: Flavor) -> bool:
+    return bool(_asks(estate, department, flavor))
 
 
 def _check(estate: Estate, department: Department, flavor: Flavor, live: Live | None) -> Check:
@@ -114,7 +114,7 @@ def _check(estate: Estate, department: Department, flavor: Flavor, live: Live | 
     others = Amount.total(
         grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name and grant.namespace not in own
     )
-    wanted = Amount.total(amount for _, _, amount in _asks(department, flavor))
+    wanted = Amount.total(amount for _, _, amount in _asks(estate, department, flavor))
     return Check(flavor.name, capacity_of(estate, flavor, live), others, wanted)
 
 
@@ -147,7 +147,7 @@ def _alternatives(estate: Estate, department: Department, check: Check, live: Li
             continue
         other = _check(estate, department, flavor, live)
         if (check.wanted + other.wanted).fits(other.room):
-            words = f" beside the {other.wanted} there" if _wants(department, flavor) else ""
+            words = f" beside the {other.wanted} there" if _wants(estate, department, flavor) else ""
             text = f"the same on {flavor.name}{words}, which is trusted up to level {flavor.trust}"
             yield Alternative(own, flavor.name, check.wanted, text)
 

@@ -5,10 +5,11 @@ A guaranteed promise never exceeds capacity times the stated over-commit; burst 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from commonpool.ledger.amount import Amount
+from commonpool.ledger.settlement import Settlement, settlements
 from commonpool.model import Estate, Flavor, FlavorResources, Machine
 
 HOURS_PER_MONTH = 730  # 365 days of 24 hours over twelve months
@@ -26,7 +27,10 @@ class Live:
 
 @dataclass(frozen=True)
 class Row:
-    """The numbers of one thing. `capacity` is what may be promised (after over-commit); None where it has no meaning."""
+    """The numbers of one thing. `capacity` is what may be promised (after over-commit); None where it has no meaning.
+
+    `price` is that of what is promised; of a department after what it pays and gets under agreements.
+    """
 
     scope: str
     name: str
@@ -65,6 +69,7 @@ class Ledger:
     flavors: tuple[Row, ...]
     departments: tuple[Row, ...]
     namespaces: tuple[Row, ...]
+    settlements: tuple[Settlement, ...]
     currency: str
     live: bool
 
@@ -78,6 +83,11 @@ class Ledger:
         )
         departments = tuple(
             _group(estate, "department", name, items, live) for name, items in _by(entries, "department").items()
+        )
+        settled = tuple(settlements(estate, {row.name: row.price for row in namespaces}))
+        departments = tuple(
+            replace(row, price=row.price + sum((one.of(row.name) for one in settled), Decimal(0)))
+            for row in departments
         )
         whole = _group(estate, "pool", estate.pool.name, entries, live)
         capacity = Amount.total(row.capacity for row in flavors if row.capacity)
@@ -95,7 +105,7 @@ class Ledger:
             whole.price,
         )
         sites = tuple(_site_row(estate, site.name, live) for site in estate.pool.spec.compute.sites)
-        return cls(pool, sites, flavors, departments, namespaces, estate.pool.spec.currency, live is not None)
+        return cls(pool, sites, flavors, departments, namespaces, settled, estate.pool.spec.currency, live is not None)
 
     def rows(self) -> tuple[Row, ...]:
         """Everything, from the whole to the parts."""
@@ -107,7 +117,7 @@ def grants(estate: Estate) -> Iterable[Grant]:
     for department in estate.departments:
         reclaimed = department.standing(estate.day) == "reclaimed"
         for full_name, namespace in department.namespaces():
-            yield from _grants(department.name, full_name, namespace.resources, reclaimed=reclaimed)
+            yield from _grants(department.name, full_name, estate.resources(department, namespace), reclaimed=reclaimed)
     for service in estate.services:
         yield from _grants(service.spec.offered_by, service.namespace_name, service.spec.namespace.resources)
 

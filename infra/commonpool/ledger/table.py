@@ -67,7 +67,19 @@ def to_json(ledger: Ledger) -> dict[str, Any]:
         extra = {"machines": item.machines} if item.machines else {}
         return {"scope": item.scope, "name": item.name, **numbers, **extra, "pricePerMonth": f"{item.price:.2f}"}
 
-    return {"currency": ledger.currency, "live": ledger.live, "rows": [row(item) for item in ledger.rows()]}
+    settled = [
+        {
+            "agreement": one.agreement,
+            "service": one.service,
+            "provider": one.provider,
+            "consumer": one.consumer,
+            "consumerPercent": one.percent,
+            "pricePerMonth": f"{one.price:.2f}",
+        }
+        for one in ledger.settlements
+    ]
+    rows = [row(item) for item in ledger.rows()]
+    return {"currency": ledger.currency, "live": ledger.live, "rows": rows, "settlements": settled}
 
 
 def to_html(ledger: Ledger, title: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from commonpool.model.base import Contact, Date, Declared, Metadata, Name, Text, refusal
+from commonpool.model.base import Contact, Date, Declared, Metadata, Name, Resources, Text, refusal
 from commonpool.model.dataset import ItemPath
 from commonpool.model.sharing import Basis
 
@@ -41,14 +41,25 @@ class Rate(Declared):
         default=None, description="Calls under way at the same time."
     )
     requests_per_day: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Agreed volume of a day; counted in the evidence, not cut off by the proxy."
+        default=None,
+        description="Agreed volume of a day in China; above it 429 until midnight. Each call is recorded, to be counted.",
     )
+
+
+class AgreedQuota(Declared):
+    """What the consumer gets of the pool to work on what it receives, as long as the agreement is in force."""
+
+    namespace: Name = Field(description="Namespace of the consumer, as its manifest calls it.")
+    flavor: Name = Field(description="Flavor that the namespace has already.")
+    guaranteed: Resources = Field(description="On top of what the manifest guarantees; counted as a promise to it.")
 
 
 class Cost(Declared):
     """Who pays for operating it."""
 
-    consumer_percent: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="The consumer's part.")
+    consumer_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="The consumer's part of what the service's namespace is guaranteed."
+    )
     note: Text | None = Field(default=None, description="What is counted, and how it is settled.")
 
 
@@ -76,6 +87,9 @@ class AgreementSpec(Declared):
     basis: Basis = Field(description="The law on which the consumer's task rests.")
     term: AgreementTerm = Field(description="From when to when.")
     rate: Rate = Field(default=Rate(), description="How much may be called.")
+    quota: list[AgreedQuota] = Field(
+        default=[], max_length=20, description="What is added to the quotas of the consumer's namespaces."
+    )
     evidence: Evidence = Field(default="metadata", description="What is kept of each call; the service's words.")
     cost: Cost = Field(default=Cost(), description="Who pays.")
     contacts: Parties = Field(description="Whom to call.")

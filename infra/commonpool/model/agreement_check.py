@@ -32,6 +32,9 @@ def check_agreements(estate: Estate) -> Found:
         yield from _parties(subject, agreement)
         yield from _object(subject, agreement)
         yield from _term(subject, agreement)
+        yield from _volume(subject, agreement)
+        yield from _quota(subject, agreement)
+        yield from _cost(subject, agreement)
     for name, statement in estate.statements.items():
         yield from _statement(Subject(estate, f"statement/{name}"), statement)
 
@@ -127,6 +130,62 @@ def _service(subject: Subject, agreement: Agreement, service: SharedService) -> 
                 "limit-exceeded",
                 f"write at most {most}",
             )
+
+
+def _volume(subject: Subject, agreement: Agreement) -> Found:
+    if agreement.spec.rate.requests_per_day and agreement.spec.evidence == "none":
+        yield subject.problem(
+            ("spec", "evidence"),
+            "calls of a day are counted by their records, and none are kept",
+            "agreement-volume",
+            "write evidence: metadata, or take rate.requestsPerDay out",
+        )
+
+
+def _quota(subject: Subject, agreement: Agreement) -> Found:
+    consumer = subject.estate.department(agreement.spec.consumer)
+    for index, quota in enumerate(agreement.spec.quota if consumer else ()):
+        assert consumer is not None
+        namespaces = {one.name: one for one in consumer.spec.namespaces}
+        flavors = [one.flavor for one in namespaces[quota.namespace].resources] if quota.namespace in namespaces else []
+        if quota.namespace not in namespaces:
+            yield subject.problem(
+                ("spec", "quota", index, "namespace"),
+                f"{consumer.name} has no namespace {quota.namespace!r}",
+                "quota-namespace",
+                nearest(quota.namespace, list(namespaces)),
+            )
+        elif quota.flavor not in flavors:
+            yield subject.problem(
+                ("spec", "quota", index, "flavor"),
+                f"namespace {quota.namespace!r} of {consumer.name} gets nothing of {quota.flavor!r} to which this could be added",
+                "quota-flavor",
+                f"write one of {', '.join(flavors)}",
+            )
+
+
+def _cost(subject: Subject, agreement: Agreement) -> Found:
+    """All consumers of a service together pay no more than the whole of it."""
+    estate, service = subject.estate, subject.estate.service_of(agreement)
+    term, own = agreement.spec.term, agreement.spec.cost.consumer_percent
+    others = [
+        one
+        for one in estate.agreements
+        if service
+        and one.name != agreement.name
+        and estate.service_of(one) == service
+        and estate.standings[one.name].state != "terminated"
+        and one.spec.term.start <= term.end
+        and term.start <= one.spec.term.end
+    ]
+    sum_ = own + sum(one.spec.cost.consumer_percent for one in others)
+    if own and sum_ > 100 and estate.standings[agreement.name].state != "terminated":
+        yield subject.problem(
+            ("spec", "cost", "consumerPercent"),
+            f"with {', '.join(one.name for one in others)} the consumers of {service!r} pay {sum_} % of it",
+            "cost-split",
+            f"write at most {max(0, 100 - sum_ + own)}",
+        )
 
 
 def _not_theirs(subject: Subject, word: str, owner: str, provider: str) -> Problem:

@@ -10,10 +10,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from commonpool.model.agreement import Agreement
+from commonpool.model.base import Resources
 from commonpool.model.clock import Clock, clock
 from commonpool.model.correction import Correction
 from commonpool.model.dataset import Dataset
-from commonpool.model.department import Department
+from commonpool.model.department import Department, FlavorResources, NamespaceSpec
 from commonpool.model.dictionary import Dictionary
 from commonpool.model.document import locate
 from commonpool.model.inventory import Machine
@@ -151,6 +152,23 @@ class Estate:
         found = self.agreements_on(service, consumer)
         return next((one for one in found if self.standings[one.name].in_force), None)
 
+    def resources(self, department: Department, namespace: NamespaceSpec) -> list[FlavorResources]:
+        """What one of its namespaces gets today: what its manifest says, and what agreements in force add."""
+        found = list(namespace.resources)
+        for agreement in self._quotas.get(department.name, ()):
+            for more in agreement.spec.quota:
+                if more.namespace == namespace.name and self.standings[agreement.name].in_force:
+                    found = [_with(one, more.guaranteed) if one.flavor == more.flavor else one for one in found]
+        return found
+
+    @cached_property
+    def _quotas(self) -> Mapping[str, tuple[Agreement, ...]]:
+        found: dict[str, tuple[Agreement, ...]] = {}
+        for agreement in self.agreements:
+            if agreement.spec.quota:
+                found[agreement.spec.consumer] = (*found.get(agreement.spec.consumer, ()), agreement)
+        return found
+
     def grants(self, service: SharedService, department: Department) -> bool:
         """Whether a department that lists a service may call it today."""
         terms = self.terms(service.name, department.name)
@@ -207,9 +225,17 @@ class Estate:
         return (show_path(path, self.root), *locate(path, where))
 
 
+def _with(one: FlavorResources, more: Resources) -> FlavorResources:
+    kept = one.guaranteed
+    both = kept.model_copy(update={"cpu": kept.cpu + more.cpu, "memory": kept.memory + more.memory})
+    return one.model_copy(update={"guaranteed": both})
+
+
 def needs_exchange(agreement: Agreement) -> bool:
-    """Whether its calls pass the process that takes fields out of answers and keeps their evidence."""
-    return agreement.spec.items is not None or agreement.spec.evidence in ("digest", "body")
+    """Whether its calls pass the process that takes fields out of answers, counts them and keeps their evidence."""
+    spec = agreement.spec
+    counted = spec.rate.requests_per_day is not None
+    return spec.items is not None or counted or spec.evidence in ("digest", "body")
 
 
 def show_path(path: Path, root: Path) -> str:
