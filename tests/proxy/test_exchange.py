@@ -1,10 +1,14 @@
 """Calls under an agreement: the agreed fields only, evidence of each call and denial, and no call without evidence."""
 
 import base64
+import contextlib
 import hashlib
+import http.client
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +30,7 @@ from cryptography.hazmat.primitives import serialization
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY
-from proxy.estate import DOMAIN, Answer, DeclaredEstate
+from proxy.estate import DOMAIN, ROOT, Answer, DeclaredEstate
 
 HOST = f"people.d0.{DOMAIN}"
 NAMESPACE = "service-people"
@@ -205,6 +209,25 @@ def test_what_cannot_be_filtered_never_passes_unfiltered(
     assert (refused.kind, refused.data["asked"], refused.data["reason"]) == ("exchange.refused", asked.sequence, reason)
 
 
+def test_the_volume_of_a_day_is_kept_also_when_the_exchange_starts_anew(exchange: Exchanging) -> None:
+    """The records of the calls are what is counted, whatever the agreement keeps beside them."""
+    exchange.agree(terms(agreement="few-for-d1", items=None, evidence="none", volume=2))
+    seen = exchange.seen()
+    assert [exchange.call().status for _ in range(2)] == [200, 200]
+    answer = exchange.call()
+    assert (answer.status, answer.json["type"].rpartition("/")[2]) == (429, "volume-exceeded")
+    assert 0 < int({name.lower(): value for name, value in answer.headers.items()}["retry-after"]) <= 86_400
+    assert [record.kind for record in exchange.records()] == [
+        "exchange.asked", "exchange.answered", "exchange.asked", "exchange.answered", "exchange.refused",
+    ]  # fmt: skip
+    pid = {one.name: one.pid for one in exchange.estate.pool.status().components}["exchange"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: exchange.call().status == 429, "it is back, and has forgotten none")
+    assert exchange.seen() == seen + 2
+    exchange.agree(terms())
+    assert exchange.call().status == 200, "another agreement has its own"
+
+
 def test_bodies_stream_in_both_directions_where_no_field_is_taken_out(exchange: Exchanging) -> None:
     exchange.agree(terms(items=None))
     answer = exchange.call("/?bytes=20000000", method="POST", body=b"y" * 3_000_000)
@@ -254,6 +277,55 @@ def test_an_x_road_client_works_unchanged_and_cannot_name_another(exchange: Exch
     assert (other.status, other.json["type"].rpartition("/")[2]) == (403, "x-road-client")
     bad = exchange.call("/r1/JX/GOV/d0/registers/people/")
     assert (bad.status, bad.json["detail"]) == (400, "X-Road-Client is missing")
+
+
+@contextlib.contextmanager
+def x_road_server(exchange: Exchanging) -> Iterator[str]:
+    """The server beside a client of d1, as d1 starts it; its address."""
+    pool = exchange.estate.pool
+    environment = os.environ | {"COMMONPOOL_DATA": str(pool.layout.root.parents[1]), "COMMONPOOL_POOL": pool.name}
+    words = ["service", "x-road", "--client", "JX/GOV/d1", "--caller", "d1-main", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "commonpool.cli", *words]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip().removeprefix("http://").removesuffix("/r1/")
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def test_an_x_road_client_without_a_token_is_served_by_the_server_beside_it(exchange: Exchanging) -> None:
+    exchange.agree(terms(items=["name", "path"]))
+    path = "/r1/JX/GOV/d0/registers/people/v1/persons?name=x%2Fy"
+    with x_road_server(exchange) as address:
+
+        def ask(path: str, **headers: str) -> Answer:
+            connection = http.client.HTTPConnection(address, timeout=15)
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request("POST", path, body=b"a question", headers=named)
+            answer = connection.getresponse()
+            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+        answer = ask(path, X_Road_Client="JX/GOV/d1/budget", X_Road_Issue="case 7")
+        assert (answer.status, answer.json) == (200, {"name": "old", "path": "/v1/persons?name=x%2Fy"})
+        assert answer.headers["x-road-service"] == "JX/GOV/d0/registers/people"
+        asked, answered = exchange.records()
+        assert asked.data["xRoad"] == {
+            "id": answer.headers["x-road-id"], "client": "JX/GOV/d1/budget", "issue": "case 7"
+        }  # fmt: skip
+        assert answered.data["request"]["bytes"] == 10
+        for client, kind in {"JX/GOV/d2/budget": "Server.ClientProxy.UnknownMember", "d1": "Client.BadRequest"}.items():
+            refused = ask(path, X_Road_Client=client)
+            assert (refused.headers["x-road-error"], refused.json["type"]) == (kind, kind)
+            assert refused.status == (400 if kind.startswith("Client") else 500)
+        other = ask("/r1/JX/GOV/d0/registers/peoples/", X_Road_Client="JX/GOV/d1/budget")
+        assert other.headers["x-road-error"] == "Server.ServerProxy.UnknownService"
+        assert len(exchange.records()) == 2, "what this server refuses does not reach the pool"
+        exchange.agree()
+        over = ask(path, X_Road_Client="JX/GOV/d1/budget")
+        assert (over.status, over.headers["x-road-error"]) == (500, "Server.ServerProxy.AccessDenied")
+        assert "no agreement of d1 on people is in force" in over.json["message"]
 
 
 def test_f9_no_call_passes_without_its_evidence_and_all_do_again_when_it_can_be_written(exchange: Exchanging) -> None:

@@ -125,6 +125,40 @@ def service_credential(
     raise typer.Exit(credential.show(target, name, whom, seconds, Output(output, color), curl=curl))
 
 
+@service.command("x-road")
+def service_x_road(
+    client: Annotated[
+        str, typer.Option("--client", metavar="INSTANCE/CLASS/MEMBER[/SUBSYSTEM]", help="Whom X-Road-Client must name.")
+    ],
+    caller: Annotated[
+        str | None,
+        typer.Option("--caller", metavar="NAMESPACE", help="Namespace as which it calls, by the kubeconfig."),
+    ] = None,
+    account: Annotated[str, typer.Option("--account", metavar="NAME", help="Service account of its pods.")] = "default",
+    consume: Annotated[
+        Path | None,
+        typer.Option(
+            "--consume",
+            metavar="DIR",
+            help="In a pod instead: where ConfigMaps consume-<service> are mounted, each by its service's name.",
+        ),
+    ] = None,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDRESS:PORT", help="Where only the department's clients are.")
+    ] = "127.0.0.1:8088",
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+) -> None:
+    """Stand beside an X-Road client as its security server: /r1/… comes in, the pool's token is added. Runs until it is ended."""
+    from commonpool.cli import x_road
+    from commonpool.cli.credential import Caller
+
+    target = Target(kubeconfig=kubeconfig, context=context, pool=pool)
+    whom = Caller(caller, account) if caller else None
+    raise typer.Exit(x_road.serve(target, client, whom, consume, x_road.Place.of(listen), Output()))
+
+
 @cutover.command("run")
 def cutover_run(
     name: o.SERVICE,
