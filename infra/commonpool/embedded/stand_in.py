@@ -38,6 +38,7 @@ class Role:
     services: tuple[str, ...] = ()
     checks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     receive: str = ""
+    items: tuple[str, ...] = ()  # of the datasets that are read by it, whose names answers of HTTP hold
     address: str = ""
     port: int = 0
 
@@ -55,7 +56,9 @@ class Role:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """As `dataclasses.asdict` gave them."""
         checks = {path: (status, text) for path, (status, text) in values["checks"].items()}
-        return cls(**{**values, "services": tuple(values["services"]), "checks": checks})
+        return cls(
+            **{**values, "services": tuple(values["services"]), "checks": checks, "items": tuple(values["items"])}
+        )
 
 
 def roles(estate: Estate) -> dict[str, Role]:
@@ -93,7 +96,9 @@ def _role(estate: Estate, service: SharedService, key: str, of: str) -> Role:
     protocol = spec.endpoint.protocol if spec.endpoint else "HTTP"
     if protocol == "HTTP":
         status = spec.health.statuses[0] if spec.health.statuses else 200
-        return Role("HTTP", of, (service.name,), {spec.health.path or "/": (status, spec.health.body or "healthy")})
+        checks = {spec.health.path or "/": (status, spec.health.body or "healthy")}
+        items = [item.name for one in estate.datasets if one.spec.service == service.name for item in one.spec.items]
+        return Role("HTTP", of, (service.name,), checks, items=tuple(items))
     if protocol == "GRPC":
         return Role("GRPC", of, (service.name,))
     kind = "DATABASE" if key.endswith(f":{DATABASE_PORT}") and not spec.health.send else "TCP"
@@ -105,7 +110,9 @@ def _with(before: Role | None, role: Role) -> Role:
     if before is None:
         return role
     names = tuple(dict.fromkeys((*before.services, *role.services)))
-    return Role(before.protocol, before.of, names, {**before.checks, **role.checks}, before.receive or role.receive)
+    items = tuple(dict.fromkeys((*before.items, *role.items)))
+    checks = {**before.checks, **role.checks}
+    return Role(before.protocol, before.of, names, checks, before.receive or role.receive, items)
 
 
 @dataclass(frozen=True)

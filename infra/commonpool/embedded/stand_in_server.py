@@ -2,7 +2,8 @@
 
 It follows the pool's note of what is played (`stand_in.Stage`), opens and closes ports as that changes, and ends when
 nothing is played any more. Every answer says that it comes from a stand-in. It knows nothing of what a real backend does:
-HTTP tells what arrived, gRPC has no method but the health check, and TCP says one sentence.
+HTTP tells what arrived beside the dataset's fields without content, gRPC has no method but the health check, and TCP says
+one sentence.
 """
 
 import asyncio
@@ -21,8 +22,10 @@ from aiohttp import web
 from commonpool.embedded.configuration import Layout
 from commonpool.embedded.stand_in import HEADER, Role, Stage
 from commonpool.embedded.stand_in_database import Database
+from commonpool.exchange.fields import Tree, tree
 
 PAUSE_SECONDS = 0.2
+NO_CONTENT = "(stand-in)"  # the value of every field
 _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
 _HEALTH = "/grpc.health.v1.Health/Check"
 _SHOWN = ("x-commonpool-department", "x-commonpool-subject", "x-commonpool-case", "x-commonpool-backend")
@@ -70,11 +73,17 @@ async def _answer(role: Role, request: web.BaseRequest) -> web.StreamResponse:
     size = 0
     async for part in request.content.iter_any():
         size += len(part)
-    words = {"answeredBy": role.says, "method": request.method, "path": request.path_qs, **arrived}
+    words: dict[str, Any] = {"answeredBy": role.says, "method": request.method, "path": request.path_qs, **arrived}
     if size:
         words["bytes"] = str(size)
+    words |= _record(tree(role.items))
     text = json.dumps(words, ensure_ascii=False, indent=2) + "\n"
     return web.Response(text=text, content_type="application/json", headers=headers)
+
+
+def _record(fields: Tree) -> dict[str, Any]:
+    """A record with every field of the dataset, so that it shows which of them an agreement lets pass."""
+    return {name: _record(below) if below else NO_CONTENT for name, below in fields.items()}
 
 
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
