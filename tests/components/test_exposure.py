@@ -121,6 +121,9 @@ def test_a_service_that_is_passed_on_has_a_gateway_of_its_own(tmp_path: Path, pr
         ["register.d0.pool.jiangnan.example"] if protocol == "TLS" else None
     )
     assert ("SecurityPolicy", "register") not in found
+    patched = found[("EnvoyPatchPolicy", "register")]["spec"]["jsonPatches"]
+    assert {one["name"] for one in patched} == {"service-register/register/main"}
+    assert patched[1]["operation"]["value"]["filter_metadata"]["commonpool"] == {"ended": []}
 
 
 def test_a_switched_off_service_leads_nowhere(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """An agreement opens the way and closes it: signed by both it admits, at its end or by one side's word it refuses."""
 
 import asyncio
+import contextlib
 import json
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -156,6 +160,88 @@ def test_after_the_last_day_up_closes_the_way_and_validate_says_the_date(estate:
     assert "agreement permits-for-d1 ended on 2026-02-28 [agreement-ended]" in ended.stderr
     until(lambda: admitted(estate) == 403, "the way is closed")
     assert "permits-for-d1 ended on 2026-02-28 [agreement-ended]" in validate(estate).stderr
+
+
+class Session:
+    """A standing connection through the proxy on which something is asked all the time, and another that lies idle."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.idle = socket.create_connection((address, port), timeout=30)
+        self.busy = socket.create_connection((address, port), timeout=30)
+        self.ended = 0.0
+        self.asked = 0
+        assert self.ask(self.idle)
+        self.asking = threading.Thread(target=self._keep_asking, daemon=True)
+        self.asking.start()
+
+    def ask(self, connection: socket.socket) -> bytes:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"a question")
+            return connection.recv(1024)
+        return b""
+
+    def _keep_asking(self) -> None:
+        while self.ask(self.busy):
+            self.asked += 1
+            time.sleep(0.02)
+        self.ended = time.monotonic()
+
+    def close(self) -> None:
+        self.idle.close()
+        self.busy.close()
+        self.asking.join(30)
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            while content := self.request.recv(1024):
+                self.request.sendall(content)
+
+
+def test_standing_connections_end_with_an_agreement_and_not_with_a_new_one(estate: DeclaredEstate) -> None:
+    """A stream of bytes in which the proxy sees no calls. Within 2 s is the promise; a busy machine gets more, and the time is told."""
+    for path in (estate.root / "agreements" / "statements").iterdir():
+        path.unlink()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        estate.offer(
+            "line", port=5433, at=server.server_address[1], sharing=CONDITIONAL,
+            endpoint={"protocol": "TCP", "port": 15433}, health={"interval": "1s", "timeout": "1s"},
+        )  # fmt: skip
+        path = estate.root / "services" / "line.yaml"
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("  consumers: {everyone: true}\n", ""), encoding="utf-8"
+        )
+        agreements.agree(estate.root, "line-for-d1", service="line")
+        estate.consume(d1=["line"], d2=[])
+        estate.up("services", "departments")
+        address, port = estate.pool.proxy_address, estate.port(15433)
+        until(lambda: answers(address, port), "the line is served")
+        session = Session(address, port)
+        agreements.agree(estate.root, "line-for-d2", service="line", consumer="d2")
+        estate.consume(d2=["line"])
+        estate.up("services", "departments")
+        before = session.asked
+        until(lambda: session.asked > before + 50, "a new agreement cuts nobody's connection")
+        agreements.say(estate.root, "line-for-d1", "d0", "suspend", at="2026-03-01T00:00:00Z")
+        estate.up("services", "departments")
+        written = time.monotonic()
+        session.asking.join(60)
+        assert session.ended, "the connection in use is cut"
+        print(f"a connection in use was cut {session.ended - written:.2f} s after the whole run")
+        assert session.ask(session.idle) == b"", "the idle one gives nothing any more"
+        session.close()
+        until(lambda: answers(address, port), "who still may connects anew")
+        server.shutdown()
+
+
+def answers(address: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5) as connection:
+        connection.sendall(b"a question")
+        return bool(connection.recv(1024))
+    return False
 
 
 def test_a_signature_over_another_text_is_refused_with_its_place(estate: DeclaredEstate) -> None:

@@ -27,6 +27,16 @@ def in_force(estate: Estate, service: SharedService) -> list[Body]:
     ]
 
 
+def ended(estate: Estate, service: SharedService) -> list[str]:
+    """The agreements on a service that admit nobody any more, or not at present."""
+    over = ("suspended", "terminated", "expired")
+    return [
+        one.name
+        for one in estate.agreements
+        if estate.service_of(one) == service.name and estate.standings[one.name].state in over
+    ]
+
+
 def _entry(estate: Estate, service: SharedService, agreement: Agreement) -> Body:
     spec = agreement.spec
     return {

@@ -75,6 +75,7 @@ def exposure(
     elif references:
         found += [
             fleet.tcp_clients(estate.pool, service),
+            fleet.tcp_endings(estate.pool, service, agreement.ended(estate, service)),
             *policy.objects(estate, service),
             *gateway.passthrough(estate, service, references),
         ]

@@ -38,6 +38,7 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
                 estate.digests[f"service/{service.name}"],
                 repr(gateway.consumers(estate, service)),
                 json.dumps([agreement.in_force(estate, service), agreement.without_terms(estate, service)]),
+                json.dumps(agreement.ended(estate, service)),
                 repr(shares(estate, service)),
                 estate.exchange or "" if agreement.of_exchange(estate, service) else "",
                 _groups(estate.department(service.spec.offered_by)),

@@ -4,6 +4,8 @@ How many instances run, and where, is no part of this: it stands in Envoy Gatewa
 which the settings here are merged.
 """
 
+from collections.abc import Sequence
+
 from commonpool.components.envoy_gateway import (
     GROUP,
     PROBLEM,
@@ -185,6 +187,28 @@ def tcp_clients(pool: Pool, service: SharedService) -> Body:
     return body(VERSION, "ClientTrafficPolicy", service.name, pool, namespace=service.namespace_name, spec=spec)
 
 
+def tcp_endings(pool: Pool, service: SharedService, ended: Sequence[str]) -> Body:
+    """Ends every standing connection of such a service when an agreement on it ends; who may, connects anew.
+
+    The proxy does not know whose a connection is. A list of ended agreements that changes makes the listener's chain of
+    filters another one, by which the old one's connections end: at their next piece in either direction, and the idle ones
+    with the proxy's drain time.
+    """
+    listener = {
+        "type": f"{_TYPES}.config.listener.v3.Listener",
+        "name": f"{service.namespace_name}/{service.name}/main",
+    }
+    proxied = f"$.filter_chains[*].filters[?(@.name=='{_TCP_PROXY}')].typed_config"
+    known = {"filter_metadata": {"commonpool": {"ended": list(ended)}}}
+    operations = [
+        {"op": "add", "jsonPath": proxied, "path": "/check_drain_close", "value": True},
+        {"op": "add", "jsonPath": "$.filter_chains[*]", "path": "/metadata", "value": known},
+    ]
+    patches = [listener | {"operation": one} for one in operations]
+    spec = {"targetRef": for_class(), "type": "JSONPatch", "jsonPatches": patches}
+    return body(VERSION, "EnvoyPatchPolicy", service.name, pool, namespace=service.namespace_name, spec=spec)
+
+
 def _answers(pool: Pool) -> Body:
     """What the proxy answers instead of a backend: a problem document that says why, and when to come back.
 
@@ -235,6 +259,7 @@ def _patch(pool: Pool, name: str, place: str, path: str, value: object) -> Body:
 
 
 _CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
+_TCP_PROXY = "envoy.filters.network.tcp_proxy"
 _TOKENS = "envoy.filters.http.jwt_authn"
 _GRPC_STATISTICS = "envoy.filters.http.grpc_stats"
 _OWN_ANSWER = "direct_response"
