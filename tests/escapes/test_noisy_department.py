@@ -1,0 +1,88 @@
+"""A noisy department: floods of reads and of objects end where its share ends, and others are answered (CASES F22)."""
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from commonpool.components.fairness import DEPARTMENTS, FLOW_CONTROL, PLATFORM
+from escapes.attempts import CORE, OTHER, OWN, thing
+from escapes.attempts import PLATFORM as SYSTEM
+from escapes.caller import Caller
+from escapes.ground import Ground, token
+
+SCHEMAS = f"/apis/{FLOW_CONTROL}/flowschemas"
+LISTS, NOISY = 600, 24  # requests, and how many at once
+QUOTA = f"{CORE}/namespaces/{OWN}/resourcequotas/objects"
+
+
+def schema(ground: Ground, name: str) -> str:
+    return str(ground.read(f"{SCHEMAS}/{name}")["metadata"]["uid"])
+
+
+@pytest.mark.parametrize("person", ["admin", "developer", "account"])
+def test_a_namespace_has_one_turn_whoever_asks_in_it(ground: Ground, person: str) -> None:
+    live = ground.read(f"{SCHEMAS}/{DEPARTMENTS}")
+    assert live["spec"]["distinguisherMethod"] == {"type": "ByNamespace"}
+    for method, path, body in (
+        ("GET", f"{CORE}/namespaces/{OWN}/configmaps", None),
+        ("POST", f"{CORE}/namespaces/{OWN}/configmaps?dryRun=All", thing("v1", "ConfigMap", "turn", OWN)),
+    ):
+        assert ground.people[person].send(method, path, body).flow == live["metadata"]["uid"]
+
+
+def test_the_platform_waits_for_no_department(ground: Ground) -> None:
+    admin = ground.administrator
+    engine = Caller("engine", admin.server, admin.authority, token=token(admin, SYSTEM, "engine"))
+    assert engine.send("GET", f"{CORE}/namespaces/{OWN}/configmaps").flow == schema(ground, PLATFORM)
+
+
+def counted(ground: Ground, place: str) -> int:
+    """How many there are, once the quota has heard of all that was deleted before."""
+    deadline = time.monotonic() + 120
+    while True:
+        used = int(ground.read(QUOTA)["status"]["used"]["count/configmaps"])
+        there = len(ground.read(place)["items"])
+        if used == there:
+            return used
+        assert time.monotonic() < deadline, f"the quota counts {used} of {there}"
+        time.sleep(0.1)
+
+
+def test_a_flood_of_objects_ends_at_the_quota_and_others_are_answered(ground: Ground) -> None:
+    neighbour_file = ground.root / "neighbour.kubeconfig"
+    ground.pool.issue_kubeconfig("oidc:neighbour", ("oidc:water1-developers",), neighbour_file, days=1)
+    neighbour = Caller.of_kubeconfig("neighbour", neighbour_file)
+    noisy = ground.people["developer"]
+    place, elsewhere = (f"{CORE}/namespaces/{space}/configmaps" for space in (OWN, OTHER))
+    hard = int(ground.read(QUOTA)["status"]["hard"]["count/configmaps"])
+    room = hard - counted(ground, place)
+    over, others = threading.Event(), Counter[int]()
+
+    def work_next_door() -> None:
+        while not over.is_set():
+            body = thing("v1", "ConfigMap", "quiet", OTHER)
+            others.update([neighbour.send("POST", elsewhere, body).status])
+            others.update([neighbour.send("GET", elsewhere).status])
+            others.update([neighbour.send("DELETE", f"{elsewhere}/quiet").status])
+
+    def make(number: int) -> str:
+        body = thing("v1", "ConfigMap", f"flood-{number}", OWN, data={"x": "y" * 2000})
+        body["metadata"]["labels"] = {"flood": "1"}
+        answer = noisy.send("POST", place, body)
+        return "made" if answer.status == 201 else "quota" if "exceeded quota" in answer.words else answer.words
+
+    beside = threading.Thread(target=work_next_door)
+    beside.start()
+    with ThreadPoolExecutor(NOISY) as pool:
+        made = Counter(pool.map(make, range(room + 50)))
+        lists = Counter(pool.map(lambda _: noisy.send("GET", place).status, range(LISTS)))
+    over.set()
+    beside.join()
+    used = counted(ground, place)
+    noisy.send("DELETE", f"{place}?labelSelector=flood%3D1")
+    assert made == {"made": room, "quota": 50}
+    assert used == hard
+    assert set(lists) <= {200, 429}, "it waits, or is told to come again"
+    assert set(others) == {200, 201}, "nobody else is"
