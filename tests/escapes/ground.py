@@ -161,11 +161,11 @@ class Outcome:
     by: Counter[str] = field(default_factory=Counter)
 
 
-def attack(caller: Caller, attempts: Iterable[Attempt]) -> Outcome:
-    """Try everything; what was not refused survived."""
+def attack(caller: Caller, attempts: Iterable[Attempt], query: str = "") -> Outcome:
+    """Try everything; what was not refused survived. `query` goes with every request."""
     outcome = Outcome()
     for attempt in attempts:
-        answer = send(caller, attempt)
+        answer = send(caller, attempt, query)
         outcome.tried += 1
         outcome.by[who_refused(answer)] += 1
         if answer.status not in REFUSALS:

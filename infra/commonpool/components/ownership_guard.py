@@ -5,7 +5,7 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 """
 
 from commonpool.components import admission
-from commonpool.components.rendering import FLAVOR, PREFIX, SERVICE, SITE, Body
+from commonpool.components.rendering import DEPARTMENT, FLAVOR, PREFIX, SERVICE, SITE, Body
 from commonpool.components.roles import ROLES
 from commonpool.model import Pool
 
@@ -53,9 +53,24 @@ def _namespaces(pool: Pool) -> list[Body]:
             "namespaces are asked for in a department's manifest; no person writes one",
         ),
     ]
-    return admission.validating(
+    found = admission.validating(
         pool, "namespaces", admission.anywhere(rule), checks, conditions=[admission.not_trusted(pool)]
     )
+    return [*found, *_owners(pool)]
+
+
+def _owners(pool: Pool) -> list[Body]:
+    """Not even the platform gives a department's namespace to another one, with the Secrets that are in it (GHSA-8vhc-hwhc-cpj4)."""
+    rule = admission.requests_for([""], ["namespaces"], ["UPDATE"], ["v1"])
+    labels = "metadata.labels"
+    owned = f"has(oldObject.{labels}) && '{DEPARTMENT}' in oldObject.{labels} && !('{SERVICE}' in oldObject.{labels})"
+    kept = f"has(object.{labels}) && object.{labels}[?'{DEPARTMENT}'].orValue('') == oldObject.{labels}['{DEPARTMENT}']"
+    check = admission.Check(
+        f"!({owned}) || ({kept})",
+        "a namespace stays its department's, for what lies in it is: give the other department's another name, or delete"
+        " this one first",
+    )
+    return admission.validating(pool, "namespaces", admission.anywhere(rule), [check], part="owner")
 
 
 def _kinds(pool: Pool) -> list[Body]:

@@ -86,12 +86,23 @@ async def load(connect: Connect, state: State, *, everything: bool) -> Index:
     index = Index()
     wanted = state.kinds()
     await asyncio.gather(*(_list_patched(index, connect, kind) for kind in state.patched_kinds()))
+    await extend(index, connect, state, wanted)
     if everything:
         for provider in {"", *state.providers}:
             cluster = await connect(provider)
-            wanted |= {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()}
-    await extend(index, connect, state, wanted)
+            others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted
+            await asyncio.gather(*(_list_where_allowed(index, connect, state, kind) for kind in others))
     return index
+
+
+async def _list_where_allowed(index: Index, connect: Connect, state: State, kind: tuple[str, str, str]) -> None:
+    """A credential that may not even list a kind has made nothing of it."""
+    try:
+        await _list(index, connect, state, kind)
+        index.listed.add(kind)
+    except Refused as error:
+        if error.status != 403:
+            raise
 
 
 async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[tuple[str, str, str]]) -> None:
