@@ -207,6 +207,11 @@ def _pods() -> Iterator[tuple[str, str, Body]]:
         "as root",
         {"containers": [container(securityContext={**SECURE, "runAsNonRoot": False, "runAsUser": 0})]},
     )
+    yield (
+        "T17",
+        "that may escalate",
+        {"containers": [container(securityContext={**SECURE, "allowPrivilegeEscalation": True})]},
+    )
     caps = {**SECURE, "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}
     yield "T17", "with SYS_ADMIN", {"containers": [container(securityContext=caps)]}
     yield (

@@ -11,11 +11,19 @@ import yaml
 
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.128.0.0/14"
+# Of TLS 1.2; those of TLS 1.3 are not a matter of choice.
+CIPHERS = ",".join(
+    f"TLS_ECDHE_{key}_WITH_{cipher}"
+    for key in ("ECDSA", "RSA")
+    for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256")
+)
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controllers", "kwok")  # of Kubernetes
 KWOK_USER = "system:commonpool:kwok"
 GATEWAY_USER = "system:commonpool:envoy-gateway"
 EXCHANGE_USER = "system:commonpool:exchange"
 KUBELET_CLIENT = "system:commonpool:kubelet-client"  # the API server, when it asks kubelets for logs
+
+_ENTRANCES = ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy")
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,7 @@ def _apiserver(layout: Layout, ports: Ports, settings: Settings) -> dict[str, st
         "tls-cert-file": str(pki / "apiserver.crt"),
         "tls-private-key-file": str(pki / "apiserver.key"),
         "tls-min-version": "VersionTLS12",
+        "tls-cipher-suites": CIPHERS,
         "client-ca-file": str(pki / "ca.crt"),
         "requestheader-client-ca-file": str(pki / "front-proxy-ca.crt"),
         "requestheader-allowed-names": "front-proxy",
@@ -320,7 +329,7 @@ def _encryption(key: bytes) -> dict[str, Any]:
 
 
 def _audit() -> dict[str, Any]:
-    """Every write with its metadata, no read but those of Secrets, no heartbeats of the platform's own components."""
+    """Every write with its metadata; of reads those of Secrets and what enters pods and machines; no heartbeats."""
     components = [
         "system:apiserver",
         "system:kube-controller-manager",
@@ -354,6 +363,8 @@ def _audit() -> dict[str, Any]:
                 ],
             },
             {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets", "serviceaccounts/token"]}]},
+            # Over WebSockets these are a `get`.
+            {"level": "Metadata", "resources": [{"group": "", "resources": list(_ENTRANCES)}]},
             {"level": "Metadata", "verbs": writes},
             {"level": "None"},
         ],

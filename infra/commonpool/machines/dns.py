@@ -90,6 +90,7 @@ def _pod(image: str) -> dict[str, Any]:
                     "readOnlyRootFilesystem": True,
                     "runAsNonRoot": True,
                     "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
                 },
                 "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
             }
