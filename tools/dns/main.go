@@ -13,6 +13,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/loop"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/reload"
+	_ "github.com/coredns/coredns/plugin/rewrite"
 
 	"github.com/coredns/coredns/coremain"
 )
@@ -20,7 +21,7 @@ import (
 func main() {
 	// The order in which they answer, as CoreDNS's own plugin.cfg has it.
 	dnsserver.Directives = []string{
-		"reload", "health", "ready", "errors", "log", "cache", "loadbalance", "loop", "kubernetes", "forward",
+		"reload", "ready", "health", "errors", "log", "loadbalance", "rewrite", "cache", "kubernetes", "loop", "forward",
 	}
 	coremain.Run()
 }

@@ -1,4 +1,4 @@
-"""`commonpool service list|show|watch`: what stands behind each name, and how it is."""
+"""`commonpool service list|show|watch|dns`: what stands behind each name, how it is, and how the name resolves."""
 
 import asyncio
 import sys
@@ -277,6 +277,23 @@ def _age(backend: "BackendState", now: datetime) -> str:
 
 def _milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} ms"
+
+
+def dns(target: Target, output: Output) -> int:
+    """Lines for a server block of CoreDNS, once for a pool: the records themselves are objects of the stack `services`."""
+    from commonpool.components import names
+    from commonpool.components.service import exposure
+
+    estate = target.load()
+    domain = estate.pool.spec.network.domain
+    lines = names.rewriting(domain)
+    if output.structured:
+        named = [one for one in estate.services if any(map(names.is_name, exposure(estate, one, {})))]
+        resolved = [one.host(domain) for one in named]
+        output.document("NameResolution", domain=domain, corefile=lines, names=resolved)
+    else:
+        output.data(lines.rstrip())
+    return 0
 
 
 def watch(

@@ -159,6 +159,14 @@ def service_x_road(
     raise typer.Exit(x_road.serve(target, client, whom, consume, x_road.Place.of(listen), Output()))
 
 
+@service.command("dns")
+def service_dns(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
+    """What a cluster's CoreDNS needs to answer for the names of services, and in JSON the names that resolve."""
+    from commonpool.cli import service as commands
+
+    raise typer.Exit(commands.dns(Target(estate=estate), Output(output, color)))
+
+
 @cutover.command("run")
 def cutover_run(
     name: o.SERVICE,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from commonpool.components import agreement, backend, envoy_gateway, gateway, network
+from commonpool.components import agreement, backend, envoy_gateway, gateway, names, network
 from commonpool.components import namespace as namespaces
 from commonpool.components.backend import StandIns
 from commonpool.components.envoy_gateway import fleet, policy
@@ -71,6 +71,7 @@ def exposure(
             *envoy_gateway.filters(estate.pool, service),
             *policy.objects(estate, service),
             *gateway.routes(estate, service, references),
+            *names.objects(estate, service),
         ]
     elif references:
         found += [
@@ -78,6 +79,7 @@ def exposure(
             fleet.tcp_endings(estate.pool, service, agreement.ended(estate, service)),
             *policy.objects(estate, service),
             *gateway.passthrough(estate, service, references),
+            *names.objects(estate, service),
         ]
     return [gateway.labelled(one, service) for one in found]
 

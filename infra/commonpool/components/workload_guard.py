@@ -5,7 +5,7 @@ The rules hold for pods by whatever made them: a Deployment that wants one of th
 
 import ipaddress
 
-from commonpool.components import admission
+from commonpool.components import admission, names
 from commonpool.components.rendering import EVERY_REGISTRY, GRANTED_REGISTRIES, Body
 from commonpool.model import Pool
 
@@ -88,17 +88,24 @@ def _tokens(pool: Pool) -> list[Body]:
 
 
 def _services(pool: Pool) -> list[Body]:
+    # The names of shared services lead to the proxy and nowhere else, and nobody else's Service takes one of them.
+    name = f"(object.metadata.name.startsWith('{names.PREFIX}') && has(object.spec.externalName) && object.spec.externalName == '{names.PROXY}')"
     checks = [
         admission.Check(
-            "!has(object.spec.type) || object.spec.type == 'ClusterIP'",
+            f"!has(object.spec.type) || object.spec.type == 'ClusterIP' || {name}",
             "only Services of type ClusterIP; what others should reach is declared as a SharedService",
+        ),
+        admission.Check(
+            f"!object.metadata.name.startsWith('{names.PREFIX}') || {name}",
+            f"Services whose name begins with {names.PREFIX} are the DNS names of shared services; take another name",
         ),
         admission.Check(
             "!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0",
             "externalIPs take over other people's addresses (CVE-2020-8554)",
         ),
         admission.Check(
-            "!has(object.spec.loadBalancerIP) && !has(object.spec.loadBalancerClass) && !has(object.spec.externalName)",
+            "!has(object.spec.loadBalancerIP) && !has(object.spec.loadBalancerClass)"
+            f" && (!has(object.spec.externalName) || {name})",
             "loadBalancerIP, loadBalancerClass and externalName lead out of the pool; leave them out",
         ),
     ]

@@ -1,6 +1,9 @@
 """Name resolution for the embedded pool's real nodes: CoreDNS, from an image that every node has imported. Pure."""
 
+from textwrap import indent
 from typing import Any
+
+from commonpool.components import names
 
 ADDRESS = "10.96.0.10"
 NAMESPACE = "kube-system"
@@ -9,7 +12,7 @@ _COREFILE = """.:5353 {
     errors
     health :8080
     ready :8181
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
+NAMES    kubernetes cluster.local in-addr.arpa ip6.arpa {
         pods verified
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
@@ -23,8 +26,9 @@ _COREFILE = """.:5353 {
 """
 
 
-def objects(image: str) -> list[dict[str, Any]]:
-    """Everything that name resolution needs; only real nodes may run it."""
+def objects(image: str, domain: str) -> list[dict[str, Any]]:
+    """Everything that name resolution needs, the names of shared services in `domain` too; only real nodes may run it."""
+    corefile = _COREFILE.replace("NAMES", indent(names.rewriting(domain), "    "))
     meta = {"name": "coredns", "namespace": NAMESPACE, "labels": _LABELS}
     read = ["list", "watch"]
     rules = [
@@ -47,7 +51,7 @@ def objects(image: str) -> list[dict[str, Any]]:
             "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "commonpool:coredns"},
             "subjects": [subject],
         },
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"Corefile": _COREFILE}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"Corefile": corefile}},
         {
             "apiVersion": "v1",
             "kind": "Service",

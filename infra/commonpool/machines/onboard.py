@@ -131,7 +131,7 @@ async def onboard(
         machines = [one.machine for one in chosen]
         nodes = [one for one in machines if one.facts.role == "node"]
         standing = await _nodes(cluster, nodes)
-        tokens = {} if check or not nodes else await _prepare(cluster, nodes, standing, plane)
+        tokens = {} if check or not nodes else await _prepare(cluster, pool, nodes, standing, plane)
         try:
             wanted = _play(pool, chosen, plane, tokens, access, consent, check=check)
             runs = await _run(cluster, wanted, folder, tokens, observer)
@@ -186,12 +186,17 @@ async def _nodes(cluster: Cluster, machines: Sequence[Machine]) -> dict[str, dic
 
 
 async def _prepare(
-    cluster: Cluster, machines: Sequence[Machine], standing: Mapping[str, dict[str, Any]], plane: ControlPlane
+    cluster: Cluster,
+    pool: Pool,
+    machines: Sequence[Machine],
+    standing: Mapping[str, dict[str, Any]],
+    plane: ControlPlane,
 ) -> dict[str, Token]:
     """What joining needs in the cluster, and a token for each machine that is not ready yet."""
     names = [one.name for one in machines]
     await asset.let_in(cluster, names, closed=plane.network)
-    for body in [*rights(names, network=plane.network), *(dns.objects(plane.dns_image) if plane.network else [])]:
+    resolution = dns.objects(plane.dns_image, pool.spec.network.domain) if plane.network else []
+    for body in [*rights(names, network=plane.network), *resolution]:
         await cluster.apply(body, field_manager=MANAGER)
     tokens = {one.name: Token(one.name) for one in machines if not ready(standing.get(one.name, {}))}
     for name, token in tokens.items():

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from commonpool.components import names
+from commonpool.components.rendering import PROXY_NAMESPACE
 from commonpool.embedded.binaries import Observer
 from commonpool.embedded.configuration import POD_RANGE
 from commonpool.embedded.hosts.error import HostFailed
@@ -26,6 +28,7 @@ from commonpool.embedded.hosts.relay import Relay
 from commonpool.embedded.hosts.trial import NETWORK, Trial, played
 from commonpool.embedded.node_archive import NodeArchive, node_archive
 from commonpool.embedded.pool import EmbeddedPool
+from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.folder import data_folder
 from commonpool.machines import Access, survey
@@ -138,7 +141,8 @@ class Keeper:
 
         async def work() -> list[Joined]:
             async with await Cluster.connect(credentials) as cluster:
-                await cluster.apply(_endpoints(lan.gateway), field_manager="commonpool-embedded", force=True)
+                for body in (_endpoints(lan.gateway), *proxy_place(lan.gateway)):
+                    await cluster.apply(body, field_manager="commonpool-embedded", force=True)
                 return await onboard(
                     cluster, self.estate.pool, surveys, plane, folder, access,
                     lambda event: self._say(f"{event.machine}: {event.step}"),
@@ -181,17 +185,28 @@ class Keeper:
         return True
 
     async def _keep(self, lan: Lan) -> None:
-        """Boot again what went down, and lead the way to the pods for Envoy, which is on this machine."""
+        """Boot again what went down, and lead the way to the pods for Envoy, which is on this machine, and to it for them."""
         credentials = kubeconfig.load(self.pool.kubeconfig)
+        relayed: set[int] = set()
         while not self.ending.is_set():
             for host in lan.hosts.values():
                 if host.process is not None and host.process.poll() is not None:
                     self._say(f"{host.name} went down; it is booted again")
                     lan.boot_again(host)
+            for port in Place(self.pool.layout).ports().keys() - relayed:
+                relayed.add(port)
+                self._relay_proxy(lan, port)
             with contextlib.suppress(Exception):  # a pool that rests has no routes to tell
                 async with await Cluster.connect(credentials, patience=LOOK_SECONDS) as cluster:
                     await route(cluster, self.names)
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _relay_proxy(self, lan: Lan, port: int) -> None:
+        """Pods reach a port of the proxy at the address that its name has for them."""
+        try:
+            Relay((lan.gateway, port), (self.pool.proxy_address, self.pool.proxy_port(port))).start()
+        except OSError as error:
+            self._say(f"pods do not reach port {port} of the proxy: {error}")
 
 
 class Ended(KeyboardInterrupt):
@@ -230,6 +245,23 @@ async def route(cluster: Cluster, names: Sequence[str]) -> None:
 def _shape(lan: Lan, machine: Machine) -> Shape:
     names = f"127.0.0.1 localhost\n{machine.address} {machine.name}\n{lan.gateway} kubernetes\n"
     return Shape(files={"etc/hosts": names})
+
+
+def proxy_place(gateway: str) -> list[dict[str, object]]:
+    """Where pods find the proxy, to which the names of services lead; one that listens on loopback has no place in a cluster."""
+    labels = {"kubernetes.io/service-name": names.PROXY_SERVICE, "endpointslice.kubernetes.io/managed-by": "commonpool"}
+    meta = {"name": names.PROXY_SERVICE, "namespace": PROXY_NAMESPACE}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"clusterIP": "None"}},
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {**meta, "labels": labels},
+            "addressType": "IPv4",
+            "ports": [],
+            "endpoints": [{"addresses": [gateway], "conditions": {"ready": True}}],
+        },
+    ]
 
 
 def _endpoints(gateway: str) -> dict[str, object]:
