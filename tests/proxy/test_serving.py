@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 
 import psutil
+from commonpool.embedded.proxy import Place
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import backend, http_route
@@ -88,6 +89,29 @@ def test_traffic_goes_on_while_envoy_gateway_is_silent_for_longer_than_envoy_tru
         finally:
             frozen.resume()
         proxy.await_status("afterwards.test", 200)
+    assert load.outcome.failed == 0, load.outcome
+
+
+def test_traffic_goes_on_for_the_whole_minute_for_which_envoy_gateway_is_killed(
+    proxy: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    """Without its program, the supervisor cannot start another one; what was declared meanwhile arrives when it can."""
+    legacy = start_backend("legacy")
+    proxy.apply(backend("killed", legacy.port), http_route("killed", {"killed": 1}))
+    proxy.await_status("killed.test", 200)
+    program = Place(proxy.pool.layout).program("envoy-gateway")
+    away, gateway = program.with_suffix(".away"), component(proxy, "envoy-gateway")
+    with Load(proxy.url, "killed.test", rate=50) as load:
+        program.rename(away)
+        try:
+            gateway.kill()
+            proxy.apply(http_route("killed-later", {"killed": 1}))
+            load.await_answers(60 * 50, 180)
+            found = {one.name: one for one in proxy.pool.status().components}["envoy-gateway"]
+            assert (found.pid, proxy.ask("killed-later.test")[0]) == (0, 404), "nobody has told Envoy"
+        finally:
+            away.rename(program)
+        proxy.await_status("killed-later.test", 200)
     assert load.outcome.failed == 0, load.outcome
 
 
