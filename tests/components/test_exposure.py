@@ -86,6 +86,37 @@ def test_only_a_tokens_own_audience_and_subjects_pass(tmp_path: Path) -> None:
     assert [one["sectionName"] for one in policy["targetRefs"]] == ["d1", "d2"]
 
 
+def test_a_system_outside_of_the_pool_passes_by_the_name_in_its_certificate(tmp_path: Path) -> None:
+    """Also where no namespace of its department lists the service; its share counts like anybody's."""
+    estate(tmp_path, **HTTP, limits={"total": {"requestsPerSecond": 90}})
+    for file, old, new in (
+        ("pool.yaml", "      httpsPort: 8443\n", "      httpsPort: 8443\n      certificate: gateway\n      clientCertificates: {authority: clients}\n"),
+        ("departments/d0.yaml", "  namespaces:", "  systems: [{name: desk, description: A desk, consumes: [register]}]\n  namespaces:"),
+    ):  # fmt: skip
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
+    declared = load_estate(tmp_path)
+    found = exposed(declared)
+    rule = found[("HTTPRoute", "register")]["spec"]["rules"][0]
+    identity = "spiffe://pool.jiangnan.example/department/d0/system/desk"
+    assert (rule["name"], rule["matches"][0]["headers"][0]["value"]) == ("d0", identity.replace(".", "\\."))
+    allowed = found[("SecurityPolicy", "register")]["spec"]["authorization"]["rules"][0]
+    assert allowed["cel"] == f"connection.mtls && connection.uri_san_peer_certificate in ['{identity}']"
+    limit = found[("BackendTrafficPolicy", "register")]["spec"]["rateLimit"]["local"]["rules"][0]["limit"]
+    assert limit["requests"] == 30
+    bodies = pool.objects(declared, simulate=True)
+    [policy] = [one for one in bodies if one["metadata"]["name"] == "callers"]
+    assert [one["sectionName"] for one in policy["spec"]["targetRefs"]] == ["http", "https"]
+
+
+def test_a_name_stands_while_somebody_consumes_the_service(tmp_path: Path) -> None:
+    found = exposed(estate(tmp_path, **HTTP))[("Service", "commonpool-d0")]
+    assert found["spec"] == {"type": "ExternalName", "externalName": "proxy.commonpool-proxy.svc.cluster.local"}
+    for number in (1, 2):
+        estates.consume(tmp_path, f"d{number}")
+    assert ("Service", "commonpool-d0") not in exposed(load_estate(tmp_path))
+
+
 def test_many_consumers_are_spread_over_routes_of_sixteen_rules(tmp_path: Path) -> None:
     found = exposed(estate(tmp_path, count=41, **HTTP, retries={"repeat": "reads"}))
     routes = [body["spec"]["rules"] for (kind, _), body in found.items() if kind == "HTTPRoute"]

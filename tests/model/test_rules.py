@@ -90,6 +90,7 @@ PLAN = {
     "responsible": {"role": "Office"},
     "deadline": "2027-03-31",
 }
+HTTP = {"endpoint": {"protocol": "HTTP"}, "backends": [OLD]}
 PEER = {"name": "peer", "peer": {"peer": "nation", "department": "office", "service": "x"}}
 
 
@@ -124,6 +125,36 @@ def test_a_service_is_refused_by_its_rule(tmp_path: Path, spec: dict[str, Any], 
     estates.write(tmp_path, 1)
     estates.add_service(tmp_path, "register", **spec)
     assert rule in rules(tmp_path)
+
+
+CLIENTS = "      httpsPort: 8443\n      certificate: gateway\n      clientCertificates: {authority: clients}\n"
+SYSTEM = "  systems: [{name: desk, description: A desk, consumes: [register]}]\n  namespaces:"
+TCP = {"endpoint": {"protocol": "TCP", "port": 9000}, "backends": [OLD]}
+
+
+@pytest.mark.parametrize(
+    ("service", "clients", "system", "rule"),
+    [
+        (HTTP, "", SYSTEM, "systems-closed"),
+        (HTTP, CLIENTS, SYSTEM.replace("register", "registers"), "service-unknown"),
+        (HTTP, CLIENTS, SYSTEM.replace("[{", "[{name: desk, description: Another}, {"), "name-duplicate"),
+        (TCP, CLIENTS, SYSTEM, "system-protocol"),
+        (HTTP, CLIENTS.replace("      certificate: gateway\n", ""), SYSTEM, "certificate-missing"),
+        (HTTP, CLIENTS.replace("{authority", "{port: 8443, authority"), SYSTEM, "port-taken"),
+    ],
+)
+def test_a_system_outside_of_the_pool_is_refused_by_its_rule(
+    tmp_path: Path, service: dict[str, Any], clients: str, system: str, rule: str
+) -> None:
+    estates.write(tmp_path, 2)
+    estates.add_service(tmp_path, "register", **service)
+    for file, old, new in (
+        (POOL, "      httpsPort: 8443\n", clients or "      httpsPort: 8443\n"),
+        (FIRST, "  namespaces:", system),
+    ):
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
+    assert rules(tmp_path) == {rule}
 
 
 def test_a_name_that_dns_cannot_carry_is_refused(tmp_path: Path) -> None:

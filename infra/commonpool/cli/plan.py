@@ -247,9 +247,12 @@ async def _serve_https(run: Run, cluster: "Cluster") -> None:
         return
     from commonpool.embedded import EmbeddedPool, https
 
-    names = https.names(run.estate)
-    if names and await https.issue(EmbeddedPool(run.target.pool).layout, cluster, proxy.certificate, names):
+    layout, names = EmbeddedPool(run.target.pool).layout, https.names(run.estate)
+    if names and await https.issue(layout, cluster, proxy.certificate, names):
         run.output.say(f"  https     a certificate for {', '.join(names)}")
+    clients = proxy.client_certificates
+    if clients and await https.found_authority(layout, cluster, clients.authority):
+        run.output.say("  https     an authority for the certificates of systems outside of the pool")
 
 
 def _unseen(wishes: Wishes) -> bool:

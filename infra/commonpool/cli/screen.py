@@ -41,7 +41,8 @@ def call(estate: "Estate", command: "Callable[[str], str]") -> str:
     from commonpool.components import gateway
 
     for service in estate.services:
-        endpoint, callers = service.spec.endpoint, gateway.consumers(estate, service)
+        endpoint = service.spec.endpoint
+        callers = [one for one in gateway.consumers(estate, service) if one.accounts]
         if endpoint and endpoint.protocol == "HTTP" and service.spec.notice is None and callers:
             namespace = callers[0].accounts[0][0]
             host, port = service.host(estate.pool.spec.network.domain), gateway.service_port(estate.pool, service)

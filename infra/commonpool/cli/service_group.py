@@ -159,6 +159,26 @@ def service_x_road(
     raise typer.Exit(x_road.serve(target, client, whom, consume, x_road.Place.of(listen), Output()))
 
 
+@service.command("certificate")
+def service_certificate(
+    department: Annotated[str, typer.Argument(help="Name of the department.", autocompletion=o.departments)],
+    system: Annotated[str, typer.Argument(help="One of its systems outside of the pool.")],
+    write: Annotated[Path, typer.Option("--write", metavar="FOLDER", help="Where the two files go.")],
+    span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it is good: 10m to 168h.")] = "24h",
+    estate: o.ESTATE = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
+    pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
+) -> None:
+    """The certificate by which services know a system outside of the pool; a new one replaces the files of the old one."""
+    from commonpool.cli import certificate
+
+    target = _target(estate, kubeconfig, context, pool)
+    raise typer.Exit(certificate.make(target, department, system, write, span, Output(output, color)))
+
+
 @service.command("dns")
 def service_dns(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """What a cluster's CoreDNS needs to answer for the names of services, and in JSON the names that resolve."""

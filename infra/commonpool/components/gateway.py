@@ -6,7 +6,7 @@ matches no rule is not a declared caller.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from commonpool.components import envoy_gateway
@@ -19,7 +19,8 @@ from commonpool.components.rendering import (
     Body,
     body,
 )
-from commonpool.model import Estate, Pool, SharedService
+from commonpool.model import Department, Estate, Pool, SharedService
+from commonpool.model.proxy import Proxy
 from commonpool.model.traffic import WITH_REQUESTS
 
 GATEWAY = "gateway.networking.k8s.io/v1"
@@ -27,6 +28,7 @@ SUBJECT_HEADER, DEPARTMENT_HEADER = "x-commonpool-subject", "x-commonpool-depart
 SERVICE_HEADER, CASE_HEADER = "x-commonpool-service", "x-commonpool-case"
 AGREEMENT_HEADER = "x-commonpool-agreement"
 BACKEND_HEADER = "x-commonpool-backend"
+HTTP, HTTPS, CLIENTS = "http", "https", "clients"  # listeners of the shared Gateway
 READS = ("GET", "HEAD", "OPTIONS")
 _MOST_RULES = 16  # of one route; the kind itself allows no more
 _KINDS = {"HTTP": "HTTPRoute", "GRPC": "GRPCRoute", "TCP": "TCPRoute", "TLS": "TLSRoute"}
@@ -34,11 +36,12 @@ _KINDS = {"HTTP": "HTTPRoute", "GRPC": "GRPCRoute", "TCP": "TCPRoute", "TLS": "T
 
 @dataclass(frozen=True)
 class Consumer:
-    """A department that lists the service, and the accounts of its pods that may call."""
+    """A department that lists the service, the accounts of its pods that may call, and its systems outside of the pool."""
 
     department: str
     accounts: tuple[tuple[str, str], ...]  # (namespace, account)
     agreement: str = ""  # by which it calls, if by any
+    systems: tuple[str, ...] = ()  # as their certificates name them
 
     @property
     def subjects(self) -> list[str]:
@@ -47,13 +50,14 @@ class Consumer:
 
     @property
     def pattern(self) -> str:
-        """A regular expression that matches just these subjects."""
+        """A regular expression that matches just these subjects and systems."""
         by_accounts: dict[tuple[str, ...], list[str]] = {}
         for namespace in dict.fromkeys(namespace for namespace, _ in self.accounts):
             accounts = tuple(account for other, account in self.accounts if other == namespace)
             by_accounts.setdefault(accounts, []).append(namespace)
         groups = [f"({_either(names)}):({_either(accounts)})" for accounts, names in by_accounts.items()]
-        return f"system:serviceaccount:({'|'.join(groups)})"
+        accounts_ = f"system:serviceaccount:({'|'.join(groups)})"
+        return "|".join([*([accounts_] if groups else []), *([_either(self.systems)] if self.systems else [])])
 
 
 def _either(words: Sequence[str]) -> str:
@@ -61,7 +65,7 @@ def _either(words: Sequence[str]) -> str:
 
 
 def consumers(estate: Estate, service: SharedService) -> list[Consumer]:
-    """Who may call, by department: every namespace's default account, and those that its manifest declares."""
+    """Who may call, by department: every namespace's default account, those that its manifest declares, and its systems."""
     found = []
     for name, namespaces in sorted(estate.consumers.get(service.name, {}).items()):
         department = estate.department(name)
@@ -72,8 +76,18 @@ def consumers(estate: Estate, service: SharedService) -> list[Consumer]:
             for account in ("default", *(one.name for one in specs[namespace].service_accounts))
         ]
         terms = estate.terms(service.name, name)
-        found.append(Consumer(name, tuple(accounts), terms.name if terms else ""))
+        found.append(
+            Consumer(name, tuple(accounts), terms.name if terms else "", tuple(_systems(estate, service, department)))
+        )
     return found
+
+
+def _systems(estate: Estate, service: SharedService, department: Department | None) -> Iterator[str]:
+    if department is None:
+        return
+    for system in department.spec.systems:
+        if service.name in system.consumes:
+            yield department.identity(system.name, estate.pool.spec.network.domain)
 
 
 def shared(pool: Pool) -> list[Body]:
@@ -86,12 +100,10 @@ def shared(pool: Pool) -> list[Body]:
         "namespaces": {"from": "Selector", "selector": of_services},
         "kinds": [{"kind": "HTTPRoute"}, {"kind": "GRPCRoute"}],
     }
-    listeners: list[Body] = [{"name": "http", "port": proxy.http_port, "protocol": "HTTP", "allowedRoutes": routes}]
-    if proxy.certificate:
-        tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": proxy.certificate}]}
-        listeners.append(
-            {"name": "https", "port": proxy.https_port, "protocol": "HTTPS", "tls": tls, "allowedRoutes": routes}
-        )
+    listeners: list[Body] = [{"name": HTTP, "port": proxy.http_port, "protocol": "HTTP", "allowedRoutes": routes}]
+    tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": proxy.certificate}]}
+    for name, port in secured(proxy).items():
+        listeners.append({"name": name, "port": port, "protocol": "HTTPS", "tls": tls, "allowedRoutes": routes})
     return [
         body(
             GATEWAY,
@@ -106,6 +118,13 @@ def shared(pool: Pool) -> list[Body]:
         ),
         _gateway(pool, SHARED_GATEWAY, PROXY_NAMESPACE, listeners),
     ]
+
+
+def secured(proxy: Proxy) -> dict[str, int]:
+    """The ports of the shared Gateway's listeners with TLS, by their names: for tokens, and for certificates of callers."""
+    if not proxy.certificate:
+        return {}
+    return {HTTPS: proxy.https_port} | ({CLIENTS: proxy.client_certificates.port} if proxy.client_certificates else {})
 
 
 def _gateway(pool: Pool, name: str, namespace: str, listeners: list[Body]) -> Body:

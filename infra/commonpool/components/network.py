@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from commonpool.components.gateway import CLIENTS
 from commonpool.components.rendering import FLAVOR, PROXY_CLASS, PROXY_NAMESPACE, Body, body
 from commonpool.model import Pool, SharedService
 from commonpool.model.base import Egress, Port
@@ -78,7 +79,11 @@ def proxy(pool: Pool) -> list[Body]:
     ours = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}
     numbers = [settings.http_port, *([settings.https_port] if settings.certificate else [])]
     rule = {"from": [{"namespaceSelector": ours}], "ports": [{"port": number, "protocol": "TCP"} for number in numbers]}
-    return [_of_proxy(pool, "common-ports", ingress=[rule])]
+    found = [_of_proxy(pool, "common-ports", ingress=[rule])]
+    if settings.client_certificates:  # from anywhere: who comes without a certificate of the pool's gets no further
+        opened = {"ports": [{"port": settings.client_certificates.port, "protocol": "TCP"}]}
+        found.append(_of_proxy(pool, CLIENTS, ingress=[opened]))
+    return found
 
 
 def _of_proxy(pool: Pool, name: str, ingress: list[Body]) -> Body:

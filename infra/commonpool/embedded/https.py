@@ -47,8 +47,16 @@ async def issue(layout: Layout, cluster: "Cluster", secret: str, hosts: tuple[st
     return True
 
 
-def _secret(name: str, pair: Pair) -> dict[str, Any]:
-    files = {"tls.crt": pair.certificate, "tls.key": pair.key}
+async def found_authority(layout: Layout, cluster: "Cluster", secret: str) -> bool:
+    """Make the Secret with the authority of callers' certificates where there is none; returns whether it was written."""
+    if await cluster.read("v1", "Secret", NAMESPACE, secret) is not None:
+        return False
+    await cluster.apply(_secret(secret, Authority(layout.pki, "clients-ca").pair, vouching=True), field_manager=MANAGER)
+    return True
+
+
+def _secret(name: str, pair: Pair, *, vouching: bool = False) -> dict[str, Any]:
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key} | ({"ca.crt": pair.certificate} if vouching else {})
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -99,7 +99,10 @@ class Book:
             self.departments[metadata["name"]] = owner
 
     def department(self, subject: str) -> str:
-        """The department of a verified subject; empty for somebody who is none of the pool's pods."""
+        """The department of a verified subject; empty for who is neither a pod of the pool nor a department's system."""
+        words = subject.split("/")
+        if words[0] == "spiffe:" and words[3:4] == ["department"] and words[5:6] == ["system"]:
+            return words[4]
         parts = subject.split(":")
         return (
             self.departments.get(parts[2], "") if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else ""

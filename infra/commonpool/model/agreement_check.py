@@ -288,21 +288,19 @@ def lapses(estate: Estate) -> Iterator[tuple[Problem, bool]]:
         yield problem, True
     for department in estate.departments:
         subject = Subject(estate, f"department/{department.name}")
-        for number, namespace in enumerate(department.spec.namespaces):
-            for index, name in enumerate(namespace.consumes):
-                service = estate.service(name)
-                if service is None or service.serves(department) or estate.terms(name, department.name):
-                    continue
-                latest = _latest(estate, name, department.name)
-                if latest is not None:
-                    state = estate.standings[latest.name]
-                    over = state.state in ("expired", "terminated")
-                    fix = "renew it, or take the line out" if over else "nothing to do, or take the line out until then"
-                    where = ("spec", "namespaces", number, "consumes", index)
-                    words = f"service {name!r} is not granted any more: {state.words(latest)}"
-                    if not over:
-                        words = f"service {name!r} is not granted at present: {state.words(latest)}"
-                    yield subject.problem(where, words, f"agreement-{'ended' if over else 'pausing'}", fix), over
+        for where, name in department.listed():
+            service = estate.service(name)
+            if service is None or service.serves(department) or estate.terms(name, department.name):
+                continue
+            latest = _latest(estate, name, department.name)
+            if latest is not None:
+                state = estate.standings[latest.name]
+                over = state.state in ("expired", "terminated")
+                fix = "renew it, or take the line out" if over else "nothing to do, or take the line out until then"
+                words = f"service {name!r} is not granted any more: {state.words(latest)}"
+                if not over:
+                    words = f"service {name!r} is not granted at present: {state.words(latest)}"
+                yield subject.problem(where, words, f"agreement-{'ended' if over else 'pausing'}", fix), over
 
 
 def _latest(estate: Estate, service: str, department: str) -> Agreement | None:

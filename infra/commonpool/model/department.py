@@ -141,6 +141,14 @@ class NamespaceSpec(Declared):
     )
 
 
+class System(Declared):
+    """An information system (信息系统) of the department that runs outside of the pool and calls services by certificate."""
+
+    name: Name = Field(description="Short name, unique in the department.")
+    description: Text = Field(description="What it is, and where it runs.")
+    consumes: list[Name] = Field(default=[], max_length=100, description="SharedServices that it may call.")
+
+
 class DepartmentSpec(Declared):
     """What a department declares."""
 
@@ -158,6 +166,9 @@ class DepartmentSpec(Declared):
     term: Term = Field(description="From when to when.")
     protected: bool = Field(
         default=False, description="Whether its namespaces cannot be deleted before this is taken back."
+    )
+    systems: list[System] = Field(
+        default=[], max_length=50, description="Its systems outside of the pool that call services of the pool."
     )
     namespaces: list[NamespaceSpec] = Field(min_length=1, max_length=50, description="Its namespaces.")
 
@@ -186,6 +197,18 @@ class Department(Declared):
         if day <= date.fromisoformat(term.end) or term.on_expiry == "notify":
             return "active"
         return "frozen" if term.on_expiry == "freeze" else "reclaimed"
+
+    def listed(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every service that it lists under `consumes`, with the place in the manifest."""
+        lists = {("namespaces", number): one.consumes for number, one in enumerate(self.spec.namespaces)}
+        lists |= {("systems", number): one.consumes for number, one in enumerate(self.spec.systems)}
+        for place, names in lists.items():
+            for index, name in enumerate(names):
+                yield ("spec", *place, "consumes", index), name
+
+    def identity(self, system: str, domain: str) -> str:
+        """By what a system of its own is known, as its certificate says it (SPIFFE ID)."""
+        return f"spiffe://{domain}/department/{self.metadata.name}/system/{system}"
 
     def namespaces(self) -> Iterator[tuple[str, NamespaceSpec]]:
         """Each namespace with the name that Kubernetes knows it by."""

@@ -11,6 +11,7 @@ from commonpool.model.estate import Estate
 from commonpool.model.organisation_code import is_valid
 from commonpool.model.problem import shown
 from commonpool.model.subject import Found, Subject, nearest
+from commonpool.model.traffic import WITH_REQUESTS
 
 _LONGEST_NAMESPACE = 63  # characters of a label (RFC 1123)
 
@@ -20,6 +21,8 @@ def check_department(estate: Estate, department: Department) -> Found:
     subject = Subject(estate, f"department/{department.name}")
     yield from _facts(subject, department)
     yield from _namespaces(subject, department)
+    yield from _consumed(subject, department)
+    yield from _systems(subject, department)
 
 
 def _facts(subject: Subject, department: Department) -> Found:
@@ -75,7 +78,6 @@ def _namespaces(subject: Subject, department: Department) -> Found:
             )
         yield from _resources(subject, where, namespace)
         yield from _openings(subject, where, namespace)
-        yield from _consumed(subject, department, where, namespace)
 
 
 def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
@@ -168,15 +170,42 @@ def _covers(wide: Port, narrow: Port) -> bool:
     return wide.protocol == narrow.protocol and wide.port <= narrow.port and last_narrow <= last_wide
 
 
-def _consumed(subject: Subject, department: Department, where: Location, namespace: NamespaceSpec) -> Found:
+def _consumed(subject: Subject, department: Department) -> Found:
     estate = subject.estate
     names = [service.name for service in estate.services]
-    for index, name in enumerate(namespace.consumes):
+    for place, name in department.listed():
         service = estate.service(name)
-        place = (*where, "consumes", index)
         if service is None:
             yield subject.problem(
                 place, f"there is no shared service {name!r}", "service-unknown", nearest(name, names)
             )
         else:
             yield from check_consumed(subject, department, place, service)
+
+
+def _systems(subject: Subject, department: Department) -> Found:
+    """Systems outside of the pool are known by their certificates, which the proxy sees in calls over HTTP only."""
+    proxy, systems = subject.estate.pool.spec.network.proxy, department.spec.systems
+    if systems and (proxy is None or proxy.client_certificates is None):
+        yield subject.problem(
+            ("spec", "systems"),
+            "the pool lets in no systems from outside",
+            "systems-closed",
+            "ask the pool's operators for spec.network.proxy.clientCertificates",
+        )
+    for index, system in enumerate(systems):
+        where = ("spec", "systems", index)
+        if system.name in [other.name for other in systems[:index]]:
+            yield subject.problem(
+                (*where, "name"), f"system {system.name!r} is declared twice", "name-duplicate", "choose another name"
+            )
+        for number, name in enumerate(system.consumes):
+            service = subject.estate.service(name)
+            endpoint = service.spec.endpoint if service else None
+            if service and (endpoint is None or endpoint.protocol not in WITH_REQUESTS):
+                yield subject.problem(
+                    (*where, "consumes", number),
+                    f"the proxy sees no single calls of service {name!r}, and so no certificate",
+                    "system-protocol",
+                    "take the line out; services over HTTP and gRPC can be called from outside",
+                )

@@ -208,7 +208,10 @@ class Estate:
 
     @cached_property
     def consumers(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-        """By service the departments that list it under `consumes` and are granted it, with the namespaces that do."""
+        """By service the departments that list it under `consumes` and are granted it, with the namespaces that do.
+
+        None of them for a department of which only a system outside of the pool lists it.
+        """
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         for department in self.departments:
             for full_name, spec in department.namespaces():
@@ -217,6 +220,10 @@ class Estate:
                     if service is None or self.grants(service, department):
                         by_department = found.setdefault(name, {})
                         by_department[department.name] = (*by_department.get(department.name, ()), full_name)
+            for name in (name for system in department.spec.systems for name in system.consumes):
+                service = self.service(name)
+                if service is None or self.grants(service, department):
+                    found.setdefault(name, {}).setdefault(department.name, ())
         return found
 
     def locate(self, key: str, *where: str | int) -> tuple[str, int, int]:

@@ -4,6 +4,7 @@ from commonpool.model.estate import Estate
 from commonpool.model.hostname import LONGEST, covers, inside, readable
 from commonpool.model.look_alike import skeleton
 from commonpool.model.problem import shown
+from commonpool.model.proxy import ClientCertificates, Proxy
 from commonpool.model.service import SharedService
 from commonpool.model.subject import Found, Subject
 from commonpool.model.traffic import WITH_REQUESTS
@@ -113,6 +114,10 @@ def _ports(estate: Estate) -> Found:
             "choose another port",
         )
     taken = {proxy.http_port: "the proxy (httpPort)", proxy.https_port: "the proxy (httpsPort)"}
+    clients = proxy.client_certificates
+    if clients:
+        yield from _client_port(Subject(estate, "pool"), proxy, clients, taken)
+        taken[clients.port] = "the proxy (clientCertificates)"
     for service in estate.services:
         endpoint = service.spec.endpoint
         if endpoint is None or endpoint.port is None or endpoint.protocol in WITH_REQUESTS:
@@ -126,6 +131,25 @@ def _ports(estate: Estate) -> Found:
                 f"write a free one, for instance {_free(set(taken), endpoint.port)}",
             )
         taken[endpoint.port] = f"service {service.name}"
+
+
+def _client_port(subject: Subject, proxy: Proxy, clients: ClientCertificates, taken: dict[int, str]) -> Found:
+    where = ("spec", "network", "proxy", "clientCertificates")
+    if proxy.certificate is None:
+        yield subject.problem(
+            where,
+            "whoever shows a certificate wants to see one first, and the proxy has none",
+            "certificate-missing",
+            "add spec.network.proxy.certificate",
+        )
+    if clients.port in taken or clients.port in _OWN_PORTS:
+        owner = taken.get(clients.port, "the proxy's own workings")
+        yield subject.problem(
+            (*where, "port"),
+            f"port {clients.port} belongs to {owner} already",
+            "port-taken",
+            f"write a free one, for instance {_free(set(taken), clients.port)}",
+        )
 
 
 def _free(taken: set[int], near: int) -> int:

@@ -35,6 +35,18 @@ class TraceCollector(Declared):
     percent: Annotated[int, Field(ge=1, le=100)] = Field(default=10, description="Share of the calls that are traced.")
 
 
+class ClientCertificates(Declared):
+    """The way in for systems outside of the pool, known by certificates that the pool issues (mutual TLS)."""
+
+    port: ListenPort = Field(
+        default=8444, description="Port for HTTP/1.1, HTTP/2 and gRPC over TLS, with a certificate of the caller's."
+    )
+    authority: Name = Field(
+        description="Secret in the proxy's namespace with the authority that signs them: ca.crt, tls.crt and tls.key, as "
+        "cert-manager keeps one. The embedded pool makes it when it is missing."
+    )
+
+
 class Proxy(Declared):
     """The service proxy (Gateway API); without this section the pool has none, and no service may have backends."""
 
@@ -44,6 +56,10 @@ class Proxy(Declared):
         default=None,
         description="Secret in the proxy's namespace with the certificate for httpsPort; no TLS where nothing is said. "
         "The embedded pool makes it when it is missing.",
+    )
+    client_certificates: ClientCertificates | None = Field(
+        default=None,
+        description="Callers outside of the pool, the `systems` of departments; none where nothing is said.",
     )
     connections: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         default=20_000, description="Most connections of callers to one instance; further ones are closed."

@@ -6,7 +6,7 @@ Another implementation of the Gateway API replaces this module: it must put the 
 
 import json
 
-from commonpool.components.rendering import PROXY_CLASS, PROXY_NAMESPACE, SHARED_GATEWAY, Body, body
+from commonpool.components.rendering import PROXY_CLASS, PROXY_NAMESPACE, Body, body
 from commonpool.model import Pool, SharedService
 from commonpool.model.backend import Backend
 
@@ -122,11 +122,6 @@ def target(kind: str, name: str, section: str = "") -> Body:
     """What a policy is about."""
     found = {"group": "gateway.networking.k8s.io", "kind": kind, "name": name}
     return found | ({"sectionName": section} if section else {})
-
-
-def for_shared_gateway() -> list[Body]:
-    """The target of policies about everything that passes the shared Gateway."""
-    return [target("Gateway", SHARED_GATEWAY)]
 
 
 def for_class() -> Body:

@@ -4,35 +4,30 @@ How many instances run, and where, is no part of this: it stands in Envoy Gatewa
 which the settings here are merged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from commonpool.components.envoy_gateway import (
-    GROUP,
-    PROBLEM,
-    SETTINGS,
-    VERSION,
-    backend_reference,
-    for_class,
-    for_shared_gateway,
-    target,
-)
+from commonpool.components.envoy_gateway import GROUP, PROBLEM, SETTINGS, VERSION, backend_reference, for_class, target
 from commonpool.components.gateway import (
     AGREEMENT_HEADER,
     BACKEND_HEADER,
     CASE_HEADER,
+    CLIENTS,
     DEPARTMENT_HEADER,
+    HTTP,
     SERVICE_HEADER,
     SUBJECT_HEADER,
+    secured,
 )
 from commonpool.components.rendering import PROXY_NAMESPACE, SHARED_GATEWAY, Body, body
 from commonpool.model import Pool, SharedService
-from commonpool.model.proxy import TraceCollector
+from commonpool.model.proxy import ClientCertificates, Proxy, TraceCollector
 
 ISSUER = "https://kubernetes.default.svc"
 KEYS = f"{ISSUER}/openid/v1/jwks"
 API_SERVER = "kubernetes"  # the Backend from which the keys come; whoever runs the proxy declares it
 PROVIDER = "pool"
 COLLECTOR = "traces"
+LONGEST_CONNECTION = "15m"  # with a certificate, whose time is looked at when a connection begins
 KNOWN_TOKENS = 1000  # by each thread of an Envoy, some 2 kB each
 CLAIMS = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{PROVIDER}']"  # of the caller's token, in CEL
 # What a caller must not say of itself: our own headers, and those by which older applications take somebody's word.
@@ -59,8 +54,10 @@ def objects(pool: Pool) -> list[Body]:
     proxy = pool.spec.network.proxy
     if proxy is None:
         return []
-    found = [_settings(pool, proxy.traces), _clients(pool, proxy.connections), _callers(pool)]
-    found += [_answers(pool), _statistics(pool), _known_tokens(pool)]
+    found = [_settings(pool, proxy.traces), _clients(pool, proxy), _callers(pool, proxy)]
+    if proxy.client_certificates:
+        found.append(_certified_clients(pool, proxy, proxy.client_certificates))
+    found += [_answers(pool, proxy), _statistics(pool, proxy), _known_tokens(pool, proxy)]
     if proxy.traces:
         endpoint = {"fqdn": {"hostname": proxy.traces.host, "port": proxy.traces.port}}
         found.append(
@@ -130,10 +127,30 @@ _ACCESS = {
 }
 
 
-def _clients(pool: Pool, connections: int) -> Body:
+def _clients(pool: Pool, proxy: Proxy) -> Body:
+    spec = {"targetRefs": [target("Gateway", SHARED_GATEWAY)], **_bounds(proxy)}
+    return body(VERSION, "ClientTrafficPolicy", SHARED_GATEWAY, pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+def _certified_clients(pool: Pool, proxy: Proxy, certificates: ClientCertificates) -> Body:
+    """Callers without a certificate of the pool's do not get through the handshake; who they are is in the certificate alone."""
+    bounds = _bounds(proxy)
+    changes = bounds["headers"]["earlyRequestHeaders"]
+    changes["remove"].remove(SUBJECT_HEADER)  # what is set replaces what a caller wrote, and is removed last
+    changes["set"] = [{"name": SUBJECT_HEADER, "value": "%DOWNSTREAM_PEER_URI_SAN%"}]
+    bounds["connection"]["connectionLimit"]["maxConnectionDuration"] = LONGEST_CONNECTION
+    known = {
+        "caCertificateRefs": [{"kind": "Secret", "name": certificates.authority}],
+        "subjectAltNames": {"uris": [{"type": "Prefix", "value": f"spiffe://{pool.spec.network.domain}/department/"}]},
+    }
+    spec = {"targetRefs": [target("Gateway", SHARED_GATEWAY, CLIENTS)], **bounds, "tls": {"clientValidation": known}}
+    name = f"{SHARED_GATEWAY}-{CLIENTS}"
+    return body(VERSION, "ClientTrafficPolicy", name, pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+def _bounds(proxy: Proxy) -> Body:
     """Bounds of callers, and one reading of a path and of a name for the proxy and every backend (CVE-2019-9901)."""
-    spec = {
-        "targetRefs": for_shared_gateway(),
+    return {
         "path": {"escapedSlashesAction": "RejectRequest"},
         "headers": {
             "withUnderscoresAction": "RejectRequest",
@@ -145,7 +162,7 @@ def _clients(pool: Pool, connections: int) -> Body:
                 "removeOnMatch": [{"type": "Prefix", "value": "x-envoy-"}],
             },
         },
-        "connection": {"connectionLimit": {"value": connections}, "bufferLimit": "64Ki"},
+        "connection": {"connectionLimit": {"value": proxy.connections}, "bufferLimit": "64Ki"},
         "timeout": {"http": {"requestHeadersReceivedTimeout": "10s", "idleTimeout": "5m", "streamIdleTimeout": "5m"}},
         "http2": {
             "maxConcurrentStreams": 200,
@@ -154,11 +171,10 @@ def _clients(pool: Pool, connections: int) -> Body:
             "onInvalidMessage": "TerminateStream",
         },
     }
-    return body(VERSION, "ClientTrafficPolicy", SHARED_GATEWAY, pool, namespace=PROXY_NAMESPACE, spec=spec)
 
 
-def _callers(pool: Pool) -> Body:
-    """Who callers are: the pool's own tokens for service accounts, verified once for all services.
+def _callers(pool: Pool, proxy: Proxy) -> Body:
+    """Who callers are where no certificate says it: the pool's own tokens for service accounts, verified once for all services.
 
     The audience is not looked at here but by each service: so all services share one provider with one set of keys, and a
     new service changes no listener, which would make every caller connect anew.
@@ -171,8 +187,19 @@ def _callers(pool: Pool) -> Body:
         "recomputeRoute": True,
         "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
     }
-    spec = {"targetRefs": for_shared_gateway(), "jwt": {"providers": [provider]}}
+    places = [target("Gateway", SHARED_GATEWAY, listener) for listener in _with_tokens(proxy)]
+    spec = {"targetRefs": places, "jwt": {"providers": [provider]}}
     return body(VERSION, "SecurityPolicy", "callers", pool, namespace=PROXY_NAMESPACE, spec=spec)
+
+
+def _with_tokens(proxy: Proxy) -> dict[str, str]:
+    """The listeners on which a token is needed, with the place of their filters."""
+    return {name: chain for name, chain in _listeners(proxy).items() if name != CLIENTS}
+
+
+def _listeners(proxy: Proxy) -> dict[str, str]:
+    """The shared Gateway's listeners, with the place of their filters."""
+    return {HTTP: "default_filter_chain"} | dict.fromkeys(secured(proxy), "filter_chains[*]")
 
 
 def tcp_clients(pool: Pool, service: SharedService) -> Body:
@@ -209,38 +236,35 @@ def tcp_endings(pool: Pool, service: SharedService, ended: Sequence[str]) -> Bod
     return body(VERSION, "EnvoyPatchPolicy", service.name, pool, namespace=service.namespace_name, spec=spec)
 
 
-def _answers(pool: Pool) -> Body:
+def _answers(pool: Pool, proxy: Proxy) -> Body:
     """What the proxy answers instead of a backend: a problem document that says why, and when to come back.
 
     A patch, because Envoy Gateway has no field for it that would not add a filter to every call for each service.
     """
-    # The token is right and the rule refused all the same: what is left is the time.
-    of_ended = f"{_UNWORDED} && request.host in {CLAIMS}['aud']"
+    # The token is right, or the certificate is, and the rule refused all the same: what is left is the time.
+    of_ended = f"{_UNWORDED} && (connection.mtls || request.host in {CLAIMS}['aud'])"
     mappers = [_answer(*_ENDED, condition=of_ended), *(_answer(*words) for words in _REASONS)]
-    return _patch(pool, "answers", "", "/local_reply_config", {"mappers": mappers})
+    return _patch(pool, "answers", _listeners(proxy), "", "/local_reply_config", {"mappers": mappers})
 
 
-def _statistics(pool: Pool) -> Body:
+def _statistics(pool: Pool, proxy: Proxy) -> Body:
     """Statuses of gRPC counted for each backend, and not for each method: callers choose the names of methods."""
     filter_ = f".http_filters[?(@.name=='{_GRPC_STATISTICS}')].typed_config"
-    return _patch(pool, "statistics", filter_, "/stats_for_all_methods", False)
+    return _patch(pool, "statistics", _listeners(proxy), filter_, "/stats_for_all_methods", False)
 
 
-def _known_tokens(pool: Pool) -> Body:
+def _known_tokens(pool: Pool, proxy: Proxy) -> Body:
     """Signatures are verified once for each token: that is a third of what a call costs. Its time is looked at each time.
 
     A token that was seen holds to its end, an hour at most by default, also when the key that signed it is taken back before.
     """
     providers = f".http_filters[?(@.name=='{_TOKENS}')].typed_config.providers[*]"
-    return _patch(pool, "known-tokens", providers, "/jwt_cache_config", {"jwt_cache_size": KNOWN_TOKENS})
+    size = {"jwt_cache_size": KNOWN_TOKENS}
+    return _patch(pool, "known-tokens", _with_tokens(proxy), providers, "/jwt_cache_config", size)
 
 
-def _patch(pool: Pool, name: str, place: str, path: str, value: object) -> Body:
-    """A policy that sets a value below a place in the connection manager of every shared listener."""
-    proxy = pool.spec.network.proxy
-    listeners = {"http": "default_filter_chain"}
-    if proxy and proxy.certificate:
-        listeners["https"] = "filter_chains[*]"
+def _patch(pool: Pool, name: str, listeners: Mapping[str, str], place: str, path: str, value: object) -> Body:
+    """A policy that sets a value below a place in the connection manager of shared listeners."""
     patches = [
         {
             "type": f"{_TYPES}.config.listener.v3.Listener",

@@ -1,6 +1,7 @@
 """What holds for one service: who passes, how its backends are watched, and how much each consumer may use. Pure."""
 
 import base64
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from commonpool.components import gateway
@@ -14,6 +15,7 @@ from commonpool.model.share import shares
 from commonpool.model.traffic import Share
 
 _LONGEST_EXPRESSION = 3850  # characters; the kind allows 4096, and the term of an agreement takes some 150
+_OF_CERTIFICATE = "connection.mtls && connection.uri_san_peer_certificate"
 _UNSENT = ("connect-failure", "refused-stream", "reset-before-request")
 _SEEN = (*_UNSENT, "reset", "gateway-error")
 _NOT_LIMITED = 100_000  # calls; instead of Envoy's own 1,024, which nobody declared
@@ -44,7 +46,7 @@ def _sections(estate: Estate, service: SharedService, consumers: list[Consumer],
 
 
 def _admission(estate: Estate, service: SharedService, consumers: list[Consumer]) -> Body:
-    """Tokens of declared consumers that were made for this very service; the rule's header alone is not believed."""
+    """Tokens of declared consumers that were made for this very service, or certificates; the rule's header alone is not believed."""
     audience = service.host(estate.pool.spec.network.domain)
     rules = [rule for one in consumers for rule in _rules(estate, service, audience, one)]
     targets = _sections(estate, service, consumers, reads=False)
@@ -65,9 +67,11 @@ def _rules(estate: Estate, service: SharedService, audience: str, consumer: Cons
     if terms is not None:
         begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
         within = f" && request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
+    of_token = f"'{audience}' in {CLAIMS}['aud'] && {CLAIMS}['sub']"
+    expressions = [*_expressions(of_token, consumer.subjects), *_expressions(_OF_CERTIFICATE, consumer.systems)]
     return [
         {"name": f"{consumer.department}-{number}", "action": "Allow", "cel": expression + within}
-        for number, expression in enumerate(_expressions(audience, consumer.subjects))
+        for number, expression in enumerate(expressions)
     ]
 
 
@@ -76,21 +80,21 @@ def midnight(day: str, days: int = 0) -> str:
     return f"{(date.fromisoformat(day) + timedelta(days)).isoformat()}T00:00:00+08:00"
 
 
-def _expressions(audience: str, subjects: list[str]) -> list[str]:
-    """Conditions on a token, each short enough; names of Kubernetes hold nothing that ends a string."""
+def _expressions(proven: str, subjects: Sequence[str]) -> list[str]:
+    """Conditions on what is proven of a caller, each short enough; these names hold nothing that ends a string."""
     found: list[str] = []
     batch: list[str] = []
     for subject in subjects:
-        if batch and len(_expression(audience, [*batch, subject])) > _LONGEST_EXPRESSION:
-            found.append(_expression(audience, batch))
+        if batch and len(_expression(proven, [*batch, subject])) > _LONGEST_EXPRESSION:
+            found.append(_expression(proven, batch))
             batch = []
         batch.append(subject)
-    return [*found, _expression(audience, batch)]
+    return [*found, _expression(proven, batch)] if batch else []
 
 
-def _expression(audience: str, subjects: list[str]) -> str:
+def _expression(proven: str, subjects: list[str]) -> str:
     listed = ", ".join(f"'{subject}'" for subject in subjects)
-    return f"'{audience}' in {CLAIMS}['aud'] && {CLAIMS}['sub'] in [{listed}]"
+    return f"{proven} in [{listed}]"
 
 
 def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
