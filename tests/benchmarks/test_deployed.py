@@ -27,7 +27,7 @@ def estate() -> Estate:
 def rendered(estate: Estate) -> Iterator[Body]:
     """Everything that the stacks, the bootstrap and onboarding write."""
     yield from bootstrap_objects()
-    yield from dns.objects("registry.jiangnan.example/coredns:1")
+    yield from dns.objects("registry.jiangnan.example/coredns:1", estate.pool.spec.network.domain)
     yield from pool.objects(estate, simulate=True)
     for one in estate.services:
         yield from service.objects(estate, one)
