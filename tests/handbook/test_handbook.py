@@ -162,6 +162,23 @@ def test_the_commands_of_a_pipeline_do_what_it_says(name: str, desk: dict[str, s
     assert "### commonpool preview" in (here / "preview.md").read_text(encoding="utf-8")
 
 
+def test_the_timers_are_right_and_run_commands_that_there_are() -> None:
+    units = sorted((ROOT / "examples" / "systemd").iterdir())
+    assert {path.suffix for path in units} == {".service", ".timer"}
+    known = {" ".join(words) for words, _ in reference.leaves(typer.main.get_command(app), ("commonpool",))}
+    started = [
+        line.removeprefix("ExecStart=/usr/bin/env ").partition(" --")[0]
+        for path in units
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("ExecStart=")
+    ]
+    assert len(started) == 2
+    assert set(started) <= known
+    if checker := shutil.which("systemd-analyze"):
+        ended = subprocess.run([checker, "verify", *map(str, units)], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_the_threat_model_names_only_tests_that_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
     texts = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))

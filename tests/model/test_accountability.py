@@ -1,12 +1,14 @@
 """Requests, corrections and progress are checked like everything else that people declare."""
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import estates
 import pytest
-from commonpool.model import EstateRefused, load_estate
+from commonpool.model import EstateRefused, load_estate, warnings
 
 TASK = {"purpose": {"code": "t", "description": "A task"}, "basis": {"law": "A law", "article": "1"}}
 ASKED = {"consumer": "d1", "service": "register", "submitted": "2026-03-02", **TASK}
@@ -34,6 +36,25 @@ def put(root: Path, folder: str, kind: str, name: str, spec: dict[str, Any]) -> 
     (root / folder).mkdir(exist_ok=True)
     manifest = {"apiVersion": "commonpool.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
     (root / folder / f"{name}.yaml").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_clock_that_runs_into_a_year_without_holidays_says_so_and_what_to_write(root: Path) -> None:
+    put(root, "requests", "SharingRequest", "r", ASKED | {"submitted": "2026-12-25"})
+    estate = replace(load_estate(root), day=date(2026, 12, 28))
+    (words,) = warnings(estate)
+    assert words == (
+        "the holidays of 2027 are not known, so Monday to Friday are counted for request r;"
+        " write the year into holidays.yaml of the estate, from 国务院办公厅关于2027年部分节假日安排的通知"
+    )
+    assert estate.request_clock(estate.requests[0]).words().startswith("due 2027-01-08 (provisional")
+    path = root / "holidays.yaml"
+    path.write_text(
+        'years: {"2027": {source: a test, off: [{first: "2027-01-01", last: "2027-01-01", name: 元旦}]}}\n',
+        encoding="utf-8",
+    )
+    estate = replace(load_estate(root), day=date(2026, 12, 28))
+    assert warnings(estate) == []
+    assert estate.request_clock(estate.requests[0]).words() == "due 2027-01-11"
 
 
 def rules(root: Path) -> set[str]:

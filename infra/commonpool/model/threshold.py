@@ -25,8 +25,26 @@ def warnings(estate: Estate) -> list[str]:
             f"{len(estate.machines):,} machines are beyond the {NODES:,} that Kubernetes is tested with; split the pool"
         )
     told = [*(str(problem) for problem, _ in lapses(estate)), *repeated(estate), *_owed(estate), *overdue(estate)]
+    told = [*_unknown_years(estate), *told]
     more = [f"… and {len(told) - MOST} more"] if len(told) > MOST else []
     return [*found, *told[:MOST], *more]
+
+
+def _unknown_years(estate: Estate) -> list[str]:
+    """Years into which a clock runs, or in which this day lies, and whose holidays nobody wrote down."""
+    clocks = {f"request {one.name}": estate.request_clock(one) for one in estate.requests}
+    clocks |= {f"correction {one.name}": estate.correction_clock(one) for one in estate.corrections}
+    running = {name: one.due for name, one in clocks.items() if one.state in ("open", "overdue")}
+    years: dict[int, list[str]] = {} if estate.holidays.knows(estate.day) else {estate.day.year: []}
+    for name, due in running.items():
+        if due.provisional:
+            years.setdefault(due.day.year, []).append(name)
+    return [
+        f"the holidays of {year} are not known, so Monday to Friday are counted"
+        + (f" for {', '.join(names)}" if names else "")
+        + f"; write the year into holidays.yaml of the estate, from 国务院办公厅关于{year}年部分节假日安排的通知"
+        for year, names in sorted(years.items())
+    ]
 
 
 def _owed(estate: Estate) -> list[str]:
