@@ -59,8 +59,10 @@ def suggestion(value: str, limit: int) -> str:
 def _text(value: str) -> str:
     if not value.strip():
         raise refusal("text-empty", "the text is empty")
-    if value != unicodedata.normalize("NFC", value):
+    if not unicodedata.is_normalized("NFC", value):
         raise refusal("text-normal-form", "the text is not in Unicode normal form C", "save it in NFC")
+    if value.isprintable():  # nearly all are; it leaves out every category below
+        return value
     for mark in value:
         if mark in _DIRECTION or (unicodedata.category(mark) in ("Cc", "Cf", "Cs", "Co") and mark != "\n"):
             raise refusal("text-character", f"the text holds the invisible character U+{ord(mark):04X}", "take it out")

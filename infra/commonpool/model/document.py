@@ -7,6 +7,7 @@ second document are refused: a manifest is data that a person can read from top 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from commonpool.model.problem import Problem, shown
 
 LARGEST_FILE = 1 << 20  # bytes; the largest manifest seen in practice is some 30 kB
 DEEPEST = 32  # levels; the deepest field of the model is at 8
+LONGEST_KNOWN = 64  # characters of a scalar whose tag is remembered
 SUSPICIOUS = 5_000  # levels that a text may have room for before its nesting is counted first
 _MAP, _SEQ, _STR = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
@@ -42,11 +44,21 @@ class _Loader(_Safe):  # type: ignore[misc]  # which of two classes it is depend
         """The tag of a node that names none: of a plain scalar by what it looks like, else by its kind."""
         if kind is not yaml.ScalarNode:
             return _SEQ if kind is yaml.SequenceNode else _MAP
-        if implicit[0]:
-            for tag, looks in self.yaml_implicit_resolvers.get(value[:1], ()):
-                if looks.match(value):
-                    return str(tag)
-        return _STR
+        if not implicit[0]:
+            return _STR
+        return _known_tag(value) if len(value) <= LONGEST_KNOWN else _plain_tag(value)
+
+
+def _plain_tag(value: str) -> str:
+    """What a plain scalar looks like."""
+    for tag, looks in _Loader.yaml_implicit_resolvers.get(value[:1], ()):
+        if looks.match(value):
+            return str(tag)
+    return _STR
+
+
+# A catalogue says few words many times.
+_known_tag = lru_cache(maxsize=1 << 16)(_plain_tag)
 
 
 class _Refused(Exception):

@@ -247,7 +247,5 @@ def needs_exchange(agreement: Agreement) -> bool:
 
 def show_path(path: Path, root: Path) -> str:
     """A path as messages show it: relative to where the person stands when that is shorter."""
-    try:
-        return str(Path(os.path.abspath(path)).relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    whole, here = os.path.abspath(path), os.path.join(os.getcwd(), "")
+    return whole.removeprefix(here) if whole.startswith(here) else str(path)
