@@ -84,12 +84,6 @@ class Caller:
             with error:
                 return _answer(error.code, error.read(), error.headers)
 
-    def text(self, path: str) -> str:
-        """What is not JSON, as it comes. Raises `HTTPError`."""
-        request = urllib.request.Request(self.server + path)
-        with urllib.request.urlopen(request, context=self._context, timeout=30) as response:
-            return str(response.read().decode())
-
 
 def _answer(status: int, content: bytes, headers: Any) -> Answer:
     try:
