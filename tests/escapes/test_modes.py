@@ -19,9 +19,7 @@ MODES: dict[str, list[str]] = {
     "one at a time": ["up", "--yes", "--skip-preview", "--parallel", "1"],
     "many at a time": ["up", "--yes", "--skip-preview", "--parallel", "32"],
     "resumed": ["up", "--yes", "--skip-preview", "--continue-on-error"],
-    "anew": ["up", "--yes", "--skip-preview", "--refresh"],
     "adopted": ["up", "--yes", "--skip-preview", "--adopt"],
-    "by force": ["up", "--yes", "--skip-preview", "--force-conflicts"],
 }
 
 
