@@ -164,8 +164,12 @@ def test_a_pool_that_was_applied_is_well(healthy: Ground) -> None:
         "certificates",
         "audit",
         "encryption",
+        "network",
         "clock",
     }
+    [network] = [one for one in findings if one["check"] == "network"]
+    assert network["state"] == "unknown", "where every node is simulated, nothing is claimed"
+    assert "no real node is ready" in network["words"]
 
 
 def test_the_doctor_names_every_illness_and_what_mends_it_and_that_mends_it(healthy: Ground) -> None:

@@ -260,7 +260,7 @@ def doctor(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Hold a running pool against the threat model: rules, rights, drift, certificates, audit, encryption, clock."""
+    """Hold a running pool against the threat model: rules, rights, drift, certificates, audit, encryption, network, clock."""
     from commonpool.cli.doctor import examine
 
     target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)

@@ -324,6 +324,26 @@ async def encryption(patient: Patient, cluster: "Cluster") -> list[Found]:
     ]
 
 
+async def network(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """Something on the nodes enforces NetworkPolicies: seen by three pods of our own, never taken for granted."""
+    from commonpool.machines.policy_probe import try_policies
+
+    declared, _ = await cluster.list_objects("networking.k8s.io/v1", "NetworkPolicy", metadata_only=True)
+    trial = await try_policies(cluster)
+    match trial.word:
+        case "enforced":
+            return [("well", f"policies are enforced: {trial.words}", "")]
+        case "open":
+            words = f"{count(len(declared), 'NetworkPolicy object')} declared, and nothing enforces them: {trial.words}"
+            own = "systemctl restart commonpool-network on the nodes"
+            other = "give the cluster a CNI that enforces NetworkPolicies, such as Calico or Cilium"
+            return [("ill", words, own if patient.embedded else other)]
+        case _:
+            return [
+                ("unknown", f"whether {count(len(declared), 'NetworkPolicy object')} are enforced: {trial.words}", "")
+            ]
+
+
 CHECKS: dict[str, Check] = {
     "rules": rules,
     "enforcement": enforcement,
@@ -332,5 +352,6 @@ CHECKS: dict[str, Check] = {
     "certificates": certificates,
     "audit": audit,
     "encryption": encryption,
+    "network": network,
     "clock": clock,
 }
