@@ -14,6 +14,8 @@ from commonpool.embedded.binaries import KUBERNETES, built, find_go
 from commonpool.embedded.hosts import Lan
 from commonpool.machines.image import image
 
+# The host is inside of another one here, which may not lower what the kernel holds against a process.
+INSIDE = {"commonpool_joined": True, "node_oom_score": 0, "container_runtime_restrict_oom_score": True}
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "estate"
 
 
@@ -72,13 +74,22 @@ class Room:
 
     def command(self, *words: str, timeout: float = 300) -> Answer:
         """Run `commonpool` on the LAN."""
+        with self.started(*words) as process:
+            try:
+                output, talk = process.communicate(timeout=timeout)
+            finally:
+                process.kill()
+        return Answer(process.returncode, output, talk)
+
+    def started(self, *words: str) -> "subprocess.Popen[str]":
+        """`commonpool` on the LAN, as it runs."""
         environment = os.environ | {"COMMONPOOL_DATA": str(self.folder / "data"), "NO_COLOR": "1"}
         with self.lan.entered():
-            result = subprocess.run(
+            return subprocess.Popen(
                 [sys.executable, "-m", "commonpool.cli", *words],
-                capture_output=True, text=True, env=environment, cwd=self.estate, timeout=timeout, stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+                cwd=self.estate,
             )  # fmt: skip
-        return Answer(result.returncode, result.stdout, result.stderr)
 
     def machine(self, *words: str, timeout: float = 300) -> Answer:
         """`commonpool machine …` with the operator's key where it takes one."""
@@ -95,6 +106,16 @@ class Room:
             )
         return Answer(result.returncode, result.stdout, result.stderr)
 
+    def node_kubeconfig(self, name: str, folder: Path) -> Path:
+        """A kubeconfig with the credential that a machine holds."""
+        own = folder / "node.pem"
+        own.write_text(self.lan.ssh(name, "cat /var/lib/kubelet/pki/kubelet-client-current.pem"), encoding="utf-8")
+        entry = self.kubectl("config", "view", "--raw", "-o", "json").json
+        entry["users"][0]["user"] = {"client-certificate": str(own), "client-key": str(own)}
+        place = folder / "kubeconfig"
+        place.write_text(json.dumps(entry), encoding="utf-8")
+        return place
+
     def probe(self, name: str) -> Path:
         """An OCI archive of the probe under a full name."""
         source, folder = Path(__file__).with_name("probe"), self.folder / "probe"
@@ -105,7 +126,12 @@ class Room:
         target = folder / f"{name.replace('/', '-')}.tar"
         return image(name, {"probe": (folder / "probe").read_bytes()}, ["/probe"], target)
 
+    @property
+    def machines(self) -> Path:
+        """Where surveys and runs are kept."""
+        return self.folder / "data" / "machines" / "jiangnan"
+
     def texts(self) -> list[tuple[Path, str]]:
-        """Every file that commands left in the data folder."""
-        paths = [path for path in (self.folder / "data").rglob("*") if path.is_file()]
+        """Every file that work on machines left."""
+        paths = [path for path in self.machines.rglob("*") if path.is_file()]
         return [(path, path.read_text(encoding="utf-8", errors="replace")) for path in paths]

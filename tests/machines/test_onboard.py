@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +10,15 @@ from typing import Any
 
 import pytest
 from commonpool.components.storage import persistent_volume, storage_classes
+from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.hosts import GATEWAY, Lan, Shape
+from commonpool.embedded.node_archive import node_archive
 from commonpool.model import load_estate
-from room import Room
+from room import INSIDE, Room
 
 pytestmark = pytest.mark.timeout(1500)  # bringing in is minutes on a machine that does other things too
 IMAGE = "commonpool.local/probe:1"
 HOSTS = ("one", "two")
-# The host is inside of another one here, which may not lower what the kernel holds against a process.
-INSIDE = {"commonpool_joined": True, "node_oom_score": 0, "container_runtime_restrict_oom_score": True}
 
 
 def until(true: Callable[[], object], what: str, seconds: float = 120) -> None:
@@ -31,7 +32,7 @@ def until(true: Callable[[], object], what: str, seconds: float = 120) -> None:
 def room(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     """A pool that listens on the LAN, and two hosts that were brought in."""
     made = Room(lan, tmp_path_factory.mktemp("onboard"))
-    lan.add({name: Shape() for name in HOSTS})
+    lan.add({"one": Shape(), "two": Shape(suite="trixie")})  # Debian 12 and 13
     made.declare({name: INSIDE for name in HOSTS})
     assert made.command("embedded", "start", "--listen", GATEWAY, timeout=580).code == 0
     try:
@@ -140,19 +141,8 @@ def test_no_bootstrap_credential_is_left_anywhere(room: Room) -> None:
     assert not [path for path, text in room.texts() if token.search(text) and "/runs/" in str(path)]
 
 
-def node_kubeconfig(room: Room, name: str, folder: Path) -> Path:
-    """A kubeconfig with the credential that a machine holds."""
-    own = folder / "node.pem"
-    own.write_text(room.lan.ssh(name, "cat /var/lib/kubelet/pki/kubelet-client-current.pem"), encoding="utf-8")
-    entry = json.loads(room.kubectl("config", "view", "--raw", "-o", "json").output)
-    entry["users"][0]["user"] = {"client-certificate": str(own), "client-key": str(own)}
-    place = folder / "kubeconfig"
-    place.write_text(json.dumps(entry), encoding="utf-8")
-    return place
-
-
 def test_a_nodes_credential_is_good_for_that_node_only(room: Room, tmp_path: Path) -> None:
-    place = node_kubeconfig(room, "one", tmp_path)
+    place = room.node_kubeconfig("one", tmp_path)
     for words in (
         ("patch", "node", "two", "-p", '{"metadata":{"labels":{"a":"b"}}}'),
         ("patch", "node", "one", "-p", '{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}'),
@@ -201,6 +191,27 @@ def test_a_closed_namespace_is_closed_and_a_declared_opening_is_open(pods: Room)
     until(lambda: ask(pods, f"{address}:8080") == "from-water", "open without policies")
 
 
+def doctor(room: Room) -> tuple[str, str]:
+    findings = room.command("doctor", "-o", "json").json["findings"]
+    return next((one["state"], one["words"]) for one in findings if one["check"] == "network")
+
+
+def test_the_doctor_tells_whether_policies_are_enforced_by_trying(pods: Room) -> None:
+    state, words = doctor(pods)
+    assert (state, "a closed one is not" in words) == ("well", True), words
+    for name in HOSTS:
+        pods.lan.ssh(name, "systemctl stop commonpool-network && nft delete table inet commonpool-policy")
+    try:
+        state, words = doctor(pods)
+        assert (state, "nothing enforces them" in words) == ("ill", True), words
+    finally:
+        for name in HOSTS:
+            pods.lan.ssh(name, "systemctl start commonpool-network")
+    left = pods.kubectl("get", "namespaces", "-o", "json").json["items"]
+    ending = {one["metadata"]["name"] for one in left if one["status"]["phase"] == "Terminating"}
+    assert {one["metadata"]["name"] for one in left if "doctor" in one["metadata"]["name"]} <= ending
+
+
 FOLDER = {"name": "one-folder", "tier": "fast", "capacity": "1Gi", "local": {"machine": "one", "path": "/srv/old"},
           "installed": "2012-05-01"}  # fmt: skip
 
@@ -224,13 +235,12 @@ def test_what_bears_data_is_not_touched_until_its_volume_is_named(room: Room) ->
 
 def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(pods: Room) -> None:
     estate = load_estate(pods.estate)
-    volume = estate.pool.spec.storage.volumes[0]
-    apply(pods, *storage_classes(estate.pool), persistent_volume(estate.pool, volume))
+    apply(pods, *storage_classes(estate.pool), persistent_volume(estate.pool, estate.pool.spec.storage.volumes[0]))
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "water"},
              "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
     apply(pods, claim)
 
-    def run(name: str, *words: str) -> str:
+    def ran(name: str, *words: str) -> str:
         body = pod(name, "water", "", *words)
         body["spec"].pop("nodeName")  # the scheduler finds the machine by the volume
         body["spec"] |= {
@@ -249,8 +259,8 @@ def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(pods: Room) -> 
         pods.kubectl("delete", "pod", name, "-n", "water")
         return said
 
-    run("writer", "write", "/data/note", "kept")
-    assert run("reader", "read", "/data/note") == "kept"
+    ran("writer", "write", "/data/note", "kept")
+    assert ran("reader", "read", "/data/note") == "kept"
     assert pods.lan.ssh("one", "cat /srv/old/note") == "kept"
     [shown] = pods.command("machine", "volumes", "-o", "json").json["items"]
     assert (shown["place"], shown["state"], shown["claim"]) == ("one:/srv/old", "bound", "water/data")
@@ -275,7 +285,7 @@ def test_retiring_tells_who_is_affected_and_leaves_nothing_behind_and_no_key_tha
     assert "one holds one-folder" in held.talk, "a disk that holds a bound volume does not go"
     assert "one" in nodes(pods)
     pods.kubectl("delete", "persistentvolumeclaim", "data", "-n", "water")
-    copied = node_kubeconfig(pods, "one", tmp_path)
+    copied = pods.node_kubeconfig("one", tmp_path)
     assert pods.kubectl("get", "node", "one", kubeconfig=copied).code == 0
     answer = pods.machine("retire", "one", "--yes", "--wipe", "--reason", "no warranty", "-o", "json", timeout=580)
     assert answer.code == 0, answer.output + answer.talk
@@ -329,3 +339,40 @@ def test_a_reset_shows_what_it_would_undo_and_then_undoes_the_onboarding(pods: R
     again = pods.machine("reset", "two", "--yes", "-o", "json").items()["two"]
     assert again["state"] == "nothing to undo"
     assert asset_of(pods, "two")[:2] == ("closed", "reset")
+
+
+OWN_NETWORK = {"cniVersion": "1.0.0", "name": "own", "plugins": [{"type": "ptp", "ipam": {
+    "type": "host-local", "ranges": [[{"subnet": "10.200.7.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}  # fmt: skip
+
+
+def test_a_machine_joins_a_named_cluster_and_takes_part_in_its_own_network(room: Room, tmp_path: Path) -> None:
+    """The cluster is named by a kubeconfig, so it is an organisation's: its CNI, here laid down by hand, makes the network."""
+    room.declare({name: INSIDE for name in ("one", "two")})
+    assert room.machine("trust", "two", "--yes").code == 0
+    root = room.lan.hosts["two"].root
+    for folder in ("opt/cni/bin", "etc/cni/net.d"):
+        (root / folder).mkdir(parents=True)
+    with tarfile.open(node_archive().path) as archive:
+        for member in archive:
+            if "/cni/" in member.name:
+                member.name = Path(member.name).name
+                archive.extract(member, root / "opt/cni/bin", filter="tar")
+    (root / "etc/cni/net.d/10-own.conflist").write_text(json.dumps(OWN_NETWORK), encoding="utf-8")
+    named = room.kubectl("config", "view", "--raw", "-o", "json").json
+    named["clusters"][0]["cluster"]["server"] = EmbeddedPool("default", room.folder / "data").node_server
+    (tmp_path / "kubeconfig").write_text(json.dumps(named), encoding="utf-8")
+    answer = room.machine("onboard", "two", "--yes", "--kubeconfig", str(tmp_path / "kubeconfig"), timeout=580)
+    assert answer.code == 0, answer.output + answer.talk
+    node = nodes(room)["two"]
+    assert not node["spec"].get("taints")
+    pause = next(
+        name for one in node["status"]["images"] for name in one["names"] if name.startswith("commonpool.local/pause:")
+    )
+    body = pod("guest", "default", "two")
+    body["spec"]["containers"][0] |= {"image": pause, "args": []}
+    apply(room, body)
+    answer = room.kubectl("wait", "--for=condition=Ready", "pod/guest", "--timeout=110s")
+    assert answer.code == 0, room.kubectl("describe", "pod", "guest").output[-2000:]
+    given = room.kubectl("get", "pod", "guest", "-o", "jsonpath={.status.podIP}").output
+    assert given.startswith("10.200.7."), "by the cluster's network, not by the embedded pool's"
+    assert room.lan.ssh("two", "ls /etc/systemd/system/commonpool-network.service 2>/dev/null; true").strip() == ""

@@ -29,7 +29,7 @@ from commonpool.machines.joining import (
     without_joining,
 )
 from commonpool.machines.run import Event, MachineRun, Observer, Play, play
-from commonpool.machines.survey import Access, Survey
+from commonpool.machines.survey import Access, Survey, explain
 from commonpool.model import Machine, Pool
 
 MANAGER = "commonpool-machines"
@@ -133,7 +133,8 @@ async def onboard(
         standing = await _nodes(cluster, nodes)
         tokens = {} if check or not nodes else await _prepare(cluster, pool, nodes, standing, plane)
         try:
-            wanted = _play(pool, chosen, plane, tokens, access, consent, check=check)
+            names = await _name_service(cluster) if nodes and not plane.network else dns.ADDRESS
+            wanted = _play(pool, chosen, plane, names, tokens, access, consent, check=check)
             runs = await _run(cluster, wanted, folder, tokens, observer)
         finally:
             await _forget(cluster, tokens)
@@ -161,7 +162,8 @@ def _machine(surveys: Sequence[Survey], name: str) -> Machine:
 
 def _answer(machine: Machine, run: MachineRun, trouble: str, check: bool) -> Joined:
     if run.failed:
-        return Joined(machine, "failed", run.step or "connecting", run.words, tuple(run.changed))
+        words = explain(machine, run.words)[0] if run.state == "unreachable" else run.words
+        return Joined(machine, "failed", run.step or "connecting", words, tuple(run.changed))
     if trouble:
         return Joined(machine, "failed", "Open for pods", trouble, tuple(run.changed))
     word = ("would change" if check else "joined") if run.changed else "unchanged"
@@ -209,6 +211,18 @@ async def _prepare(
     return tokens
 
 
+async def _name_service(cluster: Cluster) -> str:
+    """Where pods of a cluster that is not ours ask for names. Raises `MachineError` where none is found."""
+    service = await cluster.read("v1", "Service", dns.NAMESPACE, "kube-dns")
+    if service is None:
+        raise MachineError(
+            f"the cluster has no Service kube-dns in {dns.NAMESPACE}, so pods on new nodes would resolve no name",
+            code="dns_missing",
+            next_step="install CoreDNS there; its Service has this name by convention",
+        )
+    return str(service["spec"]["clusterIP"])
+
+
 async def _end_tokens(cluster: Cluster, machine: str) -> None:
     """Tokens of an earlier run that did not come to its end."""
     path = f"/api/v1/namespaces/kube-system/secrets?labelSelector={MACHINE}%3D{machine}"
@@ -225,6 +239,7 @@ def _play(
     pool: Pool,
     chosen: Sequence[Survey],
     plane: ControlPlane,
+    names: str,
     tokens: Mapping[str, Token],
     access: Access,
     consent: Consent,
@@ -237,10 +252,11 @@ def _play(
         "container_runtime_archive": str(plane.archive),
         "container_runtime_digest": plane.digest,
         "container_runtime_pause_image": plane.pause_image,
+        "container_runtime_pod_network": plane.network,
         "node_digest": plane.digest,
         "node_server": plane.server,
         "node_authority": plane.authority.decode(),
-        "node_dns": dns.ADDRESS,
+        "node_dns": names,
         "node_pods": plane.pods,
         "node_network": plane.network,
         "node_proxies": list(plane.proxies),

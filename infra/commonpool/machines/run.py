@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from commonpool.machines.error import RunFailed
 from commonpool.model import Machine
 
@@ -26,7 +29,9 @@ State = Literal["started", "ok", "changed", "skipped", "failed", "unreachable"]
 FORKS_PER_CORE = 8  # a fork mostly waits for its machine
 MOST_FORKS = 48
 CONNECT_SECONDS = 10
+TASK_SECONDS = 600  # for one step on one machine: a dead disk or share there must not hold the run
 KEPT_RUNS = 50
+SECRETS = "commonpool-"  # a run's folder in memory; the number of its process follows
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,9 @@ def play(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
             event_handler=collector.take,
             quiet=True,
             suppress_env_files=True,
+            fact_cache=str(runs.resolve().parent / "facts"),
             status_handler=lambda status, runner_config: _forget_environment(Path(runner_config.artifact_dir)),
-            settings={"suppress_ansible_output": True, "idle_timeout": 900},
+            settings={"suppress_ansible_output": True, "idle_timeout": TASK_SECONDS + 300},
         )
     if not collector.began:
         raise RunFailed(
@@ -112,6 +118,7 @@ def play(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
             code="ansible_failed",
             next_step=f"see {folder}",
         )
+    collector.close()
     return found
 
 
@@ -119,17 +126,20 @@ class _Collector:
     """Turns Ansible's events into ours."""
 
     def __init__(self, found: dict[str, MachineRun], observer: Observer) -> None:
-        self.found, self.observer, self.began = found, observer, False
+        self.found, self.observer, self.began, self.ended = found, observer, False, False
+        self.last: dict[str, str] = {}
 
     def take(self, event: dict[str, Any]) -> bool:
         kind, data = event.get("event", ""), event.get("event_data", {})
         if kind == "playbook_on_play_start":
             self.began = True
+        self.ended = self.ended or kind == "playbook_on_stats"
         machine = self.found.get(data.get("host", ""))
         if machine is None or not kind.startswith("runner_"):
             return True
         step = str(data.get("task") or "")
         if kind == "runner_on_start":
+            self.last[machine.name] = step
             self.observer(Event(machine.name, step, "started"))
             return True
         result = data.get("res") or {}
@@ -138,6 +148,13 @@ class _Collector:
             return True
         self._note(machine, step, state, data, result)
         return True
+
+    def close(self) -> None:
+        """What is not known to be done is not: a run that was ended before its end brought no machine through."""
+        for machine in () if self.ended else self.found.values():
+            if not machine.failed:
+                machine.state, machine.step = "failed", self.last.get(machine.name, "")
+                machine.words = "the run was ended before it was through"
 
     def _note(self, machine: MachineRun, step: str, state: State, data: dict[str, Any], result: dict[str, Any]) -> None:
         words = _words(result) if state in ("failed", "unreachable") else ""
@@ -215,9 +232,33 @@ def _lay_out(folder: Path, wanted: Play) -> None:
         }
         for machine in wanted.machines
     }
+    program = folder / "bin" / "ansible-playbook"
+    program.parent.mkdir()
+    program.write_text(_mortal(), encoding="utf-8")
+    program.chmod(0o700)
     (folder / "ansible.cfg").touch()  # nobody's own settings change what a run does
     (folder / "inventory").mkdir()
     (folder / "inventory" / "run.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+
+
+def _mortal() -> str:
+    """A program that is Ansible and ends with us.
+
+    The runner has it ignore what a closing terminal sends. One that outlived us would change machines beside the next
+    run, and wait for its lost terminal for ever.
+    """
+    real = shutil.which("ansible-playbook", path=_path()) or "ansible-playbook"
+    steps = (
+        "import ctypes, os, signal, sys",
+        "getattr(ctypes.CDLL(None), 'prctl', int)(1, signal.SIGTERM)",  # PR_SET_PDEATHSIG of Linux; it stays over exec
+        f"os.getppid() == {os.getpid()} or sys.exit(1)",
+        "os.execv(sys.argv[1], sys.argv[1:])",
+    )
+    return f'#!/bin/sh\nexec {shlex.join([sys.executable, "-c", "; ".join(steps), real])} "$@"\n'
+
+
+def _path() -> str:
+    return f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
 
 
 def collection_folder() -> Path:
@@ -228,19 +269,18 @@ def collection_folder() -> Path:
 def _environment(folder: Path, control: Path, machines: int, *, by_key: bool) -> dict[str, str]:
     forks = min(machines, MOST_FORKS, FORKS_PER_CORE * (os.cpu_count() or 1))
     return {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        "PATH": f"{folder / 'bin'}:{_path()}",
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
         "ANSIBLE_FORKS": str(max(1, forks)),
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_TIMEOUT": str(CONNECT_SECONDS),
+        "ANSIBLE_TASK_TIMEOUT": str(TASK_SECONDS),
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5"
         f" -o ServerAliveCountMax=3{' -o PasswordAuthentication=no' if by_key else ''}",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         "ANSIBLE_GATHERING": "smart",
-        "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
-        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder.parent.parent / "facts"),
         "ANSIBLE_CACHE_PLUGIN_TIMEOUT": "86400",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_INJECT_FACT_VARS": "False",
@@ -255,10 +295,10 @@ def _environment(folder: Path, control: Path, machines: int, *, by_key: bool) ->
 def _secrets(wanted: Play) -> Iterator[tuple[Path, dict[str, str]]]:
     """A folder in memory with the run's secret files, and the variables that point Ansible to passwords."""
     memory = Path("/dev/shm")  # noqa: S108
+    place = Path(memory if os.access(memory, os.W_OK) else tempfile.gettempdir())
+    _forget_killed(place)
     files = dict(wanted.secret_files) | {f"password-{kind}": word for kind, word in wanted.passwords.items()}
-    with tempfile.TemporaryDirectory(
-        prefix="commonpool-", dir=memory if os.access(memory, os.W_OK) else None
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{SECRETS}{os.getpid()}-", dir=place) as folder:
         root = Path(folder)
         for name, content in files.items():
             target = root / name
@@ -267,6 +307,14 @@ def _secrets(wanted: Play) -> Iterator[tuple[Path, dict[str, str]]]:
             target.write_text(content, encoding="utf-8")
         named = {f"ANSIBLE_{kind.upper()}_PASSWORD_FILE": str(root / f"password-{kind}") for kind in wanted.passwords}
         yield root, named | {"ANSIBLE_LOCAL_TEMP": str(root / "ansible")}
+
+
+def _forget_killed(place: Path) -> None:
+    """Remove what runs left that were killed; their secrets are nobody's any more."""
+    for folder in place.glob(f"{SECRETS}[0-9]*-*"):
+        with contextlib.suppress(OSError, ValueError):
+            if folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(folder.name.split("-")[1])):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
