@@ -14,16 +14,19 @@ from room import Answer, Room
 
 SMALL = "MemTotal:         1048576 kB\nMemAvailable:      524288 kB\nSwapTotal:             0 kB\n"
 SLOW_CLOCK = '#!/bin/sh\nexec /bin/date -d "2 hours ago" "$@"\n'
+LEDGER = "su postgres -c \"psql -c 'create table ledger as select generate_series(1, 10000) as line'\""
 SHAPES = {
     "plain": Shape(),
+    "newer": Shape(suite="trixie"),
     "small": Shape(files={"etc/meminfo": SMALL}, at_boot=("mount --bind /etc/meminfo /proc/meminfo",)),
-    "busy": Shape(at_boot=("systemctl unmask --runtime postgresql.service", "pg_ctlcluster 15 main start")),
+    "busy": Shape(at_boot=("systemctl unmask --runtime postgresql.service", "pg_ctlcluster 15 main start", LEDGER)),
     "worn": Shape(at_boot=("mount --bind /var/lib /var/lib", "mount -o remount,ro,bind /var/lib")),
     "closed": Shape(sudo="# nobody\n"),
     "late": Shape(files={"usr/local/bin/date": SLOW_CLOCK}),
 }
 EXPECTED = {
     "plain": ("node", None),
+    "newer": ("node", None),
     "small": ("agent-only", "memory-for-a-node"),
     "busy": ("backend", "holds-data"),
     "worn": ("retire", "disk-read-only"),
@@ -34,7 +37,7 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def room(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
-    """Six hosts, and a machine that is not there."""
+    """Seven hosts, and a machine that is not there."""
     made = Room(lan, tmp_path_factory.mktemp("survey"))
     lan.add(SHAPES)
     made.declare({"gone": {"ansible_host": "10.77.9.9"}})
@@ -92,6 +95,8 @@ def test_the_verdict_is_kept_with_its_evidence(surveyed: Answer, room: Room) -> 
     saved = room.folder / "data" / "machines" / "jiangnan" / "surveys" / "busy.json"
     assert '"PostgreSQL"' in saved.read_text(encoding="utf-8")
     assert "== listening" in saved.read_text(encoding="utf-8")
+    assert surveyed.items()["busy"]["facts"]["dataPlaces"] == ["/var/lib/postgresql"]
+    assert (room.lan.hosts["busy"].root / "var/lib/postgresql/15/main/base").is_dir(), "and it is still there"
     assert saved.parent.stat().st_mode & 0o077 == 0
 
 

@@ -116,6 +116,14 @@ def test_one_changed_fact_decides(change: dict[str, Any], role: str, rule: str |
     assert rule is None or rule in {reason.rule for reason in verdict.against("node")}
 
 
+def test_control_groups_of_the_old_kind_are_forecast_and_the_new_kind_is_not() -> None:
+    def forecasts(evidence: str) -> set[str]:
+        return {one.rule for one in judge(facts(evidence, (1795503760.0, 1795503764.0)), TODAY).forecasts}
+
+    assert "cgroup-v1" in forecasts(EVIDENCE)
+    assert "cgroup-v1" not in forecasts(EVIDENCE.replace("== cgroup\ntmpfs", "== cgroup\ncgroup2fs"))
+
+
 def test_a_forecast_turns_into_a_reason_on_the_day_after() -> None:
     assert judge(GOOD, date(2028, 6, 30)).role == "node"
     assert "system-support" in {reason.rule for reason in judge(GOOD, date(2028, 7, 1)).against("node")}
