@@ -64,7 +64,8 @@ bench:  ## our command beside kubectl and a bare loop, the proxy beside others, 
 scale:  ## the same for 100, 1,000 and 5,000 departments, profiles, simulation of several runners; writes bench/README.md
 	@scripts/bootstrap dev
 	@.venv/bin/uv pip install --quiet --group bench
-	@.venv/bin/python bench/apply.py 100 1000 --save
+	@.venv/bin/python bench/apply.py 100 --save
+	@.venv/bin/python bench/apply.py 1000 --only kubectl bare ours --save
 	@.venv/bin/python bench/apply.py 5000 --only bare ours --save
 	@.venv/bin/python bench/profile_apply.py --save
 	@.venv/bin/python bench/sharding.py --save

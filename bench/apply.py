@@ -43,6 +43,7 @@ PARALLEL = 48
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 SERVER = ("kube-apiserver", "etcd")
 KUBECTL, BARE, OURS, PULUMI = "kubectl apply --server-side", "bare loop", "commonpool up", "pulumi up"
+DISTRIBUTED = "the distribution's kubectl apply --server-side"
 
 
 @dataclass(frozen=True)
@@ -172,16 +173,28 @@ def ours(bench: Bench) -> None:
 
 
 def kubectl(bench: Bench) -> None:
-    """What the user would do otherwise."""
-    program = [str(binaries.built(binaries.KUBERNETES) / "kubernetes"), "kubectl"]
+    """What the user would do otherwise, with the kubectl of the server's own version."""
+    _kubectl(bench, KUBECTL, [str(binaries.built(binaries.KUBERNETES) / "kubernetes"), "kubectl"])
+
+
+def distributed(bench: Bench) -> None:
+    """The same with the kubectl that Debian ships: of 2020, which limits itself to 50 requests a second."""
+    subprocess.run(
+        ["apt-get", "download", "-q", "kubernetes-client"], cwd=bench.folder, check=True, capture_output=True
+    )
+    package = next(bench.folder.glob("kubernetes-client_*.deb"))
+    subprocess.run(["dpkg-deb", "-x", str(package), str(bench.folder / "debian")], check=True)
+    _kubectl(bench, DISTRIBUTED, [str(bench.folder / "debian" / "usr" / "bin" / "kubectl")])
+
+
+def _kubectl(bench: Bench, way: str, program: list[str]) -> None:
     apply = [*program, "apply", "--server-side", "-f", str(bench.manifests)]
     environment = {"KUBECONFIG": str(bench.pool.kubeconfig)}
-    bench.measure(KUBECTL, "first", apply, environment)
-    bench.measure(KUBECTL, "no change", apply, environment)
+    bench.measure(way, "first", apply, environment)
+    bench.measure(way, "no change", apply, environment)
     bench.change_one()
-    bench.measure(KUBECTL, "one changed", apply, environment)
-    delete = [*program, "delete", "--wait=false", "-f", str(bench.manifests)]
-    bench.measure(KUBECTL, "destroy", delete, environment)
+    bench.measure(way, "one changed", apply, environment)
+    bench.measure(way, "destroy", [*program, "delete", "--wait=false", "-f", str(bench.manifests)], environment)
 
 
 def bare(bench: Bench) -> None:
@@ -228,7 +241,14 @@ def pulumi(bench: Bench) -> None:
     bench.measure(PULUMI, "destroy", ["pulumi", "destroy", "--yes", "--stack", "departments"], environment)
 
 
-WAYS: dict[str, Callable[[Bench], None]] = {"kubectl": kubectl, "bare": bare, "ours": ours, "pulumi": pulumi}
+WAYS: dict[str, Callable[[Bench], None]] = {
+    "kubectl": kubectl,
+    "distributed": distributed,
+    "bare": bare,
+    "ours": ours,
+    "pulumi": pulumi,
+}
+NEEDS = {"pulumi": "pulumi", "distributed": "apt-get"}
 
 
 def run(departments: int, ways: Sequence[str]) -> list[Row]:
@@ -272,7 +292,7 @@ def save(rows: Sequence[Row]) -> None:
         "memoryGiB": round(psutil.virtual_memory().total / 2**30),
         "kernel": platform.release(),
     }
-    order = (KUBECTL, BARE, OURS, PULUMI)
+    order = (KUBECTL, DISTRIBUTED, BARE, OURS, PULUMI)
     found = sorted(
         [*old, *(asdict(row) for row in rows)], key=lambda one: (one["departments"], order.index(one["way"]))
     )
@@ -294,11 +314,11 @@ def main() -> None:
     if chosen.bare_loop:
         bare_loop(*chosen.bare_loop)
         return
-    ways = [way for way in chosen.only if way != "pulumi" or shutil.which("pulumi")]
+    ways = [way for way in chosen.only if way not in NEEDS or shutil.which(NEEDS[way])]
     rows = [row for departments in chosen.departments for row in run(departments, ways)]
     sys.stdout.write(table(HEADINGS, list(lines(rows)), left=1) + "\n")
-    if "pulumi" in chosen.only and "pulumi" not in ways:
-        sys.stdout.write("pulumi up: not measured, the Pulumi CLI is not on PATH\n")
+    for way in set(chosen.only) - set(ways):
+        sys.stdout.write(f"{way}: not measured, {NEEDS[way]} is not on PATH\n")
     if chosen.save:
         save(rows)
 
