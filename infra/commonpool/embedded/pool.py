@@ -183,7 +183,8 @@ class EmbeddedPool:
         if supervisor and settings is None and marker.exists() and proxy_start.stands(place) and self.ready():
             asyncio.run(self._serve(observer))
             return
-        built = binaries.built(binaries.KUBERNETES, observer)
+        with binaries.fetching(binaries.ENVOY_GATEWAY, observer):
+            built = binaries.built(binaries.KUBERNETES, observer)
         if supervisor:
             self._stop()
         self._end_leftovers()
