@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +38,7 @@ def embedded_pool(worker: str) -> Iterator[EmbeddedPool]:
 def sample(embedded_pool: EmbeddedPool) -> Estate:
     """The sample estate, standing."""
     commonpool(embedded_pool, "up", "--yes", "--skip-preview", "--estate", "examples/estate")
-    return load_estate(ROOT / "examples" / "estate")
+    return replace(load_estate(ROOT / "examples" / "estate"), exchange=embedded_pool.exchange)
 
 
 @pytest.fixture(scope="session")

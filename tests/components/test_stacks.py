@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.components.unit import EXCHANGE
+from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, preview
 from commonpool.engine.project import load
 from commonpool.model import Estate
@@ -15,9 +17,10 @@ OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
 
 @pytest.mark.parametrize("stack", ["pool", "services", "departments"])
 def test_a_stack_run_as_anybodys_program_declares_what_stands(
-    sample: Estate, on_cluster: OnCluster, stack: str
+    sample: Estate, embedded_pool: EmbeddedPool, on_cluster: OnCluster, stack: str
 ) -> None:
-    found = on_cluster(lambda cluster: preview(load(ROOT, stack), cluster))
+    told = {EXCHANGE: embedded_pool.exchange}  # an agreement of the sample takes fields out on the way
+    found = on_cluster(lambda cluster: preview(load(ROOT, stack, told), cluster))
     assert (found.problems, found.counts) == ((), {})
     assert found.unchanged > 40
     assert found.outputs

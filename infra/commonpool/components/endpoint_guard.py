@@ -23,11 +23,11 @@ _CONTROLLERS = (
 )
 
 
-def objects(pool: Pool, *, loopback: bool) -> list[Body]:
-    """The two policies; `loopback` allows backends there."""
+def objects(pool: Pool, *, loopback: bool, exchange: str | None = None) -> list[Body]:
+    """The two policies; `loopback` allows backends there, `exchange` (host:port) one at that host, wherever it is."""
     if pool.spec.network.proxy is None:
         return []
-    return [*_writers(pool), *_addresses(pool, loopback=loopback)]
+    return [*_writers(pool), *_addresses(pool, _checks(pool, loopback=loopback, exchange=exchange))]
 
 
 def guarded_kinds() -> dict[str, list[str]]:
@@ -51,7 +51,7 @@ def _writers(pool: Pool) -> list[Body]:
     return admission.validating(pool, "endpoint-writers", admission.anywhere(*rules), [check])
 
 
-def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
+def _addresses(pool: Pool, checks: list[admission.Check]) -> list[Body]:
     """Of our namespaces' Backends, and of the EndpointSlices in them that no controller keeps."""
     places = [_rule([envoy_gateway.GROUP], ["backends"]), _rule(["discovery.k8s.io"], ["endpointslices"])]
     kept_by_others = f"request.userInfo.username in {list(_CONTROLLERS)!r}"
@@ -59,7 +59,7 @@ def _addresses(pool: Pool, *, loopback: bool) -> list[Body]:
         pool,
         "endpoint-addresses",
         admission.inside(*places),
-        _checks(pool, loopback=loopback),
+        checks,
         conditions=[("not-a-controllers", f"!({kept_by_others})")],
         variables=_variables(pool),
     )
@@ -85,7 +85,7 @@ def _variables(pool: Pool) -> list[Body]:
     ]
 
 
-def _checks(pool: Pool, *, loopback: bool) -> list[admission.Check]:
+def _checks(pool: Pool, *, loopback: bool, exchange: str | None) -> list[admission.Check]:
     never = [
         block
         for words, blocks in NEVER.items()
@@ -95,9 +95,10 @@ def _checks(pool: Pool, *, loopback: bool) -> list[admission.Check]:
     homes = allowed(pool.spec.network.ranges) + (list(NEVER[LOOPBACK]) if loopback else [])
     refused = " || ".join(f"cidr('{block}').containsIP(a)" for block in never)
     inside = " || ".join(f"cidr('{block}').containsIP(a)" for block in homes) or "false"
+    passed = f"a == '{exchange.rpartition(':')[0].strip('[]')}' || " if exchange else ""
     return [
         admission.Check(
-            f"variables.addresses.all(a, isIP(a) && !({refused}) && ({inside}))",
+            f"variables.addresses.all(a, {passed}isIP(a) && !({refused}) && ({inside}))",
             "backends stand at addresses of the machines' and storage ranges of pool.yaml",
             words="'backends stand at addresses of the machines\\' and storage ranges of pool.yaml, not at '"
             " + variables.addresses.join(', ')",

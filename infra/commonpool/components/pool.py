@@ -38,7 +38,7 @@ def objects(estate: Estate, *, simulate: bool, loopback: bool = False) -> list[B
         *workload_guard.objects(pool),
         *ownership_guard.objects(pool),
         *catalogue.definition(pool),
-        *endpoint_guard.objects(pool, loopback=loopback),
+        *endpoint_guard.objects(pool, loopback=loopback, exchange=estate.exchange),
         *fleet.objects(pool),
         *gateway.shared(pool),
         *network.proxy(pool),

@@ -25,7 +25,7 @@ def units(estate: Estate, program: str, config: Mapping[str, object]) -> dict[st
     if program == "pool":
         simulate = str(config.get(SIMULATE, "true"))
         loopback = str(bool(config.get(STAND_INS)))
-        return {estate.pool.name: _digest(base, estate.digests["machines"], simulate, loopback)}
+        return {estate.pool.name: _digest(base, estate.digests["machines"], simulate, loopback, estate.exchange or "")}
     if program == "services":
         stand_ins = str(config.get(STAND_INS, ""))
         datasets = {
