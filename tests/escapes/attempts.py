@@ -59,7 +59,8 @@ def namespaces(read: Read) -> Iterator[Attempt]:
         }
         for words, label in labels.items():
             case, _, text = words.partition(" ")
-            yield from changed(case, f"{text} on {name}", path, live, {"metadata": {"labels": label}})
+            moved = name == OTHER and "commonpool.dev/department" in label  # with all that lies in it
+            yield from changed(case, f"{text} on {name}", path, live, {"metadata": {"labels": label}}, nobody=moved)
         if name in (OWN, OTHER):
             taken = {"metadata": {"labels": {"commonpool.dev/flavor": None}}}
             yield from changed("T1", f"no mark on {name}", path, live, taken)
