@@ -34,7 +34,7 @@ check:  ## lint, types, layers
 	@.venv/bin/ruff format --check infra stacks tests bench
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@.venv/bin/cog --check -I scripts README.md
+	@.venv/bin/cog --check -I scripts -I bench README.md bench/README.md
 	@scripts/lint-playbooks
 
 schemas:  ## write schemas/ anew after a change of the model
@@ -61,13 +61,12 @@ bench:  ## our command beside kubectl and a bare loop, the proxy beside others, 
 	@.venv/bin/python bench/proxy.py
 	@.venv/bin/python bench/journal.py 1000000
 
-scale:  ## the same for 100, 1,000 and 5,000 departments, profiles, simulation of several runners; writes bench/README.md
+scale:  ## the same for 100, 1,000 and 5,000 departments, a simulation of several runners; writes bench/README.md
 	@scripts/bootstrap dev
 	@.venv/bin/uv pip install --quiet --group bench
 	@.venv/bin/python bench/apply.py 100 --save
 	@.venv/bin/python bench/apply.py 1000 --only kubectl bare ours --save
 	@.venv/bin/python bench/apply.py 5000 --only bare ours --save
-	@.venv/bin/python bench/profile_apply.py --save
 	@.venv/bin/python bench/sharding.py --save
 	@.venv/bin/python bench/report.py
 	@.venv/bin/cog -r -I bench bench/README.md

@@ -54,16 +54,6 @@ def applied() -> str:
     return markdown(headings, map(line, rows))
 
 
-def profiled() -> str:
-    """bench/profile_apply.py's tables."""
-    found = read("profile")
-    parts = [
-        markdown([heading, "CPU"], ([title, f"{share:.0f} %"] for title, share in found[key].items()))
-        for heading, key in (("our process, own time", "client"), ("the API server, with all below", "server"))
-    ]
-    return f"{found['departments']} departments, {found['objects']:,} objects.\n\n" + "\n".join(parts)
-
-
 def sharded() -> str:
     """bench/sharding.py's tables."""
     import sharding
