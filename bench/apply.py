@@ -178,7 +178,7 @@ def kubectl(bench: Bench) -> None:
 
 
 def distributed(bench: Bench) -> None:
-    """The same with the kubectl that Debian ships: of 2020, which limits itself to 50 requests a second."""
+    """The same with the kubectl that Debian ships, which is years older."""
     subprocess.run(
         ["apt-get", "download", "-q", "kubernetes-client"], cwd=bench.folder, check=True, capture_output=True
     )
