@@ -54,11 +54,10 @@ class Role:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """As `dataclasses.asdict` gave them."""
+        """As `dataclasses.asdict` gave them, perhaps before there were items."""
         checks = {path: (status, text) for path, (status, text) in values["checks"].items()}
-        return cls(
-            **{**values, "services": tuple(values["services"]), "checks": checks, "items": tuple(values["items"])}
-        )
+        items = tuple(values.get("items", ()))
+        return cls(**{**values, "services": tuple(values["services"]), "checks": checks, "items": items})
 
 
 def roles(estate: Estate) -> dict[str, Role]:
