@@ -34,24 +34,9 @@ def machine() -> str:
 
 def applied() -> str:
     """bench/apply.py's table."""
-    rows: Rows = read("apply")["rows"]
-    rival = {(row["departments"], row["act"]): row["wall"] for row in rows if row["way"].startswith("kubectl")}
-    floor = {row["departments"]: row["wall"] for row in rows if row["way"] == "bare loop"}
+    import apply
 
-    def line(row: dict[str, Any]) -> list[str]:
-        other, least = rival.get((row["departments"], row["act"])), floor.get(row["departments"])
-        first = row["act"] == FIRST
-        return [
-            f"{row['way']}, {row['act']}", f"{row['departments']:,}", f"{row['objects']:,}", f"{row['wall']:.1f} s",
-            f"{row['objects'] / row['wall']:.0f}/s" if first else "", f"{other / row['wall']:.1f}" if other else "",
-            f"{100 * least / row['wall']:.0f} %" if least and first else "", f"{row['writes']:,}",
-            f"{row['client_cpu']:.1f} s", f"{row['client_peak']:.0f} MB", f"{row['server_cpu']:.1f} s",
-            f"{row['server_peak']:.0f} MB",
-        ]  # fmt: skip
-
-    headings = ["", "departments", "objects", "wall", "rate", "× kubectl", "of the bare loop", "writes", "client CPU",
-                "client peak", "server CPU", "server peak"]  # fmt: skip
-    return markdown(headings, map(line, rows))
+    return markdown(apply.HEADINGS, apply.lines([apply.Row(**row) for row in read("apply")["rows"]]))
 
 
 def sharded() -> str:
