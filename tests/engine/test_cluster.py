@@ -457,3 +457,46 @@ def test_a_right_that_is_missing_is_refused_in_the_servers_own_words(
                 await cluster.read("v1", "Secret", "default", "any")
 
     run(scenario())
+
+
+def test_a_policy_that_this_run_changed_is_heeded_before_it_refuses(embedded_pool: EmbeddedPool) -> None:
+    """The API server goes on by the policy of before for about a second; what still refuses after that, refuses."""
+
+    def policy(name: str, expression: str) -> dict[str, Any]:
+        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+        spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]}
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+
+    async def scenario() -> None:
+        async with connected(embedded_pool) as (cluster, namespace):
+            inside = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+            binding = {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "ValidatingAdmissionPolicyBinding",
+                "metadata": {"name": namespace},
+                "spec": {
+                    "policyName": namespace,
+                    "validationActions": ["Deny"],
+                    "matchResources": {"namespaceSelector": inside},
+                },
+            }
+            none, all_but_one = "false", "object.metadata.name != 'refused'"
+            await cluster.apply(policy(namespace, none))
+            await cluster.apply(binding)
+            with pytest.raises(Refused):
+                for number in range(100):
+                    await cluster.apply(config_map(namespace, f"early-{number}"))
+                    await asyncio.sleep(0.1)
+            await cluster.apply(policy(namespace, all_but_one))
+            await cluster.apply(config_map(namespace))
+            with pytest.raises(Refused, match="ValidatingAdmissionPolicy"):
+                await cluster.apply(config_map(namespace, "refused"))
+            for kind in (binding["kind"], "ValidatingAdmissionPolicy"):
+                await cluster.delete("admissionregistration.k8s.io/v1", str(kind), "", namespace)
+
+    run(scenario())

@@ -1,6 +1,7 @@
 """`up`, `preview`, `destroy`, `refresh`: the phases in the order in which they are read aloud."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -157,6 +158,8 @@ PHASES: tuple[Phase, ...] = (
 
 def execute(run: Run) -> int:
     """Run all phases; returns the exit code."""
+    from commonpool.components.reading import holding
+
     consent.need_somebody(run.verb, run.wishes.yes, run.output)
     for title, doing, work in PHASES:
         began = time.monotonic()
@@ -165,8 +168,10 @@ def execute(run: Run) -> int:
         run.laps[title] = time.monotonic() - began
         if words:
             run.output.phase(f"{title:<9} {words}")
+    held = holding(run.estate) if run.estate is not None else contextlib.nullcontext()
     try:
-        return asyncio.run(_with_cluster(run))
+        with held:
+            return asyncio.run(_with_cluster(run))
     except (KeyboardInterrupt, asyncio.CancelledError):
         step = "what was applied is recorded; run the same command again to go on" if run.writing else ""
         raise Interrupted(step) from None

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pulumi
 
+from commonpool.components import reading
 from commonpool.components.unit import shard
-from commonpool.model import Department, Estate, EstateRefused, load_estate
+from commonpool.model import Department, Estate, EstateRefused
 
 
 def read_estate() -> Estate:
     """The estate of this stack; raises `RunError` with every problem and its place."""
     folder = Path(pulumi.get_root_directory()) / (pulumi.Config("commonpool").get("estate") or "examples/estate")
     try:
-        return replace(load_estate(folder), exchange=pulumi.Config("commonpool").get("exchange") or None)
+        return replace(reading.read(folder), exchange=pulumi.Config("commonpool").get("exchange") or None)
     except EstateRefused as refused:
         raise pulumi.RunError("\n".join(line for problem in refused.problems for line in problem.lines())) from None
 

@@ -14,6 +14,7 @@ LONGEST_TEXT = 256  # bytes of an answer that is not JSON: enough to recognise a
 BROKEN = frozenset({500, 502, 503, 504})
 # Refusals that pass by themselves within moments of creating a namespace: its controllers fill these in.
 _SETTLING = ("status unknown for quota", "error looking up service account")
+_POLICY = "ValidatingAdmissionPolicy '"
 
 
 def problem(status: int, content: bytes, server: str, credential: str) -> EngineError:
@@ -41,6 +42,11 @@ def problem(status: int, content: bytes, server: str, credential: str) -> Engine
 def settles(error: EngineError) -> bool:
     """Whether the refusal is one that a fresh namespace gives until its controllers have seen it."""
     return isinstance(error, Refused) and error.status == 403 and any(words in str(error) for words in _SETTLING)
+
+
+def ruled_out(error: EngineError) -> bool:
+    """Whether an admission policy refused it, and not the kind's own validation or somebody's rights."""
+    return isinstance(error, Refused) and _POLICY in str(error)
 
 
 def retry_after(text: str) -> float:

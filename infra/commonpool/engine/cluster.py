@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from commonpool.engine.answer import holds
+from commonpool.engine.answer import holds, ruled_out
 from commonpool.engine.discovery import ACCEPT, KNOWN, KindInfo, kinds_of, unknown
 from commonpool.engine.error import EngineError, Refused, Stale
 from commonpool.engine.evidence import Evidence
@@ -33,7 +33,9 @@ FRESH_SECONDS = 1.0  # a kind missed this shortly before is not asked for again:
 NEW_KIND_SECONDS = 15.0  # discovery follows a CustomResourceDefinition or APIService within seconds
 NEW_KIND_PAUSE_SECONDS = 0.2
 WATCHES = 64  # streams at a time; whoever gets none looks from time to time instead
+RULE_SECONDS = 5.0  # an API server heeds a changed admission policy, or its binding, about a second after it took it
 _DEFINING = frozenset({"CustomResourceDefinition", "APIService"})
+_RULING = frozenset({"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"})
 
 
 class Cluster:
@@ -45,7 +47,7 @@ class Cluster:
         self.url, self.namespace = wire.server, wire.credentials.namespace
         self.streams = asyncio.Semaphore(WATCHES)
         self._served: dict[tuple[str, str], KindInfo] = {}
-        self._asked = self._defined = float("-inf")
+        self._asked = self._defined = self._ruled = float("-inf")
         self._asking = asyncio.Lock()
 
     @classmethod
@@ -218,6 +220,8 @@ class Cluster:
         applied = await self.request("PATCH", path + _apply_query(field_manager, dry_run, force), body, APPLY)
         if kind in _DEFINING and not dry_run:
             self._defined = time.monotonic()
+        if kind in _RULING and not dry_run:
+            self._ruled = time.monotonic()
         return applied
 
     async def merge_patch(
@@ -322,9 +326,15 @@ class Cluster:
 
         async def attempt(seconds: float) -> dict[str, Any]:
             limit = None if seconds == self.patience else seconds
-            return await self._wire.send(
-                method, path, body=body, content_type=content_type, accept=accept, seconds=limit
-            )
+            try:
+                return await self._wire.send(
+                    method, path, body=body, content_type=content_type, accept=accept, seconds=limit
+                )
+            except Refused as error:
+                # The policy that refuses may be the one of before our own change of it.
+                if ruled_out(error) and time.monotonic() < self._ruled + RULE_SECONDS:
+                    raise Again(error) from error
+                raise
 
         return await patiently(attempt, self.patience)
 

@@ -215,8 +215,8 @@ class Deployment:
             self.took_over = await self._lock.acquire()
             if self.took_over:
                 self.note(f"took the stack over from {self.took_over.split('/')[0]}, which ended without finishing")
-            latest = await states.load(self.pool, self.state.project, self.state.stack)
-            if self.state.versions and latest.versions != self.state.versions:
+            latest = await states.versions(self.pool, self.state.project, self.state.stack)
+            if self.state.versions and latest != self.state.versions:
                 raise LockLost(
                     f"another run changed stack {self.program.stack} while this one was looking; run it again"
                 )

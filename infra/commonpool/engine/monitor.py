@@ -5,7 +5,7 @@ in a process of its own over Pulumi's public gRPC protocol. What is not supporte
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from commonpool.engine.plugin import needs_plugin, of_type
 from commonpool.engine.program import program_folder
 from commonpool.engine.properties import Properties, decode, encode, reference, secret_values
 from commonpool.engine.record import Identity
-from commonpool.engine.registration import PROVIDER_TYPE, Registration, inherited_aliases, make_urn, parse
+from commonpool.engine.registration import PROVIDER_TYPE, Declared, Registration, inherited_aliases, make_urn, parse
 from commonpool.engine.step import Outcome, Step
 from commonpool.engine.unknown import UNKNOWN
 
@@ -78,6 +78,13 @@ class Monitor:
     def RegisterResource(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Register a component, a provider or a Kubernetes object."""
         return self._wait(self.register(request))
+
+    def register_together(self, parent: str, children: Sequence[Declared]) -> None:
+        """Register the children of a component as they are, without the SDK's machinery for each; returns when all are.
+
+        Offered to programs in this process alone. It is what their registration one by one comes to.
+        """
+        self._wait(self._children(parent, children))
 
     def RegisterResourceOutputs(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """Outputs of components are of no use to anybody but the program; those of the stack are kept."""
@@ -168,11 +175,8 @@ class Monitor:
         run = self.run
         urn = make_urn(run.program.stack, run.program.project, request.parent, request.type, request.name)
         unit = self._unit(request)
-        if urn in run.registered:
-            run.fail(urn, Unsupported(f"{urn} is declared twice; give one of the two another name"))
+        if not self._enter(urn, unit):
             return _failed(urn)
-        run.registered.add(urn)
-        run.unit_of[urn] = unit
         self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
@@ -188,6 +192,42 @@ class Monitor:
         except EngineError as error:
             run.fail(urn, error)
             return _failed(urn)
+
+    def _enter(self, urn: str, unit: str) -> bool:
+        """Note a registration; False when there is one of that name already."""
+        run = self.run
+        if urn in run.registered:
+            run.fail(urn, Unsupported(f"{urn} is declared twice; give one of the two another name"))
+            return False
+        run.registered.add(urn)
+        run.unit_of[urn] = unit
+        return True
+
+    async def _children(self, parent: str, children: Sequence[Declared]) -> None:
+        run = self.run
+        unit = run.unit_of[parent]
+        begun: list[asyncio.Task[str]] = []
+
+        async def one(child: Declared) -> str:
+            above = parent if child.holder is None else await begun[child.holder]
+            urn = make_urn(run.program.stack, run.program.project, above, child.type, child.name)
+            if not self._enter(urn, unit):
+                return urn
+            if run.stopping or above in run.failed:
+                run.failed.add(urn)
+                return urn
+            registration = Registration(
+                urn, child.type, child.name, above, unit, child.body, protect=child.protect, retain=child.retain
+            )
+            try:
+                await self._perform(registration)
+            except EngineError as error:
+                run.fail(urn, error)
+            return urn
+
+        async with asyncio.TaskGroup() as tasks:
+            for child in children:
+                begun.append(tasks.create_task(one(child)))
 
     async def _custom(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         if request.type == PROVIDER_TYPE:

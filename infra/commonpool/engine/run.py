@@ -24,6 +24,7 @@ from commonpool.engine.mask import MASK
 from commonpool.engine.record import Record
 from commonpool.engine.state import EVERYTHING, State
 from commonpool.engine.unknown import holds_unknown, known_only
+from commonpool.model import garbage
 
 
 def silent(event: Event) -> None:
@@ -228,7 +229,8 @@ async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
-    state = await states.load(cluster, program.project, program.stack)
+    with garbage.put_off():
+        state = await states.load(cluster, program.project, program.stack)
     if state.lost and not options.adopt:
         raise StateDamaged(
             f"what the pool remembered of stack {program.stack} is gone, although it was applied; restore the Secrets of "
@@ -240,8 +242,9 @@ async def _opened(
     clusters.declare("", default_provider(program))
     for urn, inputs in state.providers.items():
         clusters.declare(urn, inputs)
-    index = await indexes.load(clusters.connect, state, everything=bool(state.pending) or options.adopt)
-    selected = select(program, state, index, options)
+    with garbage.put_off():
+        index = await indexes.load(clusters.connect, state, everything=bool(state.pending) or options.adopt)
+        selected = select(program, state, index, options)
     run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
     run.order = max((record.order for record in state.records.values()), default=0)
     try:

@@ -52,6 +52,12 @@ class Step(Subject):
 
     async def _same(self, identity: Identity) -> Outcome:
         assert self.record is not None
+        waiting = self.record.unready and self.run.options.wait and not self.run.preview
+        if self.run.program.units is not None and not waiting and not self.registration.annotation(REPLACE_UNREADY):
+            # Such programs read no outputs, and that it stands as it was applied has been seen in the lists.
+            self._remember(replace(self.record, urn=self.urn))
+            self._report(Operation.SAME)
+            return Outcome(identity, self.body)
         live = await self._read(identity)
         if live is None:
             return await self._create(identity, Decision(Operation.CREATE, Drift.MISSING.value))
@@ -59,7 +65,7 @@ class Step(Subject):
             return await self._replace(identity, f"it did not complete ({REPLACE_UNREADY})")
         self._remember(replace(self.record, urn=self.urn))
         self._report(Operation.SAME)
-        if self.record.unready and self.run.options.wait and not self.run.preview:
+        if waiting:
             live = await self._wait(identity, live)
         return Outcome(identity, live)
 

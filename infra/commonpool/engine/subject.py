@@ -76,8 +76,9 @@ class Subject:
         """The suffix of automatic names follows from the stack's key: a run that is repeated finds what it made."""
         key = self.run.state.key
         suffix = hashlib.blake2b(f"{self.urn}\0{predecessor}".encode(), key=key, digest_size=4).hexdigest()
-        self.body, self.whole = (
-            body_of(
+
+        def body(*, whole: bool) -> dict[str, Any]:
+            return body_of(
                 self.registration,
                 namespaced=self.namespaced,
                 namespace=self.namespace,
@@ -85,8 +86,9 @@ class Subject:
                 suffix=suffix,
                 whole=whole,
             )
-            for whole in (False, True)
-        )
+
+        self.body = body(whole=False)
+        self.whole = body(whole=True) if self.registration.ignore_changes else self.body
         if not self.registration.unknowns:
             self.digest = digest_body(key, self.body)
 

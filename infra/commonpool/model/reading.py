@@ -1,6 +1,5 @@
 """A folder of manifests as one estate: everything that people edit, read at once or refused with every problem at once."""
 
-import gc
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import pydantic_core
 from pydantic import BaseModel, ValidationError
 
+from commonpool.model import garbage
 from commonpool.model.agreement import Agreement
 from commonpool.model.base import suggestion
 from commonpool.model.dictionary import Dictionary
@@ -33,18 +33,13 @@ def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
     """
     from commonpool.model.checks import check
 
-    collecting = gc.isenabled()
-    gc.disable()  # millions of small values that all stay: collection only costs
-    try:
+    with garbage.put_off():
         estate, problems = _read(root, proposed)
         if estate is not None and not problems:
             problems = check(estate)
         if estate is None or problems:
             raise EstateRefused(problems)
         return estate
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @dataclass
