@@ -19,6 +19,12 @@ SECURE: Body = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# By these a claim is bound to any free volume, or counts as one of another class than its spec says.
+CONTROLLERS_WORDS = {
+    "pv.kubernetes.io/bind-completed": "yes",
+    "volume.beta.kubernetes.io/storage-class": "gp3",
+    "volume.kubernetes.io/selected-node": "rs-01",
+}
 Read = Callable[[str], Body]
 
 
@@ -124,6 +130,13 @@ def belongings(read: Read) -> Iterator[Attempt]:
     status = f"{own[0][0]}/status"
     raised = {"status": {"hard": {"requests.cpu": "999"}, "used": {"requests.cpu": "0"}}}
     yield from changed("T14", "quota's status", status, read(own[0][0]), raised)
+    swept = {"metadata": {"ownerReferences": owners}}
+    for place in (
+        f"{CORE}/namespaces/{SERVED}/services/register",
+        f"/apis/apps/v1/namespaces/{SERVED}/deployments/register",
+    ):
+        words = "an owner that does not exist, by the status"
+        yield from changed("T13", f"{words} of {place.rsplit('/', 2)[1]}", f"{place}/status", read(place), swept)
     wide = thing("v1", "ResourceQuota", "wide", OWN, spec={"hard": {"pods": "9999"}})
     yield from made("T14", "a second quota", f"{CORE}/namespaces/{OWN}/resourcequotas", wide)
     opened = thing("networking.k8s.io/v1", "NetworkPolicy", "open", OWN, **everything)
@@ -153,6 +166,8 @@ def rights(read: Read) -> Iterator[Attempt]:
         "everything": ("ClusterRole", "cluster-admin", {"kind": "Group", "apiGroup": group, "name": "oidc:water0-admins"}),
         "the masters": ("ClusterRole", "commonpool-admin", {"kind": "Group", "apiGroup": group, "name": "system:masters"}),
         "everybody": ("ClusterRole", "commonpool-viewer", {"kind": "Group", "apiGroup": group, "name": "system:authenticated"}),
+        "a group of nobody's": ("ClusterRole", "commonpool-viewer", {"kind": "Group", "apiGroup": group, "name": "kubeadm:cluster-admins"}),
+        "a person": ("ClusterRole", "commonpool-admin", {"kind": "User", "apiGroup": group, "name": "oidc:somebody"}),
         "an account elsewhere": ("ClusterRole", "commonpool-admin", {"kind": "ServiceAccount", "name": "pipeline", "namespace": OTHER}),
     }  # fmt: skip
     for words, (kind, name, subject) in to.items():
@@ -277,6 +292,35 @@ def _pods() -> Iterator[tuple[str, str, Body]]:
     yield "T17", "tolerating another flavor", {"tolerations": [{"key": flavor, "operator": "Equal", "value": "secure"}]}
     yield "T17", "tolerating any flavor", {"tolerations": [{"key": flavor, "operator": "Exists"}]}
     yield "T17", "of a runtime that nobody declared", {"runtimeClassName": "host"}
+    yield from _greedy_pods()
+
+
+def _greedy_pods() -> Iterator[tuple[str, str, Body]]:
+    """What no quota counts, what keeps others off a machine, and what Pod Security asks less of."""
+    closed = [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}]
+    yield "T17", "tolerating a machine that is let go", {"tolerations": closed}
+    root = container(securityContext={**SECURE, "runAsNonRoot": False, "runAsUser": 0})
+    yield "T17", "as root of its own users", {"hostUsers": False, "containers": [root]}
+    windows: Body = {"os": {"name": "windows"}, "securityContext": {"runAsNonRoot": True}}
+    yield "T17", "for another system", windows | {"containers": [container(securityContext={})]}
+    yield "T17", "that holds its machine", {"terminationGracePeriodSeconds": 999_999_999}
+    share = {"driver": "nfs.csi.k8s.io", "volumeAttributes": {"server": "10.20.1.21", "share": "/export/a"}}
+    yield "T28", "with a driver's volume of its own choice", {"volumes": [{"name": "v", "csi": share}]}
+    for word in ("nvidia.com/gpu", "hugepages-2Mi", "deviceclass.resource.kubernetes.io/gpu"):
+        amount = {"cpu": "1m", "memory": "1Mi"}
+        limits = amount | {word: "2Mi" if word.startswith("huge") else "1"}
+        for place in ("containers", "initContainers"):
+            found = [container("other", resources={"requests": amount, "limits": limits})]
+            yield "T15", f"with {word} in {place}", {place: found}
+    yield "T15", "with a claim on a device", {"resourceClaims": [{"name": "d", "resourceClaimName": "d"}]}
+    elsewhere: dict[str, Body] = {"all namespaces": {"namespaceSelector": {}}, OTHER: {"namespaces": [OTHER]}}
+    for words, of in elsewhere.items():
+        term = {"labelSelector": {}, "topologyKey": "topology.kubernetes.io/zone", **of}
+        for kind in ("podAffinity", "podAntiAffinity"):
+            needed = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+            wished = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": term}]}
+            yield "T15", f"with {kind} to {words}", {"affinity": {kind: needed}}
+            yield "T15", f"that would like {kind} to {words}", {"affinity": {kind: wished}}
 
 
 def pods(read: Read) -> Iterator[Attempt]:
@@ -474,6 +518,7 @@ def claims(read: Read) -> Iterator[Attempt]:
     wanted: dict[str, Body] = {
         "of no class, by a volume's name": {"storageClassName": "", "volumeName": "rs-nas-1-a"},
         "of a class that nobody counts": {"storageClassName": "gp3"},
+        "of attributes that nobody counts": {"storageClassName": "archive", "volumeAttributesClassName": "gold"},
         "of a tier that is not granted": {"storageClassName": "archive", "volumeName": "rs-nas-1-a"},
         "that copies another namespace's": {
             "storageClassName": "archive",
@@ -483,6 +528,16 @@ def claims(read: Read) -> Iterator[Attempt]:
     for words, spec in wanted.items():
         claim = thing("v1", "PersistentVolumeClaim", "escape", OWN, spec=base | spec)
         yield from made("T28", f"a claim {words}", place, claim, nobody=True)
+    for mark, value in CONTROLLERS_WORDS.items():
+        claim = thing(
+            "v1",
+            "PersistentVolumeClaim",
+            "escape",
+            OWN,
+            spec=base | {"storageClassName": "archive", "volumeName": "rs-nas-1-a"},
+        )
+        claim["metadata"]["annotations"] = {mark: value}
+        yield from made("T28", f"a claim with {mark}", place, claim, nobody=True)
     volume = f"{CORE}/persistentvolumes/rs-nas-1-a"
     live = read(volume)
     mine = {"spec": {"claimRef": {"namespace": OWN, "name": "escape"}}}

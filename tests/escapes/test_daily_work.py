@@ -96,6 +96,19 @@ def test_controllers_do_for_a_department_what_it_asked_for(ground: Ground) -> No
         assert time.monotonic() < deadline, "the pod stays"
 
 
+def test_a_pod_that_names_no_class_is_displaced_by_nobody_elses(ground: Ground) -> None:
+    """Of priority 0 it would be: every pod that names its flavor's class is of a higher one."""
+    caller = ground.people["developer"]
+    silent, named = pod("silent"), pod("named", priorityClassName="flavor-performance")
+    said = []
+    for body in (silent, named):
+        answer = caller.send("POST", f"{HERE}/pods", body)
+        assert answer.status == 201, answer.words
+        said.append([answer.body["spec"].get(word) for word in ("priorityClassName", "priority", "preemptionPolicy")])
+        caller.send("DELETE", f"{HERE}/pods/{body['metadata']['name']}")
+    assert said[0] == said[1] == ["flavor-performance", 10_000, "PreemptLowerPriority"]
+
+
 def until_gone(ground: Ground, path: str) -> bool:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

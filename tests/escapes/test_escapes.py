@@ -1,7 +1,10 @@
 """Nobody gets in where they do not belong: every attempt of the catalogue by everybody, refused, without effect, and on record."""
 
+import time
+from typing import Any
+
 import pytest
-from escapes.attempts import CATALOGUE
+from escapes.attempts import CATALOGUE, CORE, OWN, SERVED, pod, thing
 from escapes.ground import Ground, attack, differences, send
 
 PEOPLE = ("admin", "developer", "account", "nobody")
@@ -42,3 +45,73 @@ def test_every_attempt_is_one_that_the_api_server_would_carry_out_for_the_platfo
         if answer.status >= 300:
             spoiled.append(f"{attempt}: {answer.status} {answer.words[:300]}")
     assert spoiled == []
+
+
+MARKS = {"app.kubernetes.io/managed-by": "commonpool", "commonpool.dev/service": "register"}
+APPS = f"/apis/apps/v1/namespaces/{OWN}"
+
+
+def templates() -> dict[str, dict[str, Any]]:
+    """Workloads of a department whose pods would bear the platform's marks, or whose claims those of the controllers."""
+
+    def spec(name: str, labels: dict[str, str], **more: Any) -> dict[str, Any]:
+        own = {"escape": name}
+        template = {"metadata": {"labels": own | labels}, "spec": pod()["spec"]}
+        return {"replicas": 1, "selector": {"matchLabels": own}, "template": template, **more}
+
+    claim = {
+        "metadata": {"name": "v", "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "archive", "volumeName": "rs-nas-1-a",
+                 "resources": {"requests": {"storage": "1Mi"}}},
+    }  # fmt: skip
+    marked = thing("apps/v1", "Deployment", "marked", OWN, spec=spec("marked", MARKS))
+    replicas = thing("apps/v1", "ReplicaSet", "many", OWN, spec=spec("many", MARKS))
+    bound = spec("bound", {}, serviceName="x", volumeClaimTemplates=[claim])
+    return {
+        "deployments": marked,
+        "replicasets": replicas,
+        "statefulsets": thing("apps/v1", "StatefulSet", "bound", OWN, spec=bound),
+    }
+
+
+def test_what_controllers_make_of_templates_is_held_to_the_same_rules(ground: Ground) -> None:
+    """T28, T35: marks that nobody may set on a pod or a claim are not set by way of a controller that Kubernetes trusts."""
+    caller, made = ground.people["developer"], templates()
+    for kind, body in made.items():
+        answer = caller.send("POST", f"{APPS}/{kind}", body)
+        assert answer.status == 201, answer.words
+    missing = {
+        ("Deployment", "'commonpool-owned'"),
+        ("ReplicaSet", "'commonpool-owned'"),
+        ("StatefulSet", "'commonpool-claims.marks'"),
+    }
+    deadline = time.monotonic() + 60
+    while missing:
+        events = ground.read(f"{CORE}/namespaces/{OWN}/events")["items"]
+        told = {
+            (one["involvedObject"]["kind"], rule) for one in events for _, rule in missing if rule in one["message"]
+        }
+        missing -= told
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.2)
+    pods = ground.read(f"{CORE}/namespaces/{OWN}/pods?labelSelector=escape")["items"]
+    claims = ground.read(f"{CORE}/namespaces/{OWN}/persistentvolumeclaims")["items"]
+    for kind, body in made.items():
+        assert caller.send("DELETE", f"{APPS}/{kind}/{body['metadata']['name']}").status == 200
+    assert (pods, claims) == ([], [])
+
+
+def test_no_autoscaler_changes_how_many_of_a_shared_service_run(ground: Ground) -> None:
+    """Whoever works in the service's namespace can point one at it, and it scales by an account that Kubernetes trusts."""
+    by = {"Impersonate-User": "system:serviceaccount:kube-system:horizontal-pod-autoscaler"}
+    path = f"/apis/apps/v1/namespaces/{SERVED}/deployments/register/scale"
+    wanted = thing("autoscaling/v1", "Scale", "register", SERVED, spec={"replicas": 3})
+    answer = ground.administrator.send("PUT", path, wanted, headers=by)
+    assert (answer.status, "stands in its manifest" in answer.words) == (403, True), answer.words
+    own = thing("apps/v1", "Deployment", "scaled", OWN, spec={
+        "replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod()["spec"]}})  # fmt: skip
+    assert ground.people["developer"].send("POST", f"{APPS}/deployments", own).status == 201
+    wanted = thing("autoscaling/v1", "Scale", "scaled", OWN, spec={"replicas": 0})
+    scaled = ground.administrator.send("PUT", f"{APPS}/deployments/scaled/scale", wanted, headers=by)
+    assert scaled.status == 200, "a department's own is scaled"
+    assert ground.people["developer"].send("DELETE", f"{APPS}/deployments/scaled").status == 200

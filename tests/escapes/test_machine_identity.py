@@ -95,6 +95,9 @@ def test_a_machine_that_forgets_itself_comes_back_as_nothing(ground: Ground, mac
     body["metadata"]["labels"] = {"commonpool.dev/flavor": "secure"}
     refused = machine.send("POST", NODES, body)
     assert refused.status in (403, 422), refused.words
+    ranged = thing("v1", "Node", NODE, spec={"podCIDR": "10.128.0.0/24", "podCIDRs": ["10.128.0.0/24"]})
+    taken = machine.send("POST", NODES, ranged)
+    assert (taken.status, "does not choose the addresses" in taken.words) == (403, True), taken.words
     assert machine.send("POST", NODES, thing("v1", "Node", NODE)).status == 201
 
 

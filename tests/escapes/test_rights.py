@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from commonpool.components import roles
 from commonpool.model import load_estate
 from escapes.attempt import MERGE
-from escapes.attempts import CORE, OTHER, OWN, PLATFORM, RBAC, SYSTEM, thing
+from escapes.attempts import CORE, OTHER, OWN, PLATFORM, RBAC, SERVED, SYSTEM, pod, thing
 from escapes.caller import Caller
 from escapes.ground import ROOT, Ground, token
 
@@ -99,6 +99,23 @@ def test_every_rule_of_every_role_is_written_out(ground: Ground) -> None:
             assert not {"nodes/proxy", "serviceaccounts/token", "certificatesigningrequests/approval"} & set(
                 rule["resources"]
             )
+
+
+def test_whatever_a_department_may_make_is_counted(ground: Ground) -> None:
+    """F22: of no kind so many that the API server suffers."""
+    hard = ground.read(f"{CORE}/namespaces/{OWN}/resourcequotas/objects")["spec"]["hard"]
+    kinds = {
+        (resource, group)
+        for role in roles.ROLES.values()
+        for rule in ground.read(f"{RBAC}/clusterroles/{role}")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        if "create" in rule["verbs"] and "/" not in resource
+    }
+    assert len(kinds) > 10
+    assert [
+        one for one in sorted(kinds) if one[0] not in hard and f"count/{'.'.join(filter(None, one))}" not in hard
+    ] == []
 
 
 def run(ground: Ground, credential: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -197,6 +214,33 @@ def test_the_pipelines_credential_applies_departments_and_services_and_nothing_b
     )
 
 
+OURS = {"app.kubernetes.io/managed-by": "commonpool", "commonpool.dev/flavor": "performance"}
+ENVOY = "/apis/gateway.envoyproxy.io/v1alpha1"
+
+
+def fenced(name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A namespace that lets privileged pods in."""
+    body = thing("v1", "Namespace", name)
+    body["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "privileged", **(labels or {})}
+    return body
+
+
+def deployment(namespace: str) -> dict[str, Any]:
+    labels = {"a": "b"}
+    template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
+    return thing(
+        "apps/v1", "Deployment", "x", namespace, spec={"selector": {"matchLabels": labels}, "template": template}
+    )
+
+
+def viewer(namespace: str) -> dict[str, Any]:
+    """A binding that the pipeline may give in a department's namespace."""
+    group = "rbac.authorization.k8s.io"
+    reference = {"apiGroup": group, "kind": "ClusterRole", "name": "commonpool-admin"}
+    subject = {"apiGroup": group, "kind": "Group", "name": "oidc:x"}
+    return thing(f"{group}/v1", "RoleBinding", "x", namespace, roleRef=reference, subjects=[subject])
+
+
 BEYOND: list[tuple[str, str, Any, str]] = [
     ("GET", f"{CORE}/namespaces/{OWN}/secrets", None, "cannot"),
     ("GET", f"{CORE}/secrets", None, "cannot"),
@@ -213,6 +257,30 @@ BEYOND: list[tuple[str, str, Any, str]] = [
     ("PATCH", f"{RBAC}/clusterroles/commonpool-engine", {"metadata": {"labels": {"a": "b"}}}, "cannot"),
     ("PATCH", f"{RBAC}/clusterroles/commonpool-viewer", {"metadata": {"labels": {"a": "b"}}}, "cannot"),
     ("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/commonpool-engine", None, "cannot"),
+    ("POST", f"{CORE}/namespaces", fenced("commonpool-mine"), "fenced as the pool declares"),
+    ("POST", f"{CORE}/namespaces", fenced("mine-main", OURS), "fenced as the pool declares"),
+    ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}, "fenced"),
+    ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce-version": "v1.0"}}}, "fenced"),
+    ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"commonpool.dev/flavor": None}}}, "fenced"),
+    ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"annotations": {"commonpool.dev/registries": "docker.io"}}}, "fenced"),
+    ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"commonpool.dev/service": "x"}}}, "a department's own"),
+    *(("POST", f"/apis/apps/v1/namespaces/{place}/deployments", deployment(place), words) for place, words in (
+        (OWN, "of shared services"), (PLATFORM, "into no other"), ("commonpool-proxy", "into no other"))),
+    *(("POST", f"{RBAC}/namespaces/{place}/rolebindings", viewer(place), "into no other")
+        for place in (PLATFORM, "commonpool-proxy", "commonpool-catalogue")),
+    ("PATCH", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", {"data": {"a": "eA=="}}, "into no other"),
+    ("DELETE", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", None, "into no other"),
+    ("POST", f"{CORE}/namespaces/{PLATFORM}/configmaps", thing("v1", "ConfigMap", "x", PLATFORM), "into no other"),
+    ("POST", f"{ENVOY}/namespaces/{SERVED}/envoypatchpolicies", thing("gateway.envoyproxy.io/v1alpha1", "EnvoyPatchPolicy", "x", SERVED, spec={
+        "type": "JSONPatch", "targetRef": {"group": "gateway.networking.k8s.io", "kind": "GatewayClass", "name": "commonpool"},
+        "jsonPatches": [{"type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "commonpool-proxy/shared/http",
+                         "operation": {"op": "remove", "path": "/filter_chains"}}]}), "that others share"),
+    ("PATCH", f"{ENVOY}/namespaces/commonpool-proxy/envoyproxies/commonpool", {"spec": {"concurrency": 1}}, "cannot"),
+    ("POST", f"{CORE}/persistentvolumes", thing("v1", "PersistentVolume", "x", spec={
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}}), "cannot"),
+    ("PATCH", f"{CORE}/nodes/rs-01", {"metadata": {"labels": {"commonpool.dev/flavor": "secure"}}}, "cannot"),
+    ("DELETE", f"{CORE}/nodes/rs-01", None, "cannot"),
+    ("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", thing("scheduling.k8s.io/v1", "PriorityClass", "x", value=999999999), "cannot"),
     ("POST", f"{CORE}/namespaces/{OTHER}/serviceaccounts/pipeline/token", thing("authentication.k8s.io/v1", "TokenRequest", "", spec={}), "cannot"),
 ]  # fmt: skip
 

@@ -17,7 +17,7 @@ OURS: Body = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}  # se
 # What each rule refuses, in a line.
 RULES: dict[AdmissionRule, str] = {
     "bindings": "roles of a namespace bound to everybody, to accounts of others, or by another role than the pool's",
-    "claims": "volumes of no tier, which nobody counts, or copied from another namespace",
+    "claims": "volumes of no tier, which nobody counts, copied from another namespace, or bound by a mark of the controllers",
     "endpoint-addresses": "traffic led to anything but the pool's machines",
     "endpoint-writers": "routes, backends and endpoints by anybody but the platform",
     "engine": "writes of the preview's account, and of the engine's beyond the pool's own namespaces",
@@ -26,10 +26,11 @@ RULES: dict[AdmissionRule, str] = {
     "nodes": "what a machine says of itself: flavor, trust, site, that it is open",
     "owned": "changes of what the platform wrote, and its marks on what it did not write",
     "placement": "pods on machines of a flavor that is not granted, on a chosen node, or on one that is not open",
+    "pods": "pods with devices and volumes that nobody counts, that keep others away, that hold on, or whose tokens live long",
     "registries": "images from elsewhere, of any container and of volumes",
     "services": "Services that lead out of the pool or take the platform's addresses",
     "sharing": "datasets written by anybody but the platform, or kept from sharing without law, article and last day",
-    "tokens": "tokens of accounts that never end, or live longer than a day",
+    "tokens": "tokens of accounts that never end",
 }
 CHANGES = ("CREATE", "UPDATE", "DELETE")
 _ACTIONS = {"deny": ["Deny", "Audit"], "warn": ["Warn", "Audit"], "audit": ["Audit"]}

@@ -13,6 +13,7 @@ from commonpool.components.rendering import (
     FLAVOR,
     GRANTED_FLAVORS,
     GRANTED_REGISTRIES,
+    POD_SECURITY,
     PREFIX,
     Body,
     all_classes,
@@ -33,6 +34,14 @@ _COUNTS = {
     "services": "services",
     "persistent_volume_claims": "persistentvolumeclaims",
 }
+# Kinds that go with Deployments and the like are bounded with them; a Deployment keeps ten ReplicaSets of its past.
+_WITH_WORKLOADS = {
+    "count/replicasets.apps": 12,
+    "count/daemonsets.apps": 1,
+    "count/horizontalpodautoscalers.autoscaling": 1,
+    "count/poddisruptionbudgets.policy": 1,
+}
+_MOST_ACCOUNTS = 100
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,8 @@ def objects(pool: Pool, fence: Fence) -> list[Body]:
 def _namespace(pool: Pool, fence: Fence) -> Body:
     found = body("v1", "Namespace", fence.name, pool)
     level = pool.spec.security.pod_security
-    modes = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")}
-    versions = {f"pod-security.kubernetes.io/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
+    modes = {f"{POD_SECURITY}/{mode}": level for mode in ("enforce", "audit", "warn")}
+    versions = {f"{POD_SECURITY}/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
     found["metadata"]["labels"] |= fence.labels | {FLAVOR: fence.resources[0].flavor} | modes | versions
     if not fence.registries:
         found["metadata"]["labels"][GRANTED_REGISTRIES] = EVERY_REGISTRY
@@ -107,7 +116,10 @@ def _hard(amount: Resources | None) -> dict[str, str]:
 
 def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
     hard = {name: str(getattr(fence.objects, word)) for word, name in _COUNTS.items()}
+    workloads = fence.objects.deployments + fence.objects.stateful_sets
+    hard |= {name: str(each * workloads) for name, each in _WITH_WORKLOADS.items()}
     hard |= {
+        "count/serviceaccounts": str(_MOST_ACCOUNTS),
         "pods": "0" if fence.suspended else str(fence.objects.pods),
         "services.nodeports": "0",
         "services.loadbalancers": "0",

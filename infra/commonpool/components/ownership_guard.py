@@ -5,12 +5,35 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 """
 
 from commonpool.components import admission
-from commonpool.components.rendering import DEPARTMENT, FLAVOR, PREFIX, SERVICE, SITE, Body
+from commonpool.components.admission import SYSTEM_NAMESPACE
+from commonpool.components.catalogue import NAMESPACE as CATALOGUE
+from commonpool.components.rendering import (
+    DEPARTMENT,
+    FLAVOR,
+    GRANTED_REGISTRIES,
+    POD_SECURITY,
+    PREFIX,
+    PROXY_NAMESPACE,
+    SERVICE,
+    SITE,
+    Body,
+)
 from commonpool.components.roles import ROLES
 from commonpool.model import Pool
 
 _MANAGED = "'app.kubernetes.io/managed-by'"
 _RESERVED = (f"{PREFIX}/", "applyset.kubernetes.io/")
+_MADE = (
+    "pods",
+    "persistentvolumeclaims",
+    "jobs",
+    "replicasets",
+    "controllerrevisions",
+)  # by controllers, from templates
+_POOLS_MEMORY = (
+    "commonpool.commonpool.pool"  # the Secret in which the engine keeps it, and the first words of its parts
+)
+_SCALED = "has(request.subResource) && request.subResource == 'scale'"
 _KINDS = {
     "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
     "networking.k8s.io": ["networkpolicies", "ingresses"],
@@ -65,12 +88,22 @@ def _owners(pool: Pool) -> list[Body]:
     labels = "metadata.labels"
     owned = f"has(oldObject.{labels}) && '{DEPARTMENT}' in oldObject.{labels} && !('{SERVICE}' in oldObject.{labels})"
     kept = f"has(object.{labels}) && object.{labels}[?'{DEPARTMENT}'].orValue('') == oldObject.{labels}['{DEPARTMENT}']"
-    check = admission.Check(
-        f"!({owned}) || ({kept})",
-        "a namespace stays its department's, for what lies in it is: give the other department's another name, or delete"
-        " this one first",
-    )
-    return admission.validating(pool, "namespaces", admission.anywhere(rule), [check], part="owner")
+    served = [
+        f"(has({state}.{labels}) ? {state}.{labels}[?'{SERVICE}'].orValue('') : '')"
+        for state in ("object", "oldObject")
+    ]
+    checks = [
+        admission.Check(
+            f"!({owned}) || ({kept})",
+            "a namespace stays its department's, for what lies in it is: give the other department's another name, or delete"
+            " this one first",
+        ),
+        admission.Check(
+            f"{served[0]} == {served[1]}",
+            "a namespace stays the service's that it was made for, or a department's own; delete this one first",
+        ),
+    ]
+    return admission.validating(pool, "namespaces", admission.anywhere(rule), checks, part="owner")
 
 
 def _kinds(pool: Pool) -> list[Body]:
@@ -93,10 +126,16 @@ def _owned(pool: Pool) -> list[Body]:
     """Of every kind, single objects that carry our mark, and the mark itself."""
     rules = [
         admission.requests_for(["*"], ["*"], admission.CHANGES),
-        admission.requests_for(["apps"], ["deployments/scale", "statefulsets/scale"], ["UPDATE"]),
+        admission.requests_for(["apps"], ["deployments/scale", "statefulsets/scale", "deployments/status"], ["UPDATE"]),
+        # By a status an object can be given an owner that does not exist, and then it is swept away.
+        admission.requests_for([""], ["services/status", "persistentvolumes/status"], ["UPDATE"]),
+        admission.requests_for(
+            ["flowcontrol.apiserver.k8s.io"], ["flowschemas/status", "prioritylevelconfigurations/status"], ["UPDATE"]
+        ),
     ]
     served = f"namespaceObject.metadata.labels[?'{SERVICE}'].orValue('')"
     annotated = "object.metadata.annotations"
+    copied = f"{admission.by_controllers()} && request.resource.resource in ['replicasets', 'controllerrevisions']"  # from their owner
     checks = [
         admission.Check(
             f"!{_marked('oldObject')}",
@@ -107,18 +146,22 @@ def _owned(pool: Pool) -> list[Body]:
             f"the labels {PREFIX}/, applyset.kubernetes.io/ and app.kubernetes.io/managed-by: commonpool are the platform's",
         ),
         admission.Check(
-            f"object == null || !has({annotated}) || !{annotated}.exists(key, {_reserved('key')})",
+            f"object == null || !has({annotated}) || !{annotated}.exists(key, {_reserved('key')}) || ({copied})",
             f"the annotations {PREFIX}/ and applyset.kubernetes.io/ are the platform's",
         ),
         admission.Check(
-            f"!has(request.subResource) || request.subResource != 'scale' || object.metadata.name != {served}",
+            f"!({_SCALED}) || object.metadata.name != {served}",
             "how many of a shared service run stands in its manifest",
-            settled="!has(request.subResource) || request.subResource != 'scale'",
+            settled=f"!({_SCALED})",
         ),
     ]
     elsewhere = ("not-a-machine", "request.resource.resource != 'nodes'")  # their labels have a rule of their own
     in_use = "request.resource.resource == 'gatewayclasses' && request.operation == 'UPDATE' && object.spec == oldObject.spec"
-    conditions = [elsewhere, admission.not_trusted(pool), ("not-a-class-in-use", f"!({in_use})")]
+    # What controllers make of a department's templates is the department's word, and so is how many an autoscaler wants.
+    made = f"request.operation == 'CREATE' && request.resource.resource in {list(_MADE)!r}"
+    for_others = f"!({admission.by_controllers()} && !({made}) && !({_SCALED}))"
+    trusted = ("neither-the-platform-nor-kubernetes-itself", f"!{admission.by_platform(pool)} && {for_others}")
+    conditions = [elsewhere, trusted, ("not-a-class-in-use", f"!({in_use})")]
     # Kinds of the whole cluster lie in no namespace, and no selector leaves them out: what of them is ours is guarded too.
     return admission.validating(pool, "owned", admission.inside(*rules), checks, conditions=conditions)
 
@@ -126,7 +169,7 @@ def _owned(pool: Pool) -> list[Body]:
 def _bindings(pool: Pool) -> list[Body]:
     """Not even the platform gives a namespace to all the world, to another's accounts, or by another role than ours."""
     rule = admission.requests_for(["rbac.authorization.k8s.io"], ["rolebindings"], ["CREATE", "UPDATE"])
-    subjects = "object.subjects"
+    subjects, prefix = "object.subjects", pool.spec.security.identity.groups_prefix
     checks = [
         admission.Check(
             f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name in {sorted(ROLES.values())!r}",
@@ -134,7 +177,7 @@ def _bindings(pool: Pool) -> list[Body]:
         ),
         admission.Check(
             f"!has({subjects}) || {subjects}.all(s, s.kind == 'ServiceAccount'"
-            " ? has(s.namespace) && s.namespace == object.metadata.namespace : !s.name.startsWith('system:'))",
+            f" ? has(s.namespace) && s.namespace == object.metadata.namespace : s.kind == 'Group' && s.name.startsWith('{prefix}'))",
             "a binding names groups of the identity provider and accounts of its own namespace, no group of Kubernetes itself",
         ),
     ]
@@ -165,6 +208,15 @@ def _nodes(pool: Pool) -> list[Body]:
             f"a machine does not open itself: taints {PREFIX}/ and the cordon are taken away by the platform",
         )
     )
+    for field in ("podCIDR", "podCIDRs"):
+        here, there = f"object.spec.{field}", f"oldObject.spec.{field}"
+        same = f"oldObject != null && has({there}) && {there} == {here}"
+        checks.append(
+            admission.Check(
+                f"!('system:nodes' in request.userInfo.groups) || !has({here}) || ({same})",
+                "a machine does not choose the addresses of its pods; the control plane gives it a range",
+            )
+        )
     _, trusted = admission.not_trusted(pool)
     kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
     return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
@@ -174,24 +226,28 @@ def _engine(pool: Pool) -> list[Body]:
     """The platform's own credentials, for the day on which one is stolen: they write where the pool is, or try only."""
     engine, preview = admission.platform_users()
     groups = [group for group in admission.platform_groups(pool) if group != "system:masters"]
-    space = "namespaceObject.metadata"
-    ours = f"has({space}.labels) && '{FLAVOR}' in {space}.labels || {space}.name.startsWith('commonpool-')"
-    unmarked = (
-        f"(object != null ? {_marked('object')} : true) && (oldObject != null ? {_marked('oldObject')} : true)"
-        " || request.name.startsWith('commonpool-')"
-    )
     checks = [
         admission.Check(
             f"request.userInfo.username != '{preview}' || (has(request.dryRun) && request.dryRun)",
             "this credential previews: it tries, and writes nothing",
         ),
         admission.Check(
-            f"namespaceObject == null || {ours}",
-            "this credential writes into the namespaces of the pool, and into no other",
+            f"namespaceObject == null || {_place()}",
+            "this credential writes what services and departments are made of into the namespaces of the pool, and into no other",
         ),
         admission.Check(
-            f"request.resource.resource != 'namespaces' || {unmarked}",
-            "this credential writes namespaces of the pool, and no other",
+            f"request.resource.resource != 'namespaces' || ((oldObject == null || {_marked('oldObject')}) && ({_fenced(pool)}))",
+            "this credential writes namespaces of the pool, fenced as the pool declares, and no other",
+        ),
+        # Whoever makes pods somewhere reads the Secrets there.
+        admission.Check(
+            f"request.resource.resource != 'deployments' || '{SERVICE}' in namespaceObject.metadata.labels",
+            "this credential starts workloads of shared services, and none of a department",
+        ),
+        admission.Check(
+            "request.resource.resource != 'envoypatchpolicies' || object == null"
+            " || object.spec.jsonPatches.all(one, one.name.startsWith(request.namespace + '/'))",
+            "this credential patches what the proxy knows of the own namespace, and nothing that others share",
         ),
     ]
     mine = (
@@ -209,3 +265,38 @@ def _kept(field: str, condition: str) -> str:
     added = f"(!has({new}) || {new}.all(key, !({condition}) || ({had} && {old}[?key].orValue('') == {new}[key])))"
     taken = f"(!{had} || {old}.all(key, !({condition}) || (has({new}) && key in {new})))"
     return f"{added} && {taken}"
+
+
+def _place() -> str:
+    """CEL: whether this kind is written here: anything that roles give in departments' and services', few in the pool's own.
+
+    What the pool's stack remembers is no pipeline's: an administrator's next run would take from it what to delete.
+    """
+    name = "(object != null ? object.metadata.name : request.name)"
+    others = f"{name} != '{_POOLS_MEMORY}' && !{name}.startsWith('{_POOLS_MEMORY}.')"
+    readers = f"object == null || object.roleRef.name == '{CATALOGUE}'"
+    places = [
+        (SYSTEM_NAMESPACE, ["leases", "secrets"], others),
+        (SYSTEM_NAMESPACE, ["configmaps"], f"{name}.startsWith('cut-over.')"),
+        (PROXY_NAMESPACE, ["networkpolicies"], "true"),
+        (CATALOGUE, ["datasets"], "true"),
+        (CATALOGUE, ["rolebindings"], readers),
+    ]
+    here = "namespaceObject.metadata"
+    found = [f"has({here}.labels) && '{FLAVOR}' in {here}.labels"]
+    found += [
+        f"{here}.name == '{place}' && request.resource.resource in {kinds!r} && ({what})"
+        for place, kinds, what in places
+    ]
+    return " || ".join(f"({one})" for one in found)
+
+
+def _fenced(pool: Pool) -> str:
+    """CEL: whether a namespace that is written is ours, and promises no more than the pool does."""
+    labels, notes = "object.metadata.labels", "object.metadata.annotations"
+    level = {"enforce": pool.spec.security.pod_security, "enforce-version": "latest"}
+    held = [f"{labels}[?'{POD_SECURITY}/{word}'].orValue('') == '{value}'" for word, value in level.items()]
+    registries = repr([str(registry) for registry in pool.spec.security.registries])
+    granted = f"{notes}[?'{GRANTED_REGISTRIES}'].orValue('').split(',').all(one, one in {registries})"
+    parts = [f"has({labels})", f"'{FLAVOR}' in {labels}", _marked("object"), *held, f"has({notes})", granted]
+    return f"object == null || ({' && '.join(parts)})"

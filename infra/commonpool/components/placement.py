@@ -1,10 +1,12 @@
 """Where pods run: on machines of the flavor that their PriorityClass names, else on their namespace's own. Pure.
 
-Policies set it at creation and hold it; machines of dedicated flavors carry a taint that admission sets as well.
+Policies set it at creation and hold it; machines of dedicated flavors carry a taint that admission sets as well. A pod that
+names no class is given its namespace's own: else it would be of priority 0, and anybody's that names one would displace it.
 """
 
 from commonpool.components import admission
-from commonpool.components.rendering import FLAVOR, GRANTED_FLAVORS, PREFIX, Body
+from commonpool.components.compute import GUARANTEED_PRIORITY
+from commonpool.components.rendering import FLAVOR, GRANTED_FLAVORS, PREFIX, Body, priority_class
 from commonpool.model import Pool
 
 _PODS = admission.requests_for([""], ["pods"], ["CREATE", "UPDATE"], ["v1"])
@@ -18,6 +20,8 @@ _FLAVOR_OF_POD = (
     f" : namespaceObject.metadata.labels['{FLAVOR}']"
 )
 _VARIABLES = [{"name": "flavor", "expression": _FLAVOR_OF_POD}]
+_SILENT = "!has(object.spec.priorityClassName) || object.spec.priorityClassName == ''"
+_DAEMONS = "system:serviceaccount:kube-system:daemon-set-controller"  # its pods are everywhere, closed machines too
 
 
 def objects(pool: Pool) -> list[Body]:
@@ -42,9 +46,16 @@ def _placed(pool: Pool) -> list[Body]:
         pool,
         admission.name_of("placement"),
         admission.inside(_NEW_PODS),
-        f"({unset}) ? ({select}){tolerate} : []",
+        f"(({unset}) ? ({select}){tolerate} : []) + (({_SILENT}) ? [{_class()}] : [])",
         variables=_VARIABLES,
     )
+
+
+def _class() -> str:
+    """The class as the API server would have resolved it, which it does before policies come."""
+    said = {"priorityClassName": f"'{priority_class('')}' + variables.flavor", "priority": f"{GUARANTEED_PRIORITY}",
+            "preemptionPolicy": "'PreemptLowerPriority'"}  # fmt: skip
+    return ", ".join(f"JSONPatch{{op: 'add', path: '/spec/{word}', value: {value}}}" for word, value in said.items())
 
 
 def _dedicated(pool: Pool) -> list[str]:
@@ -73,8 +84,10 @@ def _checks(own: str) -> list[admission.Check]:
     """What holds of a pod in a namespace; of `own` flavor it is settled early when the pod says nothing else."""
     granted = f"namespaceObject.metadata.annotations['{GRANTED_FLAVORS}'].split(',')"
     name = "object.spec.priorityClassName"
-    silent = f"(!has({name}) || {name} == '')"
+    silent = f"({_SILENT})"
+    plain = f"({_SILENT} || {name} == '{priority_class(own)}')"
     selected = f"has(object.spec.nodeSelector) && object.spec.nodeSelector[?'{FLAVOR}'].orValue('') == "
+    tolerations, before = "object.spec.tolerations", "oldObject.spec.tolerations"
     tolerated = (
         "!has(object.spec.tolerations) || object.spec.tolerations.all(t, has(t.key) && t.key != ''"
         f" && (!t.key.startsWith('{PREFIX}/') || (t.key == '{FLAVOR}' && has(t.value) && t.value == "
@@ -84,12 +97,12 @@ def _checks(own: str) -> list[admission.Check]:
             f"{silent} || ({name}.startsWith('flavor-') && variables.flavor in {granted})",
             "priorityClassName must name a flavor that this namespace is granted (flavor-<name> or flavor-<name>-burst);"
             " the department's manifest grants flavors under spec.namespaces.resources",
-            settled=silent if own else "",
+            settled=plain if own else "",
         ),
         admission.Check(
             f"{selected} variables.flavor",
             f"nodeSelector {FLAVOR} must be the flavor of the pod's priority class; leave it out and it is set",
-            settled=f"{silent} && {selected} '{own}'" if own else "",
+            settled=f"{plain} && {selected} '{own}'" if own else "",
         ),
         admission.Check(
             "request.operation != 'CREATE' || !has(object.spec.nodeName) || object.spec.nodeName == ''",
@@ -99,7 +112,13 @@ def _checks(own: str) -> list[admission.Check]:
         admission.Check(
             f"{tolerated} variables.flavor)))",
             "a toleration names its key, and none of the pool's own: what pods of a flavor tolerate is set for them",
-            settled=f"{silent} && ({tolerated} '{own}'))))" if own else "",
+            settled=f"{plain} && ({tolerated} '{own}'))))" if own else "",
+        ),
+        admission.Check(
+            f"!has({tolerations}) || {tolerations}.all(t, t.key != 'node.kubernetes.io/unschedulable'"
+            f" || request.userInfo.username == '{_DAEMONS}'"
+            f" || (oldObject != null && has({before}) && {before}.exists(o, o == t)))",
+            "a machine that is closed is being let go; nothing but a DaemonSet's pods tolerates that",
         ),
     ]
 

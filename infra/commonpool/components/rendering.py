@@ -15,6 +15,7 @@ STAND_IN = f"{PREFIX}/stand-in"
 GRANTED_FLAVORS = f"{PREFIX}/flavors"
 GRANTED_REGISTRIES = f"{PREFIX}/registries"  # an annotation with their names, and a label where it is every one
 EVERY_REGISTRY = "all"
+POD_SECURITY = "pod-security.kubernetes.io"
 PROXY_NAMESPACE, PROXY_CLASS, SHARED_GATEWAY = "commonpool-proxy", "commonpool", "shared"
 
 

@@ -112,29 +112,27 @@ def platform_accounts(pool: Pool) -> list[Body]:
     ]
 
 
+# Of the kinds by which traffic is led, those that services have no part in.
+_OF_POOL = frozenset({"envoyproxies", "gatewayclasses", "listenersets", "referencegrants", "udproutes"})
+
+
 def _engine_rules() -> list[Body]:
+    """What services and departments are made of, and nothing that only the pool's own stack writes."""
     group = RBAC.split("/")[0]
     made = {
-        "": [
-            "namespaces",
-            "resourcequotas",
-            "limitranges",
-            "serviceaccounts",
-            "configmaps",
-            "services",
-            "nodes",
-            "persistentvolumes",
-        ],
+        "": ["namespaces", "resourcequotas", "limitranges", "serviceaccounts", "configmaps", "services"],
         "apps": ["deployments"],
         "networking.k8s.io": ["networkpolicies"],
         "discovery.k8s.io": ["endpointslices"],
-        "scheduling.k8s.io": ["priorityclasses"],
-        "storage.k8s.io": ["storageclasses"],
         group: ["rolebindings"],
         PREFIX: ["datasets"],
-    } | guarded_kinds()
+    }
+    for one, kinds in guarded_kinds().items():
+        made[one] = [kind for kind in kinds if kind not in _OF_POOL]
     seen = {
-        "": ["pods", "events", "persistentvolumeclaims", "endpoints"],
+        "": ["pods", "events", "persistentvolumeclaims", "endpoints", "nodes", "persistentvolumes"],
+        "scheduling.k8s.io": ["priorityclasses"],
+        "storage.k8s.io": ["storageclasses"],
         "apps": ["replicasets"],
         "apiextensions.k8s.io": ["customresourcedefinitions"],
         "metrics.k8s.io": ["pods"],

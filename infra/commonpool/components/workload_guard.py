@@ -10,12 +10,22 @@ from commonpool.components.rendering import EVERY_REGISTRY, GRANTED_REGISTRIES, 
 from commonpool.model import Pool
 
 TOKEN_SECONDS = 86_400  # the longest life of a token that a pod may ask for
+# As long as a burst pod may hold a machine that a guaranteed one waits for, and any pod one that is let go.
+GRACE_SECONDS = 600
+COUNTED = ("cpu", "memory", "ephemeral-storage")  # the last is bounded by the kubelet; the rest nobody counts
+# By these a controller is told that a claim is bound already, of which class it is, and where.
+_CONTROLLERS_WORDS = (
+    "pv.kubernetes.io/",
+    "volume.kubernetes.io/",
+    "volume.alpha.kubernetes.io/",
+    "volume.beta.kubernetes.io/",
+)
 _STATIC_BAND = 256  # service addresses at the start of a range that Kubernetes leaves to explicit choice, at most
 
 
 def objects(pool: Pool) -> list[Body]:
-    """Images, tokens, Services, claims."""
-    return [*_images(pool), *_tokens(pool), *_services(pool), *_claims(pool)]
+    """Images, pods, tokens, Services, claims."""
+    return [*_images(pool), *_pods(pool), *_tokens(pool), *_services(pool), *_claims(pool)]
 
 
 def _images(pool: Pool) -> list[Body]:
@@ -50,41 +60,77 @@ def _from(registries: str) -> admission.Check:
     )
 
 
-def _tokens(pool: Pool) -> list[Body]:
-    """A token that never ends, in a Secret, or one that outlives whoever could take it away."""
-    kept = "dyn(object).type != 'kubernetes.io/service-account-token'"
-    sources = (
-        "v.projected.sources.filter(s, has(s.serviceAccountToken) && has(s.serviceAccountToken.expirationSeconds))"
-    )
-    short = (
-        "!has(dyn(object).spec.volumes) || dyn(object).spec.volumes.filter(v, has(v.projected) && has(v.projected.sources))"
-        f".all(v, {sources}.all(s, s.serviceAccountToken.expirationSeconds <= {TOKEN_SECONDS}))"
-    )
-    return admission.validating(
-        pool,
-        "tokens",
-        admission.inside(
-            admission.requests_for([""], ["secrets"], ["CREATE", "UPDATE"], ["v1"]),
-            admission.requests_for([""], ["pods"], ["CREATE"], ["v1"]),
+def _pods(pool: Pool) -> list[Body]:
+    """What a pod can do to those who share its machine, or its flavor, and no quota counts."""
+    volumes = "object.spec.volumes"
+    sources = f"!has({volumes}) || {volumes}.filter(v, has(v.projected) && has(v.projected.sources))"
+    aged = "!has(s.serviceAccountToken) || !has(s.serviceAccountToken.expirationSeconds)"
+    young = f"{aged} || s.serviceAccountToken.expirationSeconds <= {TOKEN_SECONDS}"
+    grace = "object.spec.terminationGracePeriodSeconds"
+    checks = [
+        admission.Check(
+            f"{sources}.all(v, v.projected.sources.all(s, {young}))",
+            f"tokens of pods live at most {TOKEN_SECONDS} seconds; Kubernetes renews them",
         ),
-        [
-            admission.Check(
-                f"request.resource.resource != 'secrets' || !has(dyn(object).type) || {kept}",
-                "a token in a Secret never ends; pods get theirs by a projected volume, programs by `kubectl create token`",
-            ),
-            admission.Check(
-                f"request.resource.resource != 'pods' || ({short})",
-                f"tokens of pods live at most {TOKEN_SECONDS} seconds; Kubernetes renews them",
-            ),
-        ],
-        conditions=[
-            (
-                "may-hold-one",
-                "request.resource.resource == 'secrets' || (has(dyn(object).spec.volumes)"
-                " && dyn(object).spec.volumes.exists(v, has(v.projected)))",
-            )
-        ],
+        admission.Check(
+            f"!has({volumes}) || {volumes}.all(v, !has(v.csi))",
+            "a volume of a CSI driver goes wherever its attributes say; claim one of a tier (persistentVolumeClaim, ephemeral)",
+        ),
+        admission.Check(
+            _counted(),
+            f"only {', '.join(COUNTED)} are counted here; a pod asks for no other resources, devices or resource claims",
+        ),
+        admission.Check(
+            _among_its_own(),
+            "affinity is to pods of the own namespace; by another's a pod could keep others off a machine, or come near them",
+        ),
+        admission.Check(
+            f"!has({grace}) || {grace} <= {GRACE_SECONDS}",
+            f"terminationGracePeriodSeconds is at most {GRACE_SECONDS}: for so long others wait for the machine",
+        ),
+        admission.Check(
+            "(!has(object.spec.hostUsers) || object.spec.hostUsers) && (!has(object.spec.os) || object.spec.os.name == 'linux')",
+            "hostUsers: false and os: windows loosen what Pod Security asks of a pod; leave them out",
+        ),
+    ]
+    new = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
+    return admission.validating(pool, "pods", admission.inside(new), checks)
+
+
+def _counted() -> str:
+    """CEL: whether a pod asks for nothing that no quota counts; the API server has made requests of all such limits."""
+
+    def of(holder: str) -> str:
+        requests = f"{holder}.resources.requests"
+        return f"(!has({holder}.resources) || !has({requests}) || {requests}.all(word, word in {list(COUNTED)!r}))"
+
+    containers = f"object.spec.containers.all(c, {of('c')})"
+    first = f"(!has(object.spec.initContainers) || object.spec.initContainers.all(c, {of('c')}))"
+    return f"{containers} && {first} && {of('object.spec')} && !has(object.spec.resourceClaims)"
+
+
+def _among_its_own() -> str:
+    """CEL: whether no term of a pod's affinity names other namespaces."""
+    found = []
+    for kind in ("podAffinity", "podAntiAffinity"):
+        for word, term in (
+            ("requiredDuringSchedulingIgnoredDuringExecution", "t"),
+            ("preferredDuringSchedulingIgnoredDuringExecution", "t.podAffinityTerm"),
+        ):
+            terms = f"object.spec.affinity.{kind}.{word}"
+            own = f"(!has({term}.namespaces) || size({term}.namespaces) == 0) && !has({term}.namespaceSelector)"
+            found.append(f"(!has(object.spec.affinity.{kind}) || !has({terms}) || {terms}.all(t, {own}))")
+    return f"!has(object.spec.affinity) || ({' && '.join(found)})"
+
+
+def _tokens(pool: Pool) -> list[Body]:
+    """A token in a Secret outlives whoever could take it away."""
+    check = admission.Check(
+        "!has(object.type) || object.type != 'kubernetes.io/service-account-token'",
+        "a token in a Secret never ends; pods get theirs by a projected volume, programs by `kubectl create token`",
     )
+    secrets = admission.requests_for([""], ["secrets"], ["CREATE", "UPDATE"], ["v1"])
+    return admission.validating(pool, "tokens", admission.inside(secrets), [check])
 
 
 def _services(pool: Pool) -> list[Body]:
@@ -138,20 +184,34 @@ def _reserved_addresses(cidr: str) -> str:
 
 
 def _claims(pool: Pool) -> list[Body]:
+    """Of a tier, counted, from nowhere else; `marks` is about what binds a claim besides its spec, whatever made the claim."""
     tiers = [tier.name for tier in pool.spec.storage.tiers]
     named = f"has(object.spec.storageClassName) && object.spec.storageClassName in {tiers!r}"
-    return admission.validating(
-        pool,
-        "claims",
-        admission.inside(admission.requests_for([""], ["persistentvolumeclaims"], ["CREATE", "UPDATE"], ["v1"])),
-        [
-            admission.Check(
-                named, f"a claim names one of the pool's tiers as its class: {', '.join(tiers)}; others are not counted"
-            ),
-            admission.Check(
-                "!has(object.spec.dataSourceRef) || !has(object.spec.dataSourceRef.namespace)",
-                "a claim does not copy what another namespace holds",
-            ),
-        ],
-        conditions=[("new-or-changed", "oldObject == null || object.spec != oldObject.spec")],
+    claims = admission.requests_for([""], ["persistentvolumeclaims"], ["CREATE", "UPDATE"], ["v1"])
+    checks = [
+        admission.Check(
+            named, f"a claim names one of the pool's tiers as its class: {', '.join(tiers)}; others are not counted"
+        ),
+        admission.Check(
+            "!has(object.spec.dataSourceRef) || !has(object.spec.dataSourceRef.namespace)",
+            "a claim does not copy what another namespace holds",
+        ),
+        admission.Check(
+            "!has(object.spec.volumeAttributesClassName) || object.spec.volumeAttributesClassName == ''",
+            "a claim is as fast as its tier; volumeAttributesClassName is not counted, leave it out",
+        ),
+    ]
+    changed = ("new-or-changed", "oldObject == null || object.spec != oldObject.spec")
+    theirs = " || ".join(f"key.startsWith('{word}')" for word in _CONTROLLERS_WORDS)
+    marks, before = "object.metadata.annotations", "oldObject.metadata.annotations"
+    kept = f"oldObject != null && has({before}) && {before}[?key].orValue('') == {marks}[key]"
+    bound = admission.Check(
+        f"!has({marks}) || {marks}.all(key, !({theirs}) || ({kept}))",
+        f"annotations {', '.join(_CONTROLLERS_WORDS)} are what controllers say of a claim; leave them out, class and volume"
+        " stand in its spec",
     )
+    said = ("not-by-controllers", f"request.operation == 'CREATE' || !{admission.by_controllers()}")
+    return [
+        *admission.validating(pool, "claims", admission.inside(claims), checks, conditions=[changed]),
+        *admission.validating(pool, "claims", admission.inside(claims), [bound], conditions=[said], part="marks"),
+    ]

@@ -253,6 +253,7 @@ AdmissionRule = Literal[
     "nodes",
     "owned",
     "placement",
+    "pods",
     "registries",
     "services",
     "sharing",
