@@ -146,7 +146,15 @@ def belongings(read: Read) -> Iterator[Attempt]:
 
 
 def marks(read: Read) -> Iterator[Attempt]:
-    """T35: the product's mark on an object of one's own, so that the administrator's clean-up takes or spares it."""
+    """T35: the product's mark on an object of one's own, so that the administrator's clean-up takes or spares it, or never ends."""
+    endless = thing("v1", "ConfigMap", "smuggled", OWN)
+    endless["metadata"]["finalizers"] = ["example.org/never"]
+    yield from made("T35", "a finalizer", f"{CORE}/namespaces/{OWN}/configmaps", endless)
+    standing = f"{CORE}/namespaces/{OWN}/services/standing"
+    for word in ("example.org/never", "kubernetes.io/pvc-protection"):
+        yield from changed(
+            "T35", f"the finalizer {word}", standing, read(standing), {"metadata": {"finalizers": [word]}}
+        )
     for label in ("commonpool.dev/stack", "commonpool.dev/pool", "applyset.kubernetes.io/part-of"):
         body = thing("v1", "ConfigMap", "smuggled", OWN)
         body["metadata"]["labels"] = {label: "jiangnan"}

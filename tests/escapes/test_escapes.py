@@ -66,8 +66,12 @@ def templates() -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     marked = thing("apps/v1", "Deployment", "marked", OWN, spec=spec("marked", MARKS))
     replicas = thing("apps/v1", "ReplicaSet", "many", OWN, spec=spec("many", MARKS))
+    endless = thing("apps/v1", "DaemonSet", "endless", OWN, spec=spec("endless", {}))
+    del endless["spec"]["replicas"]
+    endless["spec"]["template"]["metadata"]["finalizers"] = ["example.org/never"]
     bound = spec("bound", {}, serviceName="x", volumeClaimTemplates=[claim])
     return {
+        "daemonsets": endless,
         "deployments": marked,
         "replicasets": replicas,
         "statefulsets": thing("apps/v1", "StatefulSet", "bound", OWN, spec=bound),
@@ -83,6 +87,7 @@ def test_what_controllers_make_of_templates_is_held_to_the_same_rules(ground: Gr
     missing = {
         ("Deployment", "'commonpool-owned'"),
         ("ReplicaSet", "'commonpool-owned'"),
+        ("DaemonSet", "'commonpool-owned'"),
         ("StatefulSet", "'commonpool-claims.marks'"),
     }
     deadline = time.monotonic() + 60

@@ -33,6 +33,8 @@ _MADE = (
 _POOLS_MEMORY = (
     "commonpool.commonpool.pool"  # the Secret in which the engine keeps it, and the first words of its parts
 )
+# By kind, those that Kubernetes itself sets on what a department makes, and takes away.
+_FINALIZERS = {"persistentvolumeclaims": "kubernetes.io/pvc-protection", "pods": "batch.kubernetes.io/job-tracking"}
 _SCALED = "has(request.subResource) && request.subResource == 'scale'"
 _KINDS = {
     "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
@@ -150,6 +152,10 @@ def _owned(pool: Pool) -> list[Body]:
             f"the annotations {PREFIX}/ and applyset.kubernetes.io/ are the platform's",
         ),
         admission.Check(
+            _ends(),
+            "a finalizer that nobody takes away keeps a namespace from ending; leave metadata.finalizers to Kubernetes",
+        ),
+        admission.Check(
             f"!({_SCALED}) || object.metadata.name != {served}",
             "how many of a shared service run stands in its manifest",
             settled=f"!({_SCALED})",
@@ -164,6 +170,19 @@ def _owned(pool: Pool) -> list[Body]:
     conditions = [elsewhere, trusted, ("not-a-class-in-use", f"!({in_use})")]
     # Kinds of the whole cluster lie in no namespace, and no selector leaves them out: what of them is ours is guarded too.
     return admission.validating(pool, "owned", admission.inside(*rules), checks, conditions=conditions)
+
+
+def _ends() -> str:
+    """CEL: whether a department's object gets no finalizer but Kubernetes' own; other namespaces' accounts may have theirs."""
+    new, old = "object.metadata.finalizers", "oldObject.metadata.finalizers"
+    groups = "request.userInfo.groups"
+    inside = f"'system:serviceaccounts:kube-system' in {groups} || ('system:serviceaccounts:' + request.namespace) in {groups}"
+    others = f"'system:serviceaccounts' in {groups} && !({inside})"
+    own = [f"(request.resource.resource == '{kind}' && f == '{word}')" for kind, word in _FINALIZERS.items()]
+    known = " || ".join(
+        ["f in ['foregroundDeletion', 'orphan']", *own, f"(oldObject != null && has({old}) && f in {old})"]
+    )
+    return f"object == null || !has({new}) || request.namespace == '' || ({others}) || {new}.all(f, {known})"
 
 
 def _bindings(pool: Pool) -> list[Body]:
