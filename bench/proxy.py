@@ -41,7 +41,7 @@ LOAD = binaries.Module("load", "the load generator", "a few seconds", 300, (), b
 RATES = (500, 2000)
 CONNECTIONS = 64
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
-EACH = 50  # services that one department consumes; each is a ConfigMap in its namespace, which may have 100
+EACH = 100  # services that one department consumes
 ROUNDS = 50  # new routes that are declared among the others
 
 

@@ -24,3 +24,22 @@ def test_a_stack_run_as_anybodys_program_declares_what_stands(
     assert (found.problems, found.counts) == ((), {})
     assert found.unchanged > 40
     assert found.outputs
+
+
+def test_what_the_pool_puts_into_a_namespace_uses_up_nobodys_limit(sample: Estate, on_cluster: OnCluster) -> None:
+    """The certificate authority, and a ConfigMap for each consumed service."""
+    namespace, limit, consumed = next(
+        (name, spec.objects.config_maps, spec.consumes)
+        for department in sample.departments
+        for name, spec in department.namespaces()
+        if len(spec.consumes) > 1
+    )
+
+    async def left(cluster: Cluster) -> int:
+        quota = await cluster.read("v1", "ResourceQuota", namespace, "objects")
+        assert quota is not None
+        hard, used = (int(quota["status"][word]["count/configmaps"]) for word in ("hard", "used"))
+        assert used > len(consumed)
+        return hard - used
+
+    assert on_cluster(left) == limit

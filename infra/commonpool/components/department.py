@@ -55,6 +55,7 @@ def fence(estate: Estate, department: Department, full_name: str, spec: Namespac
             f"{PREFIX}/owner": " ".join(filter(None, (details.contacts.owner.role, details.contacts.owner.email))),
             **{f"{PREFIX}/{word}": text for word in ("description", "source") if (text := getattr(spec, word))},
         },
+        notes=len(spec.consumes),
         suspended=spec.suspended or standing != "active",
         reclaimed=standing == "reclaimed",
     )

@@ -25,7 +25,6 @@ from commonpool.model.base import Resources
 from commonpool.model.department import ContainerLimits, Groups, ObjectLimits, TierStorage
 
 _COUNTS = {
-    "config_maps": "count/configmaps",
     "secrets": "count/secrets",
     "deployments": "count/deployments.apps",
     "stateful_sets": "count/statefulsets.apps",
@@ -42,11 +41,15 @@ _WITH_WORKLOADS = {
     "count/poddisruptionbudgets.policy": 1,
 }
 _MOST_ACCOUNTS = 100
+_AUTHORITIES = 1  # kube-root-ca.crt, which Kubernetes puts into every namespace
 
 
 @dataclass(frozen=True)
 class Fence:
-    """What a namespace is given, whoever it belongs to; `labels` and `annotations` are its own, complete."""
+    """What a namespace is given, whoever it belongs to; `labels` and `annotations` are its own, complete.
+
+    `notes` is how many ConfigMaps the pool puts there itself, one for each consumed service; they use up nobody's limit.
+    """
 
     name: str
     resources: list[FlavorResources]
@@ -57,6 +60,7 @@ class Fence:
     containers: ContainerLimits = field(default_factory=ContainerLimits)
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+    notes: int = 0
     suspended: bool = False
     reclaimed: bool = False
 
@@ -119,6 +123,7 @@ def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
     workloads = fence.objects.deployments + fence.objects.stateful_sets
     hard |= {name: str(each * workloads) for name, each in _WITH_WORKLOADS.items()}
     hard |= {
+        "count/configmaps": str(fence.objects.config_maps + fence.notes + _AUTHORITIES),
         "count/serviceaccounts": str(_MOST_ACCOUNTS),
         "pods": "0" if fence.suspended else str(fence.objects.pods),
         "services.nodeports": "0",

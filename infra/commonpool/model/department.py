@@ -79,7 +79,9 @@ class ObjectLimits(Declared):
 
     pods: Count = Field(default=100, description="Pods that are not finished.")
     services: Count = Field(default=20, description="Services.")
-    config_maps: Count = Field(default=100, description="ConfigMaps.")
+    config_maps: Count = Field(
+        default=100, description="ConfigMaps, beside those that the pool and Kubernetes put there."
+    )
     secrets: Count = Field(default=100, description="Secrets.")
     persistent_volume_claims: Count = Field(default=20, description="PersistentVolumeClaims.")
     deployments: Count = Field(default=50, description="Deployments.")
