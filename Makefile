@@ -67,6 +67,7 @@ scale:  ## the same for 100, 1,000 and 5,000 departments, a simulation of severa
 	@.venv/bin/python bench/apply.py 100 --save
 	@.venv/bin/python bench/apply.py 1000 --only kubectl bare ours --save
 	@.venv/bin/python bench/apply.py 5000 --only bare ours --save
+	@.venv/bin/python bench/spent.py --save
 	@.venv/bin/python bench/sharding.py --save
 	@.venv/bin/python bench/report.py
 	@.venv/bin/cog -r -I bench bench/README.md

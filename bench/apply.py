@@ -43,6 +43,7 @@ PARALLEL = 48
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 SERVER = ("kube-apiserver", "etcd")
 KUBECTL, BARE, OURS, PULUMI = "kubectl apply --server-side", "bare loop", "commonpool up", "pulumi up"
+PLAIN = "commonpool up --program, as anybody's"
 DISTRIBUTED = "the distribution's kubectl apply --server-side"
 
 
@@ -122,8 +123,12 @@ class Bench:
         self.rows.append(row)
         sys.stderr.write(f"  {self.departments:>5} {way}, {act}: {wall:.1f} s\n")
 
+    def servers(self) -> dict[str, psutil.Process]:
+        """The API server and etcd, by name."""
+        return {one.name: psutil.Process(one.pid) for one in self.pool.status().components if one.name in SERVER}
+
     def _server(self) -> list[psutil.Process]:
-        return [psutil.Process(one.pid) for one in self.pool.status().components if one.name in SERVER]
+        return list(self.servers().values())
 
     def _server_cpu(self) -> float:
         return sum(sum(one.cpu_times()[:2]) for one in self._server())
@@ -170,6 +175,15 @@ def ours(bench: Bench) -> None:
     bench.change_one()
     bench.measure(OURS, "one changed", commonpool(bench, "up"))
     bench.measure(OURS, "destroy", commonpool(bench, "destroy"))
+
+
+def plain(bench: Bench) -> None:
+    """The same stack as somebody else's program: a process of its own, each object through Pulumi's SDK and gRPC."""
+    estate = ["-c", f"commonpool:estate={bench.estate}", "-c", "commonpool:program=departments"]
+    words = [str(ROOT / ".venv" / "bin" / "commonpool"), "up", "--program", str(ROOT), "--stack", "departments", *estate]
+    command = [*words, "--kubeconfig", str(bench.pool.kubeconfig), "--yes", "--skip-preview", "--no-wait"]
+    bench.measure(PLAIN, "first", command)
+    bench.measure(PLAIN, "no change", command)
 
 
 def kubectl(bench: Bench) -> None:
@@ -246,6 +260,7 @@ WAYS: dict[str, Callable[[Bench], None]] = {
     "distributed": distributed,
     "bare": bare,
     "ours": ours,
+    "plain": plain,
     "pulumi": pulumi,
 }
 NEEDS = {"pulumi": "pulumi", "distributed": "apt-get"}
@@ -293,7 +308,7 @@ def save(rows: Sequence[Row]) -> None:
         "memoryGiB": round(psutil.virtual_memory().total / 2**30),
         "kernel": platform.release(),
     }
-    order = (KUBECTL, DISTRIBUTED, BARE, OURS, PULUMI)
+    order = (KUBECTL, DISTRIBUTED, BARE, OURS, PLAIN, PULUMI)
     found = sorted(
         [*old, *(asdict(row) for row in rows)], key=lambda one: (one["departments"], order.index(one["way"]))
     )

@@ -39,6 +39,15 @@ def applied() -> str:
     return markdown(apply.HEADINGS, apply.lines([apply.Row(**row) for row in read("apply")["rows"]]))
 
 
+def spent() -> str:
+    """bench/spent.py's table."""
+    import spent as spending
+
+    found = read("spent")
+    words = f"{found['departments']:,} departments, {found['objects']:,} objects, first apply:\n\n"
+    return words + markdown(spending.HEADINGS, spending.lines(found))
+
+
 def sharded() -> str:
     """bench/sharding.py's tables."""
     import sharding
