@@ -316,6 +316,7 @@ def _fenced(pool: Pool) -> str:
     level = {"enforce": pool.spec.security.pod_security, "enforce-version": "latest"}
     held = [f"{labels}[?'{POD_SECURITY}/{word}'].orValue('') == '{value}'" for word, value in level.items()]
     registries = repr([str(registry) for registry in pool.spec.security.registries])
-    granted = f"{notes}[?'{GRANTED_REGISTRIES}'].orValue('').split(',').all(one, one in {registries})"
+    inside = f"{registries}.exists(whole, one == whole || one.startsWith(whole + '/'))"
+    granted = f"{notes}[?'{GRANTED_REGISTRIES}'].orValue('').split(',').all(one, {inside})"
     parts = [f"has({labels})", f"'{FLAVOR}' in {labels}", _marked("object"), *held, f"has({notes})", granted]
     return f"object == null || ({' && '.join(parts)})"
