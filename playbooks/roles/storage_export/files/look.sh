@@ -1,9 +1,18 @@
-# Says what a declared place holds, one line: new, ours, empty, data WORDS, or missing WORDS. Changes nothing. POSIX sh.
+# Says what a declared place holds, one line: new, ours, empty, begun, data WORDS, or missing WORDS. Changes nothing. POSIX sh.
 # Arguments: name of the volume, path, device (may be empty).
 PATH=$PATH:/usr/sbin:/sbin
 name=$1 path=$2 device=$3
 marker=/etc/commonpool/volumes/$name
+consent=/etc/commonpool/consents/$name
 holds() { [ -n "$(ls -A "$1" 2>/dev/null | grep -v '^lost+found$')" ]; }
+# Whether make.sh was cut short on this very disk, and nothing is on it now but what was there then, or its own beginning.
+begun() {
+    [ -e "$consent" ] && [ "$(sed -n 1p "$consent")" = "$(lsblk -d -n -b -o SIZE,WWN,SERIAL,MODEL "$device")" ] || return 1
+    uuid=$(sed -n 2p "$consent")
+    wipefs --noheadings --output OFFSET,TYPE,UUID "$device" 2>/dev/null | tr -s ' ' | while read -r line; do
+        case $line in *" $uuid") ;; *) tail -n +3 "$consent" | grep -q -x -F -e "$line" || exit 1 ;; esac
+    done
+}
 if [ -e "$marker" ]; then echo ours; exit; fi
 if [ -z "$device" ]; then
     if [ -e "$path" ] && [ ! -d "$path" ]; then echo "data $path is no folder"
@@ -15,6 +24,7 @@ if [ -z "$device" ]; then
 fi
 if [ ! -b "$device" ]; then echo "missing there is no block device $device"; exit; fi
 if grep -q "^$(readlink -f "$device") " /proc/mounts; then echo "data $device is mounted"; exit; fi
+if begun; then echo begun; exit; fi
 found=$(wipefs --noheadings --output TYPE,LABEL "$device" 2>/dev/null | tr -s ' ' | tr '\n' ' ')
 if [ -n "$(echo "$found" | tr -d ' ')" ]; then echo "data $device holds $found"
 elif holds "$path"; then echo "data $path is not empty"
