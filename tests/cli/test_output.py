@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ import pytest
 import yaml
 from commonpool.cli import cwd_first, output, run
 from commonpool.cli.output import Format, Output, table
+from commonpool.cli.survey import Progress
+from commonpool.machines import Event
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b"
@@ -115,6 +118,24 @@ def test_without_a_terminal_work_is_told_of_now_and_then(
     assert ESCAPE not in told
     assert "\r" not in told
     assert capsys.readouterr().out == "", "progress is no data"
+
+
+def test_every_machine_is_told_with_its_step_and_trouble_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "QUIET_SECONDS", 0.01)
+    spoken = Output(Format.JSON)
+    progress = Progress(spoken, 3)
+    told = ""
+    with spoken.working("connecting"):
+        progress.take(Event("one", "Import images", "started"))
+        progress.take(Event("two", "Start kubelet", "failed", "no space left"))
+        deadline = time.monotonic() + 60
+        while "two: Start kubelet\n" not in told and time.monotonic() < deadline:
+            told += capsys.readouterr().err
+    assert "  two: Start kubelet: no space left\n" in told
+    lines = r"2 of 3 machines under way, 1 with trouble \(\d+ s so far\)\n      one: Import images\n      two: Start kubelet\n"
+    assert re.search(lines, told)
 
 
 def test_help_needs_nothing_heavy() -> None:

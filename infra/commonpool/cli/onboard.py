@@ -52,7 +52,8 @@ def onboard(target: Target, names: Sequence[str], output: Output, wishes: Wishes
     access = access_of(output, wishes.private_key, ask_become_pass=wishes.ask_become_pass)
     folder = machines_folder(estate)
     output.phase(f"survey {count(len(machines), 'machine')}")
-    surveys = survey(machines, folder, access, Progress(output, len(machines)).take)
+    with output.working("connecting"):
+        surveys = survey(machines, folder, access, Progress(output, len(machines)).take)
     work = _Work(estate, credentials, plane, folder, access, output, _consent(estate, wishes, output))
     if not wishes.yes:
         output.phase("preview")
@@ -99,7 +100,8 @@ class _Work:
                     consent=self.consent,
                 )
 
-        return asyncio.run(work())
+        with self.output.working("preparing the cluster"):
+            return asyncio.run(work())
 
 
 def _consent(estate: "Estate", wishes: Wishes, output: Output) -> "Consent":
@@ -144,7 +146,8 @@ def control_plane(target: Target, estate: "Estate", credentials: "Credentials", 
                 "pool.yaml names no range for pods", code="usage", next_step="add it to spec.network.ranges"
             )
         pods = named[0]
-    archive = node_archive(lambda message, done: output.progress(message))
+    with output.working("preparing what nodes need"):
+        archive = node_archive(output.build)
     return ControlPlane(
         server,
         credentials.ca,

@@ -135,7 +135,7 @@ class Output:
         self.say(f"  {text}")
 
     def progress(self, text: str) -> None:
-        """What is being done now; shown while `working`."""
+        """What is being done now, further lines below it; shown while `working`."""
         if self._doing:
             self._doing = text
 
@@ -170,13 +170,17 @@ class Output:
         """The living line: what is done now, and for how long."""
         from rich.text import Text
 
-        line = f"{self._doing}  {time.monotonic() - self._since:.0f} s"
-        return Text(line, overflow="ellipsis", no_wrap=True)
+        return Text(self._line("{doing}  {seconds:.0f} s"), overflow="ellipsis", no_wrap=True)
+
+    def _line(self, form: str) -> str:
+        """What is done now in this form, and below it what belongs to it."""
+        doing, *below = self._doing.splitlines()
+        return "\n".join([form.format(doing=doing, seconds=time.monotonic() - self._since), *below])
 
     def _tell(self, over: threading.Event) -> None:
         while not over.wait(QUIET_SECONDS):
             if not self.live:
-                self.say(f"    {self._doing} ({time.monotonic() - self._since:.0f} s so far)")
+                self.say(self._line("    {doing} ({seconds:.0f} s so far)"))
 
 
 def encoded(values: Any, format: Format) -> str:  # noqa: ANN401

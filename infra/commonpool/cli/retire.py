@@ -62,7 +62,8 @@ def retire(target: Target, names: Sequence[str], output: Output, wishes: Farewel
                 cluster, machines, machines_folder(estate), way, progress.take, reason=wishes.reason, wipe=wishes.wipe
             )
 
-    runs = asyncio.run(work())
+    with output.working("closing the machines"):
+        runs = asyncio.run(work())
     failed = [run for run in runs.values() if run.failed]
     if output.structured:
         items = [
@@ -88,10 +89,14 @@ def _show(found: "Sequence[Affected]", output: Output) -> None:
         output.document("MachineAffectedList", items=items)
         return
     rows = [
-        [one.machine, count(len(one.pods), "pod"), ", ".join(one.departments) or "-", ", ".join(one.volumes) or "-"]
+        [
+            one.machine,
+            count(len(one.pods), "pod"),
+            *(", ".join(names) or "-" for names in (one.departments, one.services, one.volumes)),
+        ]
         for one in found
     ]
-    output.data(output.table(["machine", "moves", "departments", "volumes in use"], rows, left=4))
+    output.data(output.table(["machine", "moves", "departments", "services", "volumes in use"], rows, left=5))
 
 
 def reset(target: Target, names: Sequence[str], output: Output, wishes: Farewell) -> int:
@@ -105,7 +110,8 @@ def reset(target: Target, names: Sequence[str], output: Output, wishes: Farewell
     way = access_of(output, wishes.private_key, ask_become_pass=wishes.ask_become_pass)
     progress, folder = Progress(output, len(machines)), machines_folder(estate)
     if not wishes.yes:
-        planned = asyncio.run(leaving.undo(machines, folder, way, progress.take, check=True))
+        with output.working("looking at what there is to undo"):
+            planned = asyncio.run(leaving.undo(machines, folder, way, progress.take, check=True))
         _tell(planned, output, "would be undone")
         if wishes.preview:
             return 1 if any(run.failed for run in planned.values()) else 0
@@ -115,7 +121,8 @@ def reset(target: Target, names: Sequence[str], output: Output, wishes: Farewell
         async with await Cluster.connect(credentials) as cluster:
             return await leaving.reset(cluster, machines, folder, way, progress.take)
 
-    runs = asyncio.run(work())
+    with output.working("cutting the machines off"):
+        runs = asyncio.run(work())
     _tell(runs, output, "undone")
     return 1 if any(run.failed for run in runs.values()) else 0
 

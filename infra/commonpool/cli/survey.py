@@ -152,9 +152,12 @@ def access_of(output: Output, private_key: Path | None, *, ask_become_pass: bool
     return Access(private_key, password)
 
 
+SHOWN = 12  # machines at a time: more would fill a terminal
+
+
 @dataclass
 class Progress:
-    """Each machine with its step, as it goes; a machine that goes wrong is told at once."""
+    """Each machine with its step, as it goes, the latest ones last; a machine that goes wrong is told at once."""
 
     output: Output
     total: int
@@ -169,8 +172,11 @@ class Progress:
         if event.state in ("failed", "unreachable"):
             self.bad.add(event.machine)
             self.output.say(f"  {event.machine}: {event.step or 'connecting'}: {event.words}")
+        self.steps.pop(event.machine, None)
         self.steps[event.machine] = event.step
-        last = ", ".join(f"{name}: {step}" for name, step in list(self.steps.items())[-3:])
+        lines = [f"      {name}: {step}" for name, step in list(self.steps.items())[-SHOWN:]]
         self.output.progress(
-            f"{len(self.steps)} of {count(self.total, 'machine')} under way, {len(self.bad)} with trouble; {last}"
+            "\n".join(
+                [f"{len(self.steps)} of {count(self.total, 'machine')} under way, {len(self.bad)} with trouble", *lines]
+            )
         )

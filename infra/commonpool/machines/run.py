@@ -50,7 +50,7 @@ Observer = Callable[[Event], None]
 
 @dataclass
 class MachineRun:
-    """What became of one machine: the step it failed at, what changed, and what its steps returned."""
+    """What became of one machine: the step it failed at, what changed, how each step ended and what it returned."""
 
     name: str
     state: State = "ok"
@@ -58,6 +58,7 @@ class MachineRun:
     words: str = ""
     changed: list[str] = field(default_factory=list)
     diffs: list[Any] = field(default_factory=list)
+    steps: list[Event] = field(default_factory=list)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     times: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -167,7 +168,8 @@ class _Collector:
             machine.diffs += [part for part in _diffs(result) if part]
         if state in ("failed", "unreachable"):
             machine.state, machine.step, machine.words = state, step, words
-        self.observer(Event(machine.name, step, state, words, float(data.get("duration") or 0)))
+        machine.steps.append(Event(machine.name, step, state, words, float(data.get("duration") or 0)))
+        self.observer(machine.steps[-1])
 
 
 def _forget_environment(artifacts: Path) -> None:
