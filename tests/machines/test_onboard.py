@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import disks
 import pytest
 from commonpool.components.storage import persistent_volume, storage_classes
 from commonpool.embedded import EmbeddedPool
@@ -214,11 +215,21 @@ def test_the_doctor_tells_whether_policies_are_enforced_by_trying(pods: Room) ->
 
 FOLDER = {"name": "one-folder", "tier": "fast", "capacity": "1Gi", "local": {"machine": "one", "path": "/srv/old"},
           "installed": "2012-05-01"}  # fmt: skip
+DISK = {"name": "one-disk", "tier": "fast", "capacity": "200Mi", "installed": "2011-03-01",
+        "local": {"machine": "one", "path": "/srv/disk", "device": "/dev/one-disk"}}  # fmt: skip
 
 
-def test_what_bears_data_is_not_touched_until_its_volume_is_named(room: Room) -> None:
+@pytest.fixture(scope="module")
+def disk(room: Room) -> Iterator[Room]:
+    """An empty disk in a host that has joined."""
+    with disks.plugged(room.lan, "one", "/dev/one-disk", room.folder / "one-disk"):
+        yield room
+
+
+def test_what_bears_data_is_not_touched_until_its_volume_is_named(disk: Room) -> None:
+    room = disk
     room.lan.ssh("one", "mkdir -p /srv/old && echo since-2012 > /srv/old/ledger")
-    room.volumes(FOLDER)
+    room.volumes(FOLDER, DISK)
     answer = room.machine("onboard", "one", "--yes", "-o", "json")
     found = answer.items()["one"]
     assert (answer.code, found["state"], found["step"]) == (1, "failed", "Refuse what bears data and was not named")
@@ -233,11 +244,16 @@ def test_what_bears_data_is_not_touched_until_its_volume_is_named(room: Room) ->
     assert (again["state"], again["changed"]) == ("unchanged", [])
 
 
-def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(pods: Room) -> None:
+@pytest.mark.parametrize(("volume", "place"), [("one-folder", "/srv/old"), ("one-disk", "/srv/disk")])
+def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(
+    disk: Room, pods: Room, volume: str, place: str
+) -> None:
     estate = load_estate(pods.estate)
-    apply(pods, *storage_classes(estate.pool), persistent_volume(estate.pool, estate.pool.spec.storage.volumes[0]))
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "water"},
-             "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
+    declared = next(one for one in estate.pool.spec.storage.volumes if one.name == volume)
+    apply(pods, *storage_classes(estate.pool), persistent_volume(estate.pool, declared))
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": f"on-{volume}", "namespace": "water"},
+             "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"], "volumeName": volume,
+                      "resources": {"requests": {"storage": str(declared.capacity)}}}}  # fmt: skip
     apply(pods, claim)
 
     def ran(name: str, *words: str) -> str:
@@ -245,7 +261,7 @@ def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(pods: Room) -> 
         body["spec"].pop("nodeName")  # the scheduler finds the machine by the volume
         body["spec"] |= {
             "restartPolicy": "Never",
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": f"on-{volume}"}}],
         }
         body["spec"]["securityContext"]["fsGroup"] = 65532
         body["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
@@ -261,10 +277,22 @@ def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(pods: Room) -> 
 
     ran("writer", "write", "/data/note", "kept")
     assert ran("reader", "read", "/data/note") == "kept"
-    assert pods.lan.ssh("one", "cat /srv/old/note") == "kept"
-    [shown] = pods.command("machine", "volumes", "-o", "json").json["items"]
-    assert (shown["place"], shown["state"], shown["claim"]) == ("one:/srv/old", "bound", "water/data")
+    assert pods.lan.ssh("one", f"cat {place}/note") == "kept"
+    shown = pods.command("machine", "volumes", "-o", "json").items()[volume]
+    assert (shown["state"], shown["claim"]) == ("bound", f"water/on-{volume}")
+    assert shown["place"] == f"one:{(declared.local and declared.local.device) or place}"
     assert shown["years"] >= 14
+
+
+def backend_at(address: str) -> list[dict[str, Any]]:
+    """What the proxy has of a service that stands on a machine as it always did."""
+    labels = {"commonpool.dev/service": "old-register", "commonpool.dev/department": "health-bureau"}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "service-old-register", "labels": labels}},
+        {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+         "metadata": {"name": "old-register-old", "namespace": "service-old-register", "labels": labels},
+         "ports": [{"port": 5432}], "endpoints": [{"addresses": [address]}]},
+    ]  # fmt: skip
 
 
 def test_retiring_tells_who_is_affected_and_leaves_nothing_behind_and_no_key_that_works(
@@ -276,15 +304,17 @@ def test_retiring_tells_who_is_affected_and_leaves_nothing_behind_and_no_key_tha
         "metadata": {"name": "water", "labels": {"commonpool.dev/department": "water"}},
     }
     assert pods.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=json.dumps(label)).code == 0
+    apply(pods, *backend_at(pods.lan.hosts["one"].address))
     seen = pods.machine("retire", "one", "--preview", "-o", "json").items()["one"]
     assert "water/server" in seen["pods"]
-    assert seen["departments"] == ["water"]
-    assert seen["volumes"] == ["one-folder"]
+    assert seen["departments"] == ["health-bureau", "water"]
+    assert seen["services"] == ["old-register"]
+    assert seen["volumes"] == ["one-disk", "one-folder"]
     assert pods.machine("retire", "one").code == 1, "nobody could be asked"
     held = pods.machine("retire", "one", "--yes")
-    assert "one holds one-folder" in held.talk, "a disk that holds a bound volume does not go"
+    assert "one holds one-disk, one-folder" in held.talk, "a disk that holds a bound volume does not go"
     assert "one" in nodes(pods)
-    pods.kubectl("delete", "persistentvolumeclaim", "data", "-n", "water")
+    pods.kubectl("delete", "persistentvolumeclaim", "on-one-folder", "on-one-disk", "-n", "water")
     copied = pods.node_kubeconfig("one", tmp_path)
     assert pods.kubectl("get", "node", "one", kubeconfig=copied).code == 0
     answer = pods.machine("retire", "one", "--yes", "--wipe", "--reason", "no warranty", "-o", "json", timeout=580)
@@ -299,7 +329,7 @@ def test_retiring_tells_who_is_affected_and_leaves_nothing_behind_and_no_key_tha
         == ""
     )
     assert "10.128." not in pods.lan.ssh("one", "ip route")
-    assert pods.lan.ssh("one", "ls -A /srv/old").strip() == "", "wiped on request"
+    assert pods.lan.ssh("one", "ls -A /srv/old; wipefs /dev/one-disk").strip() == "", "wiped on request"
     for words in (
         ("create", "-f", "-"),
         ("patch", "node", "two", "--subresource=status", "-p", "{}"),

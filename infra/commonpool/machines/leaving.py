@@ -4,15 +4,17 @@ What it refuses: to go on while a disruption budget holds a pod, and to take a m
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from commonpool.components.rendering import DEPARTMENT
+from commonpool.components import envoy_gateway
+from commonpool.components.rendering import DEPARTMENT, SERVICE
 from commonpool.engine import Cluster
-from commonpool.engine.error import EngineError, Refused
+from commonpool.engine.error import EngineError, Refused, UnknownKind
 from commonpool.machines import asset
 from commonpool.machines.error import MachineError
 from commonpool.machines.run import Event, MachineRun, Observer, play
@@ -24,12 +26,16 @@ DRAIN_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Affected:
-    """Who feels it when a machine goes: pods (as namespace/name), their departments, and volumes on its disks."""
+    """Who feels it when a machine goes: pods (as namespace/name), services in pods there or with it as a backend, volumes.
+
+    `departments` are those of the pods and those that offer the services; `volumes` lie on its disks or shares and are claimed.
+    """
 
     machine: str
     known: bool
     pods: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -39,28 +45,49 @@ class Affected:
             "isNode": self.known,
             "pods": list(self.pods),
             "departments": list(self.departments),
+            "services": list(self.services),
             "volumes": list(self.volumes),
         }
 
 
 async def affected(cluster: Cluster, machines: Sequence[Machine]) -> list[Affected]:
     """From the live pool, one for each machine."""
-    spaces = {one["metadata"]["name"]: one for one in (await cluster.request("GET", "/api/v1/namespaces"))["items"]}
-    volumes = (await cluster.request("GET", "/api/v1/persistentvolumes"))["items"]
+    spaces, _ = await cluster.list_objects("v1", "Namespace")
+    labels = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in spaces}
+    volumes, _ = await cluster.list_objects("v1", "PersistentVolume")
+    backends = await _backends(cluster)
     found = []
     for machine in machines:
         node = await cluster.read("v1", "Node", "", machine.name)
         pods = await _pods(cluster, machine.name)
-        owners = {spaces.get(one["metadata"]["namespace"], {}).get("metadata", {}).get("labels", {}).get(DEPARTMENT) for one in pods}  # fmt: skip
+        touched = {one["metadata"]["namespace"] for one in pods} | backends.get(machine.address, set())
+        owners, services = ({labels.get(name, {}).get(key) for name in touched} for key in (DEPARTMENT, SERVICE))
         found.append(
             Affected(
                 machine.name,
                 node is not None,
                 tuple(sorted(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in pods)),
                 tuple(sorted(name for name in owners if name)),
-                tuple(sorted(one["metadata"]["name"] for one in volumes if _lies_on(one, machine.name))),
+                tuple(sorted(name for name in services if name)),
+                tuple(sorted(one["metadata"]["name"] for one in volumes if _lies_on(one, machine))),
             )
         )
+    return found
+
+
+async def _backends(cluster: Cluster) -> dict[str, set[str]]:
+    """By address the namespaces of services that the proxy leads there; what stands in for a machine is at another one."""
+    found: dict[str, set[str]] = {}
+    slices, _ = await cluster.list_objects("discovery.k8s.io/v1", "EndpointSlice", selector=SERVICE)
+    for one in slices:
+        for address in (address for endpoint in one["endpoints"] or () for address in endpoint["addresses"]):
+            found.setdefault(address, set()).add(one["metadata"]["namespace"])
+    own: list[dict[str, Any]] = []
+    with contextlib.suppress(UnknownKind):  # where there is no proxy
+        own, _ = await cluster.list_objects(envoy_gateway.VERSION, "Backend", selector=SERVICE)
+    for one in own:
+        for endpoint in one["spec"].get("endpoints") or ():
+            found.setdefault((endpoint.get("ip") or {}).get("address", ""), set()).add(one["metadata"]["namespace"])
     return found
 
 
@@ -76,13 +103,15 @@ def _stays(pod: Mapping[str, Any]) -> bool:
     return mirror or any(one["kind"] == "DaemonSet" for one in owners)
 
 
-def _lies_on(volume: Mapping[str, Any], node: str) -> bool:
-    """Whether a volume that somebody uses is bound to this machine."""
-    terms = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
+def _lies_on(volume: Mapping[str, Any], machine: Machine) -> bool:
+    """Whether a volume that somebody uses is a disk or a share of this machine."""
+    spec = volume["spec"]
+    terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
     values = [
         value for term in terms for one in term.get("matchExpressions") or () for value in one.get("values") or ()
     ]
-    return node in values and volume.get("status", {}).get("phase") == "Bound"
+    share = (spec.get("nfs") or {}).get("server") in (machine.name, machine.address)
+    return (machine.name in values or share) and volume.get("status", {}).get("phase") == "Bound"
 
 
 async def retire(
@@ -119,10 +148,10 @@ async def retire(
 async def reset(
     cluster: Cluster, machines: Sequence[Machine], folder: Path, access: Access, observer: Observer
 ) -> dict[str, MachineRun]:
-    """Undo an onboarding, whole or half, without moving anything. Raises `MachineError` where pods of departments run."""
+    """Undo an onboarding, whole or half, without moving anything. Raises `MachineError` where departments use it."""
     busy = [one for one in await affected(cluster, machines) if one.departments]
     if busy:
-        words = "; ".join(f"pods of {', '.join(one.departments)} run on {one.machine}" for one in busy)
+        words = "; ".join(f"pods or services of {', '.join(one.departments)} are on {one.machine}" for one in busy)
         raise MachineError(words, code="machine_busy", next_step="commonpool machine retire, which moves them first")
     await asset.cut_off(cluster, [machine.name for machine in machines], datetime.now(UTC))
     runs = await undo(machines, folder, access, observer)
