@@ -75,7 +75,7 @@ class Consent:
 
 @dataclass(frozen=True)
 class Joined:
-    """What became of one machine. `state` is joined, unchanged, failed or refused; `changed` names steps."""
+    """What became of one machine. `state` is joined, unchanged, failed or refused; `changed` names some of its `steps`."""
 
     machine: Machine
     state: str
@@ -83,6 +83,7 @@ class Joined:
     words: str = ""
     changed: tuple[str, ...] = ()
     diffs: tuple[Any, ...] = ()
+    steps: tuple[Event, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One item of a list."""
@@ -94,6 +95,11 @@ class Joined:
             "words": self.words,
             "changed": list(self.changed),
             "diffs": list(self.diffs),
+            "steps": [
+                {"step": one.step, "state": one.state, "seconds": round(one.seconds, 2)}
+                for one in self.steps
+                if one.state != "skipped"
+            ],
         }
 
 
@@ -161,13 +167,14 @@ def _machine(surveys: Sequence[Survey], name: str) -> Machine:
 
 
 def _answer(machine: Machine, run: MachineRun, trouble: str, check: bool) -> Joined:
+    seen = Joined(machine, "", changed=tuple(run.changed), steps=tuple(run.steps))
     if run.failed:
         words = explain(machine, run.words)[0] if run.state == "unreachable" else run.words
-        return Joined(machine, "failed", run.step or "connecting", words, tuple(run.changed))
+        return replace(seen, state="failed", step=run.step or "connecting", words=words)
     if trouble:
-        return Joined(machine, "failed", "Open for pods", trouble, tuple(run.changed))
+        return replace(seen, state="failed", step="Open for pods", words=trouble)
     word = ("would change" if check else "joined") if run.changed else "unchanged"
-    return Joined(machine, word, changed=tuple(run.changed), diffs=tuple(run.diffs))
+    return replace(seen, state=word, diffs=tuple(run.diffs))
 
 
 async def _nodes(cluster: Cluster, machines: Sequence[Machine]) -> dict[str, dict[str, Any]]:
@@ -201,8 +208,8 @@ async def _prepare(
     for body in [*rights(names, network=plane.network), *resolution]:
         await cluster.apply(body, field_manager=MANAGER)
     tokens = {one.name: Token(one.name) for one in machines if not ready(standing.get(one.name, {}))}
+    await _end_tokens(cluster, names)
     for name, token in tokens.items():
-        await _end_tokens(cluster, name)
         if name in standing:  # declared before it came: close it until it is whole
             taints = without_joining(standing[name].get("spec", {}).get("taints") or ())
             closed = {"spec": {"taints": [*taints, {"key": JOINING, "effect": "NoSchedule"}]}}
@@ -223,11 +230,11 @@ async def _name_service(cluster: Cluster) -> str:
     return str(service["spec"]["clusterIP"])
 
 
-async def _end_tokens(cluster: Cluster, machine: str) -> None:
-    """Tokens of an earlier run that did not come to its end."""
-    path = f"/api/v1/namespaces/kube-system/secrets?labelSelector={MACHINE}%3D{machine}"
-    for old in (await cluster.request("GET", path))["items"]:
-        await cluster.delete("v1", "Secret", "kube-system", old["metadata"]["name"])
+async def _end_tokens(cluster: Cluster, machines: Sequence[str]) -> None:
+    """Tokens of earlier runs that did not come to their end, also of machines that need none any more."""
+    for old in (await cluster.list_objects("v1", "Secret", namespace="kube-system", selector=MACHINE))[0]:
+        if old["metadata"]["labels"][MACHINE] in machines:
+            await cluster.delete("v1", "Secret", "kube-system", old["metadata"]["name"])
 
 
 async def _forget(cluster: Cluster, tokens: Mapping[str, Token]) -> None:
