@@ -1,5 +1,6 @@
 """Least privilege: what each role may do is a list in this repository, and the platform's own credentials do their job and no other (T8)."""
 
+import json
 import os
 import subprocess
 import sys
@@ -157,8 +158,6 @@ def credentials(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 def caller_of(ground: Ground, credential: Path) -> Caller:
-    import json
-
     values = json.loads(credential.read_text(encoding="utf-8"))
     admin = ground.administrator
     return Caller(credential.name, admin.server, admin.authority, token=values["users"][0]["user"]["token"])
@@ -239,6 +238,28 @@ def viewer(namespace: str) -> dict[str, Any]:
     reference = {"apiGroup": group, "kind": "ClusterRole", "name": "commonpool-admin"}
     subject = {"apiGroup": group, "kind": "Group", "name": "oidc:x"}
     return thing(f"{group}/v1", "RoleBinding", "x", namespace, roleRef=reference, subjects=[subject])
+
+
+def test_the_embedded_pool_writes_departments_by_an_account_that_is_no_administrators(ground: Ground) -> None:
+    """The administrator writes the rules and the account; what is declared after that is written under them."""
+    path = ground.root / "departments" / "water3.yaml"
+    pool = ground.pool
+    words = ["up", "--yes", "--skip-preview", "--stack", "departments", "--no-wait", "--estate", str(ground.root)]
+    command = [sys.executable, "-m", "commonpool.cli", *words, "--pool", pool.name]
+    environment = {**os.environ, "COMMONPOOL_DATA": str(pool.layout.root.parents[1])}
+    writers: list[set[str]] = []
+    for declared in (True, False):
+        path.write_text(estates.department("water3", 3), encoding="utf-8") if declared else path.unlink()
+        seen = pool.audit_log.stat().st_size
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        with pool.audit_log.open("rb") as file:
+            file.seek(seen)
+            events = [json.loads(line) for line in file]
+        writes = [one for one in events if one.get("objectRef", {}).get("namespace") in ("water3-main", PLATFORM)]
+        writers.append({one["user"]["username"] for one in writes if one.get("userAgent", "").startswith("commonpool")})
+    engine = "system:serviceaccount:commonpool-system:engine"
+    assert writers == [{engine}, {engine}]
 
 
 BEYOND: list[tuple[str, str, Any, str]] = [

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ class Run:
     estate: "Estate | None" = None
     programs: "list[Program]" = field(default_factory=list)
     cluster: "Cluster | None" = None
+    engine: "Cluster | None" = None  # by the account that writes services and departments
+    connections: AsyncExitStack = field(default_factory=AsyncExitStack)
     results: "list[Result]" = field(default_factory=list)
     writing: bool = False
     previewed: set[tuple[str, str]] | None = None
@@ -180,8 +183,8 @@ def execute(run: Run) -> int:
 async def _with_cluster(run: Run) -> int:
     from commonpool.engine import Cluster
 
-    async with await Cluster.connect(run.target.credentials()) as cluster:
-        run.cluster = cluster
+    async with run.connections as kept:
+        run.cluster = cluster = await kept.enter_async_context(await Cluster.connect(run.target.credentials()))
         run.evidence = _evidence(run, cluster)
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
@@ -286,11 +289,34 @@ async def _one(run: Run, verb: str, program: "Program", options: "Options", *, p
     from commonpool import engine
 
     assert run.cluster is not None
+    cluster = await _writer(run, run.cluster, program) if verb in ("up", "destroy") and not preview else run.cluster
     observer = _observer(run, program.stack)
     if verb == "destroy":
-        return await engine.destroy(program, run.cluster, observer=observer, options=options, preview=preview)
+        return await engine.destroy(program, cluster, observer=observer, options=options, preview=preview)
     work = {"up": engine.up, "preview": engine.preview, "refresh": engine.refresh}[verb]
-    return await work(program, run.cluster, observer=observer, options=options)
+    return await work(program, cluster, observer=observer, options=options)
+
+
+async def _writer(run: Run, administrator: "Cluster", program: "Program") -> "Cluster":
+    """Who writes a stack: of the embedded pool its own the administrator, services and departments an account that rules fence.
+
+    The pool's own stack writes those rules and makes that account; until it has, there is nobody but the administrator, who
+    also takes over what others made.
+    """
+    from commonpool.components.roles import RBAC
+    from commonpool.engine import Cluster
+
+    ours = run.target.program is None and program.config.get("commonpool:program") != "pool"
+    if not ours or run.wishes.options.get("adopt"):
+        return administrator
+    if run.engine is not None:
+        return run.engine
+    credentials = run.target.engine_credentials()
+    if credentials is None or await administrator.read(RBAC, "ClusterRoleBinding", "", "commonpool-engine") is None:
+        return administrator
+    run.engine = await run.connections.enter_async_context(await Cluster.connect(credentials))
+    run.engine.evidence = administrator.evidence
+    return run.engine
 
 
 def _plan(results: "list[Result]") -> set[tuple[str, str]]:

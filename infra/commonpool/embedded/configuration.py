@@ -21,6 +21,8 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controllers", "kwok")  # of Kubern
 KWOK_USER = "system:commonpool:kwok"
 GATEWAY_USER = "system:commonpool:envoy-gateway"
 EXCHANGE_USER = "system:commonpool:exchange"
+ENGINE = "engine"  # the account by which services and departments are written; no administrator
+ENGINE_USER = "system:serviceaccount:commonpool-system:engine"
 KUBELET_CLIENT = "system:commonpool:kubelet-client"  # the API server, when it asks kubelets for logs
 
 _ENTRANCES = ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy")

@@ -10,6 +10,8 @@ from pathlib import Path
 from commonpool.embedded import proxy
 from commonpool.embedded.certificate import Authority, Pair, signing_key
 from commonpool.embedded.configuration import (
+    ENGINE,
+    ENGINE_USER,
     EXCHANGE_USER,
     GATEWAY_USER,
     KUBELET_CLIENT,
@@ -28,6 +30,7 @@ CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kwok": (KWOK_USER, ()),
     "envoy-gateway": (GATEWAY_USER, ()),
     "exchange": (EXCHANGE_USER, ()),
+    ENGINE: (ENGINE_USER, ("system:serviceaccounts", "system:serviceaccounts:commonpool-system")),
 }
 
 
