@@ -147,7 +147,7 @@ def _etcd(layout: Layout, ports: Ports, settings: Settings) -> dict[str, str]:
         "peer-key-file": str(pki / "etcd.key"),
         "peer-client-cert-auth": "true",
         "peer-trusted-ca-file": str(pki / "etcd-ca.crt"),
-        "quota-backend-bytes": str(4 << 30),
+        "quota-backend-bytes": str(8 << 30),  # the most that etcd advises
         "snapshot-count": "10000",
         "log-level": "warn",
     }
@@ -166,6 +166,9 @@ def _apiserver(layout: Layout, ports: Ports, settings: Settings) -> dict[str, st
         "kubelet-client-certificate": str(pki / "kubelet-client.crt"),
         "kubelet-client-key": str(pki / "kubelet-client.key"),
         "kubelet-preferred-address-types": "InternalIP",
+        # What was overwritten is kept for one to two of these. One ConfigMap of a megabyte, written over and over, would fill
+        # etcd in Kubernetes' own ten minutes, and nobody could write any more.
+        "etcd-compaction-interval": "1m0s",
         "etcd-servers": f"https://127.0.0.1:{ports.etcd}",
         "etcd-cafile": str(pki / "etcd-ca.crt"),
         "etcd-certfile": str(pki / "etcd-client.crt"),
