@@ -13,12 +13,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from escapes.attempt import MERGE, Attempt, Body, changed
-from escapes.attempts import CORE, OTHER, thing
+from escapes.attempts import CORE, OTHER, PLATFORM, SERVED, SYSTEM, pod, thing
 from escapes.caller import Caller
 from escapes.ground import Ground, attack
 
 NODE, ANOTHER = "escape-machine", "rs-01"
 NODES = f"{CORE}/nodes"
+# By these labels name resolution, the proxy and a shared service are found.
+ANSWERING = {
+    SYSTEM: {"k8s-app": "kube-dns"},
+    "commonpool-proxy": {"gateway.envoyproxy.io/owning-gatewayclass": "commonpool"},
+    PLATFORM: {},
+    SERVED: {"app.kubernetes.io/name": "register"},
+}
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
 
@@ -70,6 +77,15 @@ def attempts(live: Body, another: Body) -> Iterator[Attempt]:
     for path in (f"{CORE}/secrets", f"{CORE}/namespaces/{OTHER}/secrets", f"{CORE}/namespaces/commonpool-system/secrets",
                  f"{CORE}/namespaces/{OTHER}/configmaps"):  # fmt: skip
         yield Attempt("T30", "what no pod of it mounts", "GET", path)
+    for namespace, labels in ANSWERING.items():
+        mirror = pod("mirror", namespace, nodeName=NODE, automountServiceAccountToken=False)
+        owner = {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": live["metadata"]["uid"], "controller": True}
+        mirror["metadata"] |= {
+            "annotations": {"kubernetes.io/config.mirror": "x"},
+            "labels": labels,
+            "ownerReferences": [owner],
+        }
+        yield Attempt("T30", f"a pod of its own in {namespace}", "POST", f"{CORE}/namespaces/{namespace}/pods", mirror)
     token = thing("authentication.k8s.io/v1", "TokenRequest", "pipeline", OTHER, spec={"audiences": []})
     yield Attempt(
         "T30",

@@ -41,6 +41,7 @@ _WITH_WORKLOADS = {
     "count/poddisruptionbudgets.policy": 1,
 }
 _MOST_ACCOUNTS = 100
+_FINISHED = 20  # pods that are kept when they have ended, to one that runs; Jobs leave theirs until they are deleted
 _AUTHORITIES = 1  # kube-root-ca.crt, which Kubernetes puts into every namespace
 
 
@@ -125,6 +126,7 @@ def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
     hard |= {
         "count/configmaps": str(fence.objects.config_maps + fence.notes + _AUTHORITIES),
         "count/serviceaccounts": str(_MOST_ACCOUNTS),
+        "count/pods": str((1 + _FINISHED) * fence.objects.pods),
         "pods": "0" if fence.suspended else str(fence.objects.pods),
         "services.nodeports": "0",
         "services.loadbalancers": "0",

@@ -7,6 +7,7 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 from commonpool.components import admission
 from commonpool.components.admission import SYSTEM_NAMESPACE
 from commonpool.components.catalogue import NAMESPACE as CATALOGUE
+from commonpool.components.network import NAMESPACE_NAME
 from commonpool.components.rendering import (
     DEPARTMENT,
     FLAVOR,
@@ -238,7 +239,30 @@ def _nodes(pool: Pool) -> list[Body]:
         )
     _, trusted = admission.not_trusted(pool)
     kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
-    return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
+    return [
+        *admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet]),
+        *_answering(pool),
+    ]
+
+
+def _answering(pool: Pool) -> list[Body]:
+    """A kubelet may make pods of its own anywhere (mirror pods), with any label: name resolution and the proxy are found by labels."""
+    dns = pool.spec.network.dns
+    here = {
+        "key": NAMESPACE_NAME,
+        "operator": "In",
+        "values": [dns.namespace, PROXY_NAMESPACE, SYSTEM_NAMESPACE, CATALOGUE],
+    }
+    rule = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
+    constraints = admission.anywhere(rule) | {"namespaceSelector": {"matchExpressions": [here]}}
+    labels = "object.metadata.labels"
+    worn = " && ".join(f"{labels}[?'{key}'].orValue('') == '{value}'" for key, value in dns.pod_labels.items())
+    check = admission.Check(
+        f"request.namespace == '{dns.namespace}' && !(has({labels}) && {worn})",
+        "a machine makes no pods that answer for the platform",
+    )
+    machine = ("a-machine", "'system:nodes' in request.userInfo.groups")
+    return admission.validating(pool, "nodes", constraints, [check], conditions=[machine], part="pods")
 
 
 def _engine(pool: Pool) -> list[Body]:
