@@ -311,6 +311,9 @@ def _greedy_pods() -> Iterator[tuple[str, str, Body]]:
     yield "T17", "as root of its own users", {"hostUsers": False, "containers": [root]}
     windows: Body = {"os": {"name": "windows"}, "securityContext": {"runAsNonRoot": True}}
     yield "T17", "for another system", windows | {"containers": [container(securityContext={})]}
+    nothing: Body = {"requests": {"cpu": "0", "memory": "0"}, "limits": {"memory": "0"}}
+    for place in ("containers", "initContainers"):
+        yield "T15", f"that counts as nothing by its {place}", {place: [container("other", resources=nothing)]}
     yield "T17", "that holds its machine", {"terminationGracePeriodSeconds": 999_999_999}
     share = {"driver": "nfs.csi.k8s.io", "volumeAttributes": {"server": "10.20.1.21", "share": "/export/a"}}
     yield "T28", "with a driver's volume of its own choice", {"volumes": [{"name": "v", "csi": share}]}
@@ -358,6 +361,12 @@ def pods(read: Read) -> Iterator[Attempt]:
     )
     tolerant = {"spec": {"tolerations": [*(live["spec"].get("tolerations") or []), {"operator": "Exists"}]}}
     yield Attempt("T17", "a toleration afterwards", "PATCH", place, tolerant, MERGE, nobody=True)
+    for words, path in {"name": place, "selector": f"{CORE}/namespaces/{OWN}/pods"}.items():
+        path += "?gracePeriodSeconds=999999999"
+        yield Attempt("T17", f"a pod that never ends, deleted by {words}", "DELETE", path, nobody=True)
+    never = {"deleteOptions": {"gracePeriodSeconds": 999_999_999}}
+    evicted = thing("policy/v1", "Eviction", "standing", OWN, **never)
+    yield Attempt("T17", "a pod that never ends, evicted", "POST", f"{place}/eviction", evicted, nobody=True)
     binding = thing("v1", "Binding", "waiting", OWN, target={"apiVersion": "v1", "kind": "Node", "name": "rs-01"})
     yield Attempt("T17", "its own binding", "POST", f"{CORE}/namespaces/{OWN}/pods/waiting/binding", binding)
     yield Attempt("T17", "its own binding, the old way", "POST", f"{CORE}/namespaces/{OWN}/bindings", binding)

@@ -153,6 +153,8 @@ def _limits(pool: Pool, fence: Fence) -> Body:
     containers = fence.containers
     item: Body = {
         "type": "Container",
+        # A request or limit of zero counts as nothing in a quota, and a memory limit of zero is none at all.
+        "min": {"cpu": "1m", "memory": "1Mi"},
         "default": {"memory": str(containers.default_memory_limit)},
         "defaultRequest": {
             "cpu": str(containers.default_request.cpu),

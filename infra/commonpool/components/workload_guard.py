@@ -94,7 +94,25 @@ def _pods(pool: Pool) -> list[Body]:
         ),
     ]
     new = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
-    return admission.validating(pool, "pods", admission.inside(new), checks)
+    return [*admission.validating(pool, "pods", admission.inside(new), checks), *_endings(pool)]
+
+
+def _endings(pool: Pool) -> list[Body]:
+    """Who deletes or evicts a pod may say how long that takes, whatever the pod says; and later nobody shortens it unasked."""
+    rules = [
+        admission.requests_for([""], ["pods"], ["DELETE"], ["v1"]),
+        admission.requests_for([""], ["pods/eviction"], ["CREATE"]),
+    ]
+    options, evicting = "request.options", "dyn(object).deleteOptions"
+    short = [
+        f"(!has({said}.gracePeriodSeconds) || {said}.gracePeriodSeconds <= {GRACE_SECONDS})"
+        for said in (options, evicting)
+    ]
+    check = admission.Check(
+        f"request.operation == 'DELETE' ? {short[0]} : !has({evicting}) || {short[1]}",
+        f"a pod is given at most {GRACE_SECONDS} seconds to end: for so long others wait for the machine",
+    )
+    return admission.validating(pool, "pods", admission.inside(*rules), [check], part="endings")
 
 
 def _counted() -> str:
