@@ -310,12 +310,13 @@ async def _writer(run: Run, administrator: "Cluster", program: "Program") -> "Cl
     if not ours or run.wishes.options.get("adopt"):
         return administrator
     if run.engine is not None:
+        run.engine.ruled = administrator.ruled
         return run.engine
     credentials = run.target.engine_credentials()
     if credentials is None or await administrator.read(RBAC, "ClusterRoleBinding", "", "commonpool-engine") is None:
         return administrator
     run.engine = await run.connections.enter_async_context(await Cluster.connect(credentials))
-    run.engine.evidence = administrator.evidence
+    run.engine.evidence, run.engine.ruled = administrator.evidence, administrator.ruled
     return run.engine
 
 

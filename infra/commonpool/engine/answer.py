@@ -14,7 +14,7 @@ LONGEST_TEXT = 256  # bytes of an answer that is not JSON: enough to recognise a
 BROKEN = frozenset({500, 502, 503, 504})
 # Refusals that pass by themselves within moments of creating a namespace: its controllers fill these in.
 _SETTLING = ("status unknown for quota", "error looking up service account")
-_POLICY = "ValidatingAdmissionPolicy '"
+_RULED = ("ValidatingAdmissionPolicy '", '" cannot ')
 
 
 def problem(status: int, content: bytes, server: str, credential: str) -> EngineError:
@@ -45,8 +45,8 @@ def settles(error: EngineError) -> bool:
 
 
 def ruled_out(error: EngineError) -> bool:
-    """Whether an admission policy refused it, and not the kind's own validation or somebody's rights."""
-    return isinstance(error, Refused) and _POLICY in str(error)
+    """Whether an admission policy refused it, or a right that is missing, and not the kind's own validation or a quota."""
+    return isinstance(error, Refused) and error.status in (403, 422) and any(words in str(error) for words in _RULED)
 
 
 def retry_after(text: str) -> float:

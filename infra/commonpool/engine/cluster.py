@@ -33,9 +33,11 @@ FRESH_SECONDS = 1.0  # a kind missed this shortly before is not asked for again:
 NEW_KIND_SECONDS = 15.0  # discovery follows a CustomResourceDefinition or APIService within seconds
 NEW_KIND_PAUSE_SECONDS = 0.2
 WATCHES = 64  # streams at a time; whoever gets none looks from time to time instead
-RULE_SECONDS = 5.0  # an API server heeds a changed admission policy, or its binding, about a second after it took it
+RULE_SECONDS = 5.0  # an API server heeds a changed admission policy, or right, up to about a second after it took it
 _DEFINING = frozenset({"CustomResourceDefinition", "APIService"})
-_RULING = frozenset({"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"})
+_RULING = frozenset(
+    {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterRole", "ClusterRoleBinding"}
+)
 
 
 class Cluster:
@@ -47,7 +49,8 @@ class Cluster:
         self.url, self.namespace = wire.server, wire.credentials.namespace
         self.streams = asyncio.Semaphore(WATCHES)
         self._served: dict[tuple[str, str], KindInfo] = {}
-        self._asked = self._defined = self._ruled = float("-inf")
+        self._asked = self._defined = float("-inf")
+        self.ruled = float("-inf")  # when a rule of who may write what was last changed, by the monotonic clock
         self._asking = asyncio.Lock()
 
     @classmethod
@@ -221,7 +224,7 @@ class Cluster:
         if kind in _DEFINING and not dry_run:
             self._defined = time.monotonic()
         if kind in _RULING and not dry_run:
-            self._ruled = time.monotonic()
+            self.ruled = time.monotonic()
         return applied
 
     async def merge_patch(
@@ -331,8 +334,8 @@ class Cluster:
                     method, path, body=body, content_type=content_type, accept=accept, seconds=limit
                 )
             except Refused as error:
-                # The policy that refuses may be the one of before our own change of it.
-                if ruled_out(error) and time.monotonic() < self._ruled + RULE_SECONDS:
+                # The rule that refuses may be the one of before our own change of it.
+                if ruled_out(error) and time.monotonic() < self.ruled + RULE_SECONDS:
                     raise Again(error) from error
                 raise
 
