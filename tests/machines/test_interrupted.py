@@ -246,13 +246,13 @@ def test_machines_that_go_wrong_in_every_way_stop_no_other_and_go_on_when_mended
     assert {one.machine.name for one in surveys if one.failure} == {"gone"}
     break_them(broken)
     found = bring_in(broken, surveys, f"{CANARY}-not", spied)
-    look, note = "Look at what serves here", "Say on the machine whose asset it is"
+    note = "Say on the machine whose asset it is"
     assert {name: (one.state, one.step) for name, one in found.items()} == {
         "whole": ("joined", ""),
         "gone": ("refused", ""),
-        "drops": ("failed", look),
-        "hangs": ("failed", look),
-        "freezes": ("failed", look),
+        "drops": ("failed", note),
+        "hangs": ("failed", note),
+        "freezes": ("failed", note),
         "full": ("failed", note),
         "guarded": ("failed", "Gathering Facts"),
         "moved": ("failed", "Gathering Facts"),
@@ -267,13 +267,14 @@ def test_machines_that_go_wrong_in_every_way_stop_no_other_and_go_on_when_mended
         assert words.lower() in found[name].words.lower(), (name, found[name].words)
     mend_them(broken)
     again = bring_in(broken, surveys, CANARY, spied)
-    mended = dict.fromkeys(("drops", "hangs", "freezes", "full", "guarded"), "joined")
-    assert {name: one.state for name, one in again.items()} == {
-        **mended,
+    assert {name: again.pop(name).state for name in ("whole", "gone", "moved")} == {
         "whole": "unchanged",
         "gone": "refused",
         "moved": "failed",
     }
+    for name, one in again.items():  # what had been stopped in its step may have come to its end since
+        assert one.state in ("joined", "unchanged"), (name, one.words)
+        assert name == "guarded" or "is an asset of" in broken.lan.ssh(name, "cat /etc/commonpool/asset")
     assert not spied
     assert [path for path, text in broken.texts() if "ESTABLISH SSH CONNECTION" in text], "Ansible told all it can"
     assert not [path for path, text in broken.texts() if CANARY in text]

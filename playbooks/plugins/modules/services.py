@@ -25,6 +25,10 @@ options:
       path: {description: Where., type: path, required: true}
       content: {description: The whole content., type: str, required: true}
       mode: {description: Permissions in octal., type: str, default: "0644"}
+  ports:
+    description: TCP ports at which something must listen before anything is written.
+    type: list
+    elements: int
   services:
     description: Units without C(commonpool-) and C(.service), in the order in which they start.
     type: list
@@ -100,6 +104,15 @@ def unread(service):
     return read(READ.format(service["name"])).split()[:1] != [hashlib.sha256(content).hexdigest().encode()]
 
 
+def silent(module, ports):
+    """Those of the ports at which nothing listens."""
+    code, output, complaint = module.run_command(["ss", "-H", "-l", "-t", "-n"])
+    if code:
+        module.fail_json(msg="ss: " + (complaint or "failed").strip())
+    open_ports = {line.split()[3].rpartition(":")[2] for line in output.splitlines() if len(line.split()) > 3}
+    return [str(port) for port in ports if str(port) not in open_ports]
+
+
 class Services:
     """The units, through systemctl."""
 
@@ -133,8 +146,16 @@ def main():
     }
     listed = {"type": "list", "elements": "dict", "default": []}
     module = AnsibleModule(
-        {"files": {**listed, "options": file}, "services": {**listed, "options": service}}, supports_check_mode=True
+        {
+            "files": {**listed, "options": file},
+            "services": {**listed, "options": service},
+            "ports": {"type": "list", "elements": "int"},
+        },
+        supports_check_mode=True,
     )
+    closed = [] if module.params["ports"] is None else silent(module, module.params["ports"])
+    if closed:
+        module.fail_json(msg="nothing listens on port " + ", ".join(closed) + ", where services of the pool expect it")
     changed = [one for one in module.params["files"] if differs(one)]
     diffs = [
         {"before": read(one["path"]).decode(errors="replace"), "after": one["content"], "before_header": one["path"],
