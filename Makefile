@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fuzz format
+.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fleet fuzz format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,12 @@ guards:  ## attacks by group, the race on a quota, the latency that the rules ad
 fuzz:  ## spoil manifests at random until Ctrl-C; what breaks is kept in tests/model/corpus
 	@scripts/bootstrap dev
 	@COMMONPOOL_FUZZ_SECONDS=inf .venv/bin/python -m pytest tests/model/test_fuzz.py --timeout=0
+
+fleet:  ## what bringing machines in costs, on test hosts (root), beside plain Ansible; writes bench/README.md
+	@scripts/bootstrap dev
+	@scripts/test-hosts
+	@.venv/bin/python bench/machines.py --save
+	@.venv/bin/cog -r -I bench bench/README.md
 
 format:  ## put all code into its form
 	@scripts/bootstrap dev

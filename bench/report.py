@@ -1,6 +1,6 @@
 """Tables and plots of bench/README.md from the figures that were kept in bench/results.
 
-Usage: `make scale`; tables come into the document by cog, plots are drawn here by matplotlib.
+Usage: `make scale`, `make fleet`; tables come into the document by cog, plots are drawn here by matplotlib.
 """
 
 import json
@@ -71,6 +71,13 @@ def sharded() -> str:
         + "\n"
         + markdown(sharding.SPACE, sharding.space(costs))
     )
+
+
+def brought_in() -> str:
+    """bench/machines.py's table."""
+    import machines
+
+    return markdown(machines.HEADINGS, machines.lines([machines.Row(**row) for row in read("machines")["rows"]]))
 
 
 def draw() -> None:
