@@ -180,7 +180,15 @@ def ours(bench: Bench) -> None:
 def plain(bench: Bench) -> None:
     """The same stack as somebody else's program: a process of its own, each object through Pulumi's SDK and gRPC."""
     estate = ["-c", f"commonpool:estate={bench.estate}", "-c", "commonpool:program=departments"]
-    words = [str(ROOT / ".venv" / "bin" / "commonpool"), "up", "--program", str(ROOT), "--stack", "departments", *estate]
+    words = [
+        str(ROOT / ".venv" / "bin" / "commonpool"),
+        "up",
+        "--program",
+        str(ROOT),
+        "--stack",
+        "departments",
+        *estate,
+    ]
     command = [*words, "--kubeconfig", str(bench.pool.kubeconfig), "--yes", "--skip-preview", "--no-wait"]
     bench.measure(PLAIN, "first", command)
     bench.measure(PLAIN, "no change", command)
