@@ -124,6 +124,16 @@ def test_control_groups_of_the_old_kind_are_forecast_and_the_new_kind_is_not() -
     assert "cgroup-v1" not in forecasts(EVIDENCE.replace("== cgroup\ntmpfs", "== cgroup\ncgroup2fs"))
 
 
+def test_the_nfs_server_of_the_pools_own_exports_stands_against_nothing() -> None:
+    def servers(evidence: str) -> list[str]:
+        return facts(evidence, (1795503760.0, 1795503764.0)).data_servers
+
+    serving = EVIDENCE.replace("== processes", "== processes\n      8 root nfsd")
+    assert servers(serving) == ["MySQL", "NFS server"]
+    ours = serving.replace("== processes", "== exports\n/etc/exports.d/commonpool.exports\n== processes")
+    assert servers(ours) == ["MySQL"]
+
+
 def test_a_forecast_turns_into_a_reason_on_the_day_after() -> None:
     assert judge(GOOD, date(2028, 6, 30)).role == "node"
     assert "system-support" in {reason.rule for reason in judge(GOOD, date(2028, 7, 1)).against("node")}

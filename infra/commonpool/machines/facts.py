@@ -101,6 +101,7 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
     mounts = [line.split()[:4] for line in parts.get("mounts", "").splitlines() if len(line.split()) >= 4]
     disks = read("disks", lambda text: _disks(text, parts.get("health", ""))) or []
     processes = {line.split()[-1] for line in parts.get("processes", "").splitlines() if len(line.split()) > 2}
+    ours = {DATA_SERVERS["nfsd"]} if parts.get("exports", "").strip() else set()  # it serves the pool's own exports
     processor = parts.get("processor", "")
     return Facts(
         architecture=kernel[2] if len(kernel) == 3 else None,
@@ -130,7 +131,7 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
         network_mounts=sorted(mount[1] for mount in mounts if mount[2] in _NETWORK_FILE_SYSTEMS),
         addresses=sorted(word for word in parts.get("addresses", "").split() if re.fullmatch(r"[0-9a-f.:]+/[0-9]+", word)),
         listening=_listening(parts.get("listening", "")),
-        data_servers=sorted({word for name, word in DATA_SERVERS.items() if name in processes}),
+        data_servers=sorted({word for name, word in DATA_SERVERS.items() if name in processes} - ours),
         data_places=parts.get("data", "").split(),
         in_pool=all(name in processes for name in _OURS[:2]),
     )  # fmt: skip
