@@ -6,6 +6,7 @@ The pool's folder has a fixed place, so that a run that was killed is cleaned up
 import asyncio
 import json
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from commonpool.embedded.hosts import Lan
 
 ROOT = Path(__file__).resolve().parents[1]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In the background of a script it is ignored, and so would it be by the commands that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines"})
 T = TypeVar("T")
 

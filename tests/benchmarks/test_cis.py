@@ -101,8 +101,8 @@ def test_a_machine_gets_the_configuration(item: Item) -> None:
     asked = item.asked
     if "task" in asked:
         tasks = yaml.safe_load((NODE / "tasks" / "main.yml").read_text(encoding="utf-8"))
-        modules = [value for task in tasks for value in task.values() if isinstance(value, dict)]
-        mode = next(one["mode"] for one in modules if one.get("dest") == asked["task"])
+        files = [file for task in tasks for file in task.get("commonpool.pool.services", {}).get("files", ())]
+        mode = next(file.get("mode", "0644") for file in files if "path" in file and file["path"] == asked["task"])
         assert int(mode, 8) & ~int(asked["most"], 8) == 0
         return
     kind = "kubelet" if "kubelet" in asked else "kube-proxy"

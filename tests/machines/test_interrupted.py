@@ -156,7 +156,7 @@ def texts(folder: Path) -> str:
 
 BROKEN = {
     "whole": "",
-    "drops": "systemctl --force --force poweroff",
+    "drops": "systemctl --force --force poweroff; sleep 10000",
     "hangs": "sleep 10000",
     "freezes": "kill -STOP -1",
     "full": "",
