@@ -216,7 +216,12 @@ def _kubectl(bench: Bench, way: str, program: list[str]) -> None:
     bench.measure(way, "no change", apply, environment)
     bench.change_one()
     bench.measure(way, "one changed", apply, environment)
-    bench.measure(way, "destroy", [*program, "delete", "--wait=false", "-f", str(bench.manifests)], environment)
+    bench.measure(
+        way,
+        "destroy",
+        [*program, "delete", "--wait=false", "--ignore-not-found", "-f", str(bench.manifests)],
+        environment,
+    )
 
 
 def bare(bench: Bench) -> None:
