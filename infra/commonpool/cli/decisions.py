@@ -9,7 +9,8 @@ from commonpool.journal import Entry
 if TYPE_CHECKING:
     from commonpool.cli.plan import Run
     from commonpool.engine import Result
-    from commonpool.model import Estate, Problem
+    from commonpool.ledger import Decision
+    from commonpool.model import Department, Estate, Problem
 
 
 def begun(run: "Run") -> list[Entry]:
@@ -29,20 +30,20 @@ def begun(run: "Run") -> list[Entry]:
 
 def admissions(estate: "Estate", names: Collection[str]) -> list[Entry]:
     """The departments among the parts that are about to be applied, each with the numbers by which it fits."""
-    from commonpool.ledger import admit
+    from commonpool.ledger import admit_each
 
+    chosen = [one for one in estate.departments if one.name in names]
     return [
-        Entry("department.admitted", "", _numbers(estate, one.name, admit(estate, one)))
-        for one in estate.departments
-        if one.name in names
+        Entry("department.admitted", "", _numbers(estate, one, decision))
+        for one, decision in zip(chosen, admit_each(estate, chosen), strict=True)
     ]
 
 
-def _numbers(estate: "Estate", name: str, decision: Any) -> dict[str, Any]:  # noqa: ANN401
-    filing = next(one.spec.filing for one in estate.departments if one.name == name)
+def _numbers(estate: "Estate", department: "Department", decision: "Decision") -> dict[str, Any]:
+    name = department.name
     return {
         "department": name,
-        "filing": filing.number,
+        "filing": department.spec.filing.number,
         "request": estate.digests[f"department/{name}"],
         "rule": "capacity-exceeded",
         "flavors": [

@@ -1,10 +1,11 @@
 """Whether a department's guaranteed promises fit, and what would fit when they do not. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from commonpool.ledger.amount import Amount
-from commonpool.ledger.ledger import Live, capacity_of, grants
+from commonpool.ledger.ledger import Live, capacity_of, grants, grants_of
 from commonpool.model import Department, Estate, Flavor, Problem
 
 WHO = "the department (less), or the pool's operators (more machines, other over-commit)"
@@ -51,16 +52,43 @@ class Decision:
     alternatives: tuple[Alternative, ...]
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """What may be promised and what is, by flavor: the same for every department, so it is added up once."""
+
+    capacity: Mapping[str, Amount]
+    promised: Mapping[str, Amount]
+
+    @classmethod
+    def of(cls, estate: Estate, live: Live | None) -> Self:
+        flavors = estate.pool.spec.compute.flavors
+        held: dict[str, list[Amount]] = {flavor.name: [] for flavor in flavors}
+        for grant in grants(estate):
+            held.setdefault(grant.flavor, []).append(grant.guaranteed)
+        capacity = {flavor.name: capacity_of(estate, flavor, live) for flavor in flavors}
+        return cls(capacity, {flavor: Amount.total(amounts) for flavor, amounts in held.items()})
+
+
 def admit(estate: Estate, department: Department, live: Live | None = None) -> Decision:
     """Decide on a department as if it came last: what all others hold is taken first. `live` counts what stands."""
+    return next(admit_each(estate, [department], live))
+
+
+def admit_each(estate: Estate, departments: Iterable[Department], live: Live | None = None) -> Iterator[Decision]:
+    """The same for one department after the other."""
+    sums = _Sums.of(estate, live)
+    return (_decide(estate, department, sums) for department in departments)
+
+
+def _decide(estate: Estate, department: Department, sums: _Sums) -> Decision:
     checks = tuple(
-        _check(estate, department, flavor, live)
+        _check(estate, department, flavor, sums)
         for flavor in estate.pool.spec.compute.flavors
         if _wants(estate, department, flavor)
     )
     failing = [check for check in checks if not check.fits]
     reasons = tuple(_reason(estate, check) for check in checks)
-    alternatives = tuple(found for check in failing for found in _alternatives(estate, department, check, live))
+    alternatives = tuple(found for check in failing for found in _alternatives(estate, department, check, sums))
     return Decision(department.name, not failing, checks, reasons, alternatives)
 
 
@@ -109,13 +137,13 @@ def _wants(estate: Estate, department: Department, flavor: Flavor) -> bool:
     return bool(_asks(estate, department, flavor))
 
 
-def _check(estate: Estate, department: Department, flavor: Flavor, live: Live | None) -> Check:
-    own = {full_name for full_name, _ in department.namespaces()}
-    others = Amount.total(
-        grant.guaranteed for grant in grants(estate) if grant.flavor == flavor.name and grant.namespace not in own
-    )
+def _check(estate: Estate, department: Department, flavor: Flavor, sums: _Sums) -> Check:
+    listed = estate.department(department.name)
+    held = grants_of(estate, listed) if listed else ()
+    own = Amount.total(grant.guaranteed for grant in held if grant.flavor == flavor.name)
+    others = sums.promised[flavor.name] - own
     wanted = Amount.total(amount for _, _, amount in _asks(estate, department, flavor))
-    return Check(flavor.name, capacity_of(estate, flavor, live), others, wanted)
+    return Check(flavor.name, sums.capacity[flavor.name], others, wanted)
 
 
 def _reason(estate: Estate, check: Check) -> str:
@@ -129,7 +157,7 @@ def _reason(estate: Estate, check: Check) -> str:
     )
 
 
-def _alternatives(estate: Estate, department: Department, check: Check, live: Live | None) -> Iterable[Alternative]:
+def _alternatives(estate: Estate, department: Department, check: Check, sums: _Sums) -> Iterable[Alternative]:
     own, nothing = check.flavor, Amount.zero()
     if check.room.cpu and check.room.memory:
         smaller = _smaller(check.wanted, check.room)
@@ -145,7 +173,7 @@ def _alternatives(estate: Estate, department: Department, check: Check, live: Li
     for flavor in estate.pool.spec.compute.flavors:
         if flavor.name == own or flavor.trust < level:
             continue
-        other = _check(estate, department, flavor, live)
+        other = _check(estate, department, flavor, sums)
         if (check.wanted + other.wanted).fits(other.room):
             words = f" beside the {other.wanted} there" if _wants(estate, department, flavor) else ""
             text = f"the same on {flavor.name}{words}, which is trusted up to level {flavor.trust}"

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from commonpool.ledger.amount import Amount
 from commonpool.ledger.settlement import Settlement, settlements
-from commonpool.model import Estate, Flavor, FlavorResources, Machine
+from commonpool.model import Department, Estate, Flavor, FlavorResources, Machine
 
 HOURS_PER_MONTH = 730  # 365 days of 24 hours over twelve months
 
@@ -115,11 +115,16 @@ class Ledger:
 def grants(estate: Estate) -> Iterable[Grant]:
     """Every promise of the estate: those of departments, and those of shared services under their department."""
     for department in estate.departments:
-        reclaimed = department.standing(estate.day) == "reclaimed"
-        for full_name, namespace in department.namespaces():
-            yield from _grants(department.name, full_name, estate.resources(department, namespace), reclaimed=reclaimed)
+        yield from grants_of(estate, department)
     for service in estate.services:
         yield from _grants(service.spec.offered_by, service.namespace_name, service.spec.namespace.resources)
+
+
+def grants_of(estate: Estate, department: Department) -> Iterable[Grant]:
+    """Every promise to one department's own namespaces."""
+    reclaimed = department.standing(estate.day) == "reclaimed"
+    for full_name, namespace in department.namespaces():
+        yield from _grants(department.name, full_name, estate.resources(department, namespace), reclaimed=reclaimed)
 
 
 def _grants(
