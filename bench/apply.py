@@ -161,11 +161,12 @@ def _is_write(event: dict[str, Any]) -> bool:
     return ours and event["verb"] in WRITES and resource != "selfsubjectreviews" and "dryRun" not in event["requestURI"]
 
 
-def commonpool(bench: Bench, verb: str) -> list[str]:
-    """Our command about the departments' stack."""
-    words = [str(ROOT / ".venv" / "bin" / "commonpool"), verb, "--stack", "departments", "--estate", str(bench.estate)]
+def commonpool(bench: Bench, verb: str, *source: str) -> list[str]:
+    """Our command about the departments' stack; `source` says whose program it is when it is not ours."""
+    words = [str(ROOT / ".venv" / "bin" / "commonpool"), verb, "--stack", "departments"]
     quick = ["--yes", "--skip-preview"] if verb == "up" else ["--yes"]
-    return [*words, "--kubeconfig", str(bench.pool.kubeconfig), *quick, "--no-wait"]
+    about = source or ("--estate", str(bench.estate))
+    return [*words, *about, "--kubeconfig", str(bench.pool.kubeconfig), *quick, "--no-wait"]
 
 
 def ours(bench: Bench) -> None:
@@ -179,17 +180,8 @@ def ours(bench: Bench) -> None:
 
 def plain(bench: Bench) -> None:
     """The same stack as somebody else's program: a process of its own, each object through Pulumi's SDK and gRPC."""
-    estate = ["-c", f"commonpool:estate={bench.estate}", "-c", "commonpool:program=departments"]
-    words = [
-        str(ROOT / ".venv" / "bin" / "commonpool"),
-        "up",
-        "--program",
-        str(ROOT),
-        "--stack",
-        "departments",
-        *estate,
-    ]
-    command = [*words, "--kubeconfig", str(bench.pool.kubeconfig), "--yes", "--skip-preview", "--no-wait"]
+    config = ["-c", f"commonpool:estate={bench.estate}", "-c", "commonpool:program=departments"]
+    command = commonpool(bench, "up", "--program", str(ROOT), *config)
     bench.measure(PLAIN, "first", command)
     bench.measure(PLAIN, "no change", command)
 

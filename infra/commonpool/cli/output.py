@@ -174,8 +174,8 @@ class Output:
 
     def _line(self, form: str) -> str:
         """What is done now in this form, and below it what belongs to it."""
-        doing, *below = self._doing.splitlines()
-        return "\n".join([form.format(doing=doing, seconds=time.monotonic() - self._since), *below])
+        doing, end, below = self._doing.partition("\n")
+        return form.format(doing=doing, seconds=time.monotonic() - self._since) + end + below
 
     def _tell(self, over: threading.Event) -> None:
         while not over.wait(QUIET_SECONDS):

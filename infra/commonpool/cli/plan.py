@@ -1,7 +1,6 @@
 """`up`, `preview`, `destroy`, `refresh`: the phases in the order in which they are read aloud."""
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -161,8 +160,6 @@ PHASES: tuple[Phase, ...] = (
 
 def execute(run: Run) -> int:
     """Run all phases; returns the exit code."""
-    from commonpool.components.reading import holding
-
     consent.need_somebody(run.verb, run.wishes.yes, run.output)
     for title, doing, work in PHASES:
         began = time.monotonic()
@@ -171,19 +168,20 @@ def execute(run: Run) -> int:
         run.laps[title] = time.monotonic() - began
         if words:
             run.output.phase(f"{title:<9} {words}")
-    held = holding(run.estate) if run.estate is not None else contextlib.nullcontext()
     try:
-        with held:
-            return asyncio.run(_with_cluster(run))
+        return asyncio.run(_with_cluster(run))
     except (KeyboardInterrupt, asyncio.CancelledError):
         step = "what was applied is recorded; run the same command again to go on" if run.writing else ""
         raise Interrupted(step) from None
 
 
 async def _with_cluster(run: Run) -> int:
+    from commonpool.components.reading import holding
     from commonpool.engine import Cluster
 
     async with run.connections as kept:
+        if run.estate is not None:
+            kept.enter_context(holding(run.estate))
         run.cluster = cluster = await kept.enter_async_context(await Cluster.connect(run.target.credentials()))
         run.evidence = _evidence(run, cluster)
         for warning in cluster.warnings:
@@ -309,14 +307,13 @@ async def _writer(run: Run, administrator: "Cluster", program: "Program") -> "Cl
     ours = run.target.program is None and program.config.get("commonpool:program") != "pool"
     if not ours or run.wishes.options.get("adopt"):
         return administrator
-    if run.engine is not None:
-        run.engine.ruled = administrator.ruled
-        return run.engine
-    credentials = run.target.engine_credentials()
-    if credentials is None or await administrator.read(RBAC, "ClusterRoleBinding", "", "commonpool-engine") is None:
-        return administrator
-    run.engine = await run.connections.enter_async_context(await Cluster.connect(credentials))
-    run.engine.evidence, run.engine.ruled = administrator.evidence, administrator.ruled
+    if run.engine is None:
+        credentials = run.target.engine_credentials()
+        if credentials is None or await administrator.read(RBAC, "ClusterRoleBinding", "", "commonpool-engine") is None:
+            return administrator
+        run.engine = await run.connections.enter_async_context(await Cluster.connect(credentials))
+        run.engine.evidence = administrator.evidence
+    run.engine.ruled = administrator.ruled
     return run.engine
 
 

@@ -7,6 +7,7 @@ What it refuses: to take silence for absence, and to delete by name alone what s
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import lru_cache
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from commonpool.engine.answer import holds, ruled_out
+from commonpool.engine.answer import holds
 from commonpool.engine.discovery import ACCEPT, KNOWN, KindInfo, kinds_of, unknown
 from commonpool.engine.error import EngineError, Refused, Stale
 from commonpool.engine.evidence import Evidence
@@ -33,7 +34,6 @@ FRESH_SECONDS = 1.0  # a kind missed this shortly before is not asked for again:
 NEW_KIND_SECONDS = 15.0  # discovery follows a CustomResourceDefinition or APIService within seconds
 NEW_KIND_PAUSE_SECONDS = 0.2
 WATCHES = 64  # streams at a time; whoever gets none looks from time to time instead
-RULE_SECONDS = 5.0  # an API server heeds a changed admission policy, or right, up to about a second after it took it
 _DEFINING = frozenset({"CustomResourceDefinition", "APIService"})
 _RULING = frozenset(
     {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterRole", "ClusterRoleBinding"}
@@ -49,8 +49,10 @@ class Cluster:
         self.url, self.namespace = wire.server, wire.credentials.namespace
         self.streams = asyncio.Semaphore(WATCHES)
         self._served: dict[tuple[str, str], KindInfo] = {}
-        self._asked = self._defined = float("-inf")
-        self.ruled = float("-inf")  # when a rule of who may write what was last changed, by the monotonic clock
+        self._asked = float("-inf")
+        self._defined = defaultdict[str, float](
+            lambda: float("-inf")
+        )  # by group when this client last defined kinds of it
         self._asking = asyncio.Lock()
 
     @classmethod
@@ -96,6 +98,15 @@ class Cluster:
     @evidence.setter
     def evidence(self, evidence: Evidence | None) -> None:
         self._wire.evidence = evidence
+
+    @property
+    def ruled(self) -> float:
+        """When a rule of who may write what was last changed, by the monotonic clock; what refuses shortly after is tried again."""
+        return self._wire.ruled
+
+    @ruled.setter
+    def ruled(self, moment: float) -> None:
+        self._wire.ruled = moment
 
     # -- reading
 
@@ -177,14 +188,15 @@ class Cluster:
         info = KNOWN.get(key) or self._served.get(key)
         if info is not None:
             return info
+        group = api_version.rpartition("/")[0]
         while True:
             missed = time.monotonic()
             async with self._asking:
-                if self._asked < max(missed - FRESH_SECONDS, self._defined):
+                if self._asked < max(missed - FRESH_SECONDS, self._defined[group]):
                     await self._discover()
             if key in self._served:
                 return self._served[key]
-            if time.monotonic() > self._defined + NEW_KIND_SECONDS:
+            if time.monotonic() > self._defined[group] + NEW_KIND_SECONDS:
                 raise unknown(api_version, kind, self._served.values())
             self._asked = float("-inf")
             await asyncio.sleep(NEW_KIND_PAUSE_SECONDS)
@@ -222,7 +234,7 @@ class Cluster:
         path = info.url(self._namespace_of(info, body), body["metadata"]["name"], subresource)
         applied = await self.request("PATCH", path + _apply_query(field_manager, dry_run, force), body, APPLY)
         if kind in _DEFINING and not dry_run:
-            self._defined = time.monotonic()
+            self._defined[body["spec"].get("group", "")] = time.monotonic()
         if kind in _RULING and not dry_run:
             self.ruled = time.monotonic()
         return applied
@@ -329,15 +341,9 @@ class Cluster:
 
         async def attempt(seconds: float) -> dict[str, Any]:
             limit = None if seconds == self.patience else seconds
-            try:
-                return await self._wire.send(
-                    method, path, body=body, content_type=content_type, accept=accept, seconds=limit
-                )
-            except Refused as error:
-                # The rule that refuses may be the one of before our own change of it.
-                if ruled_out(error) and time.monotonic() < self.ruled + RULE_SECONDS:
-                    raise Again(error) from error
-                raise
+            return await self._wire.send(
+                method, path, body=body, content_type=content_type, accept=accept, seconds=limit
+            )
 
         return await patiently(attempt, self.patience)
 

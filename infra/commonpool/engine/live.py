@@ -16,7 +16,6 @@ from commonpool.model import Quantity, QuantityError
 
 _OVER = ("Succeeded", "Failed")
 _KUBELET_SECONDS = 5.0
-_METRICS = ("metrics.k8s.io/v1beta1", "PodMetrics")
 
 
 async def read_live(cluster: Cluster) -> Live:
@@ -82,10 +81,7 @@ def _amount(values: Mapping[str, Any]) -> Amount:
 async def _used(cluster: Cluster, joined: Sequence[str]) -> dict[str, Amount] | None:
     """By namespace: from the metrics API, else from the kubelets; None where neither answers."""
     try:
-        # Asked for by name, a kind that is missing would be waited for after a run that defined others.
-        if not any((one.api_version, one.kind) == _METRICS for one in await cluster.kinds()):
-            return await _used_of_kubelets(cluster, joined)
-        pods, _ = await cluster.list_objects(*_METRICS)
+        pods, _ = await cluster.list_objects("metrics.k8s.io/v1beta1", "PodMetrics")
     except EngineError:
         return await _used_of_kubelets(cluster, joined)
     used: dict[str, Amount] = defaultdict(Amount.zero)

@@ -7,7 +7,7 @@ in a process of its own over Pulumi's public gRPC protocol. What is not supporte
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
@@ -22,9 +22,12 @@ from commonpool.engine.plugin import needs_plugin, of_type
 from commonpool.engine.program import program_folder
 from commonpool.engine.properties import Properties, decode, encode, reference, secret_values
 from commonpool.engine.record import Identity
-from commonpool.engine.registration import PROVIDER_TYPE, Declared, Registration, inherited_aliases, make_urn, parse
+from commonpool.engine.registration import PROVIDER_TYPE, Registration, inherited_aliases, make_urn, parse
 from commonpool.engine.step import Outcome, Step
 from commonpool.engine.unknown import UNKNOWN
+
+if TYPE_CHECKING:
+    from commonpool.components.resource import Declared
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
@@ -79,7 +82,7 @@ class Monitor:
         """Register a component, a provider or a Kubernetes object."""
         return self._wait(self.register(request))
 
-    def register_together(self, parent: str, children: Sequence[Declared]) -> None:
+    def register_together(self, parent: str, children: "Sequence[Declared]") -> None:
         """Register the children of a component as they are, without the SDK's machinery for each; returns when all are.
 
         Offered to programs in this process alone. It is what their registration one by one comes to.
@@ -203,12 +206,12 @@ class Monitor:
         run.unit_of[urn] = unit
         return True
 
-    async def _children(self, parent: str, children: Sequence[Declared]) -> None:
+    async def _children(self, parent: str, children: "Sequence[Declared]") -> None:
         run = self.run
         unit = run.unit_of[parent]
         begun: list[asyncio.Task[str]] = []
 
-        async def one(child: Declared) -> str:
+        async def one(child: "Declared") -> str:
             above = parent if child.holder is None else await begun[child.holder]
             urn = make_urn(run.program.stack, run.program.project, above, child.type, child.name)
             if not self._enter(urn, unit):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from pulumi.runtime.proto import resource_pb2
 
@@ -60,34 +60,6 @@ class Registration:
     def patch(self) -> bool:
         """Whether it is a `…Patch` resource: fields on an object that somebody else owns."""
         return self.type.rsplit(":", 1)[-1] == f"{self.values.get('kind', '')}Patch"
-
-
-class Declared(Protocol):
-    """A child of a component as plain values; `holder` is the place of the sibling below which it stands, if there is one."""
-
-    @property
-    def type(self) -> str:
-        """Its type token."""
-
-    @property
-    def name(self) -> str:
-        """Its logical name."""
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The whole object."""
-
-    @property
-    def holder(self) -> int | None:
-        """Below which earlier one of the list it stands; None for the component."""
-
-    @property
-    def protect(self) -> bool:
-        """Whether it must not be deleted."""
-
-    @property
-    def retain(self) -> bool:
-        """Whether it outlives its resource."""
 
 
 def make_urn(stack: str, project: str, parent: str, type_token: str, name: str) -> str:

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from commonpool.engine import readiness
@@ -76,18 +77,15 @@ class Subject:
         """The suffix of automatic names follows from the stack's key: a run that is repeated finds what it made."""
         key = self.run.state.key
         suffix = hashlib.blake2b(f"{self.urn}\0{predecessor}".encode(), key=key, digest_size=4).hexdigest()
-
-        def body(*, whole: bool) -> dict[str, Any]:
-            return body_of(
-                self.registration,
-                namespaced=self.namespaced,
-                namespace=self.namespace,
-                previous=previous,
-                suffix=suffix,
-                whole=whole,
-            )
-
-        self.body = body(whole=False)
+        body = partial(
+            body_of,
+            self.registration,
+            namespaced=self.namespaced,
+            namespace=self.namespace,
+            previous=previous,
+            suffix=suffix,
+        )
+        self.body = body()
         self.whole = body(whole=True) if self.registration.ignore_changes else self.body
         if not self.registration.unknowns:
             self.digest = digest_body(key, self.body)

@@ -6,6 +6,7 @@ connection that the kubeconfig did not ask for by name, redirects, and to have m
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from commonpool.engine.answer import BROKEN, problem, retry_after, settles
+from commonpool.engine.answer import BROKEN, problem, retry_after, ruled_out, settles
 from commonpool.engine.error import EngineError, Refused, Unreachable
 from commonpool.engine.evidence import Evidence, is_write
 from commonpool.engine.kubeconfig import Credentials
@@ -21,6 +22,7 @@ from commonpool.engine.memory_file import memory_file
 from commonpool.engine.retry import BROKEN_SECONDS, Again
 
 CONNECT_SECONDS = 10.0
+RULE_SECONDS = 5.0  # an API server heeds a changed admission policy, or right, up to about a second after it took it
 STREAM_SILENCE_SECONDS = 120.0  # bookmarks come every minute; a stream that is silent for two is dead
 
 
@@ -38,6 +40,7 @@ class Wire:
         self._token = credentials.token
         self._renewing = asyncio.Lock()
         self.evidence: Evidence | None = None
+        self.ruled = float("-inf")
 
     @classmethod
     async def open(cls, credentials: Credentials, *, user_agent: str, parallel: int, patience: float) -> "Wire":
@@ -148,7 +151,9 @@ class Wire:
 
     def _judgement(self, method: str, status: int, content: bytes, header: str) -> EngineError | Again:
         error = problem(status, content, self.server, self.credentials.describe())
-        if status == 429 or settles(error):
+        # The rule that refuses may be the one of before our own change of it.
+        outdated = ruled_out(error) and time.monotonic() < self.ruled + RULE_SECONDS
+        if status == 429 or settles(error) or outdated:
             return Again(error, wait=retry_after(header))
         if status in BROKEN:
             return Again(error, wait=retry_after(header), unsure=True, broken=True)
