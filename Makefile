@@ -9,9 +9,10 @@ up:  ## the embedded pool with the sample estate, from nothing
 	@echo "Commonpool: a real Kubernetes with the sample estate (seconds; the very first time 6 to 18 minutes: Kubernetes and Envoy Gateway are built once)"
 	@scripts/bootstrap run
 	@.venv/bin/commonpool up --yes --skip-preview
-	@.venv/bin/commonpool embedded hosts --no-wait
+	@[ "$(HOSTS)" = no ] || scripts/test-hosts || :
+	@[ "$(HOSTS)" = no ] || .venv/bin/commonpool embedded hosts --no-wait
 
-machines:  ## two machines of the sample join for real, over SSH, on test hosts (root; installs what hosts need)
+machines:  ## wait until two machines of the sample have joined for real, over SSH, on test hosts (root)
 	@scripts/bootstrap run
 	@scripts/test-hosts
 	@.venv/bin/commonpool embedded hosts

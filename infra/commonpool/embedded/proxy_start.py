@@ -23,9 +23,13 @@ PAUSE_SECONDS = 0.05
 
 
 def withdraw(place: proxy.Place) -> None:
-    """Take the programs away, so that a supervisor that starts now waits for `install`."""
-    for component in proxy.COMPONENTS:
-        place.program(component).unlink(missing_ok=True)
+    """Take the programs away unless these very ones were installed, so that a supervisor that starts now waits for `install`.
+
+    Those that were find their kinds and rights in the API server, and need not wait for whoever starts the pool.
+    """
+    for component, program in binaries.proxy_programs().items():
+        if place.program(component).resolve() != program.resolve():
+            place.program(component).unlink(missing_ok=True)
     for note in (place.decided_ports, place.noted_rejections):
         note.unlink(missing_ok=True)
 

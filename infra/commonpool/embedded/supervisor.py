@@ -33,6 +33,8 @@ STABLE_SECONDS = 60.0  # a component that ran this long starts over with the sho
 STOP_SECONDS = 15.0
 LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
+# What does not ask the API server; that one retries until etcd answers.
+FIRST = ("etcd", "kube-apiserver", stand_in.COMPONENT)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -152,12 +154,10 @@ class Supervisor:
         """Start, watch, stop."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        by_name = {component.name: component for component in self.components}
-        for name in ("etcd", "kube-apiserver"):  # the API server retries until etcd answers
-            by_name[name].start()
-        self._report()
+        first = [component for component in self.components if component.name in FIRST]
         while not self.stopping and not api_ready(self.layout, self.ports):
-            self._mend([by_name["etcd"], by_name["kube-apiserver"]])
+            if self._mend(first):
+                self._report()
             time.sleep(0.05)
         self._watch()
         for component in reversed(self.components):
