@@ -43,6 +43,17 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(test)
 
 
+def test_a_body_that_does_not_fit_its_kind_is_refused_at_once_although_the_server_calls_it_its_own_failure() -> None:
+    async def scenario() -> None:
+        words = "failed to create typed patch object (n/a; v1, Kind=ConfigMap): .dta: field not declared in schema"
+        async with connected(in_turn(status(500, "", words))) as (cluster, server):
+            with pytest.raises(Refused, match="not declared"):
+                await cluster.apply(CONFIG_MAP)
+            assert [one.method for one in server.asked].count("PATCH") == 1
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -11,9 +11,11 @@ import orjson
 from commonpool.engine.error import CredentialRefused, EngineError, FieldConflict, Refused, Stale
 
 LONGEST_TEXT = 256  # bytes of an answer that is not JSON: enough to recognise a proxy, little enough for a log
-BROKEN = frozenset({500, 502, 503, 504})
+_BROKEN = frozenset({500, 502, 503, 504})
 # Refusals that pass by themselves within moments of creating a namespace: its controllers fill these in.
 _SETTLING = ("status unknown for quota", "error looking up service account")
+# What does not fit the kind's schema is the server's own failure by its status, and stays so however often it is sent.
+_MISTYPED = b"failed to create typed patch object"
 _RULED = ("ValidatingAdmissionPolicy '", '" cannot ')
 
 
@@ -47,6 +49,11 @@ def settles(error: EngineError) -> bool:
 def ruled_out(error: EngineError) -> bool:
     """Whether an admission policy refused it, or a right that is missing, and not the kind's own validation or a quota."""
     return isinstance(error, Refused) and error.status in (403, 422) and any(words in str(error) for words in _RULED)
+
+
+def is_broken(status: int, content: bytes) -> bool:
+    """Whether the server could not do its work, and may be able to in a moment."""
+    return status in _BROKEN and _MISTYPED not in content
 
 
 def retry_after(text: str) -> float:

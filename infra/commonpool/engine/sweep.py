@@ -50,14 +50,14 @@ def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
         if record.protect or (record.retain and (record.provider, record.identity.namespace) in namespaces)
     ]
     for record in protected:
-        words = (
-            "is protected and would be deleted"
+        option, words = (
+            ("protect", "is protected and would be deleted")
             if record.protect
-            else "is to be kept, but its namespace would be deleted"
+            else ("retain_on_delete", "is to be kept, but its namespace would be deleted")
         )
         error = Protected(f"{record.identity} {words}")
         error.next_step = (
-            "declare it again, or take `protect` off in its declaration and run `up` once before removing it; "
+            f"declare it again, or take `{option}` off in its declaration and run `up` once before removing it; "
             "`destroy --exclude-protected` deletes the rest"
         )
         run.fail(record.urn, error)

@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from commonpool.engine.answer import BROKEN, problem, retry_after, ruled_out, settles
+from commonpool.engine.answer import is_broken, problem, retry_after, ruled_out, settles
 from commonpool.engine.error import EngineError, Refused, Unreachable
 from commonpool.engine.evidence import Evidence, is_write
 from commonpool.engine.kubeconfig import Credentials
@@ -155,7 +155,7 @@ class Wire:
         outdated = ruled_out(error) and time.monotonic() < self.ruled + RULE_SECONDS
         if status == 429 or settles(error) or outdated:
             return Again(error, wait=retry_after(header))
-        if status in BROKEN:
+        if is_broken(status, content):
             return Again(error, wait=retry_after(header), unsure=True, broken=True)
         if method == "PATCH" and isinstance(error, Refused) and error.reason == "AlreadyExists":
             return Again(error)  # two applies made the same object at once; the next one finds it
