@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from commonpool.cli import cwd_first, output, run
+from commonpool.cli import cwd_first, output, run, screen
 from commonpool.cli.output import Format, Output, table
 from commonpool.cli.survey import Progress
+from commonpool.ledger import Ledger
 from commonpool.machines import Event
+from commonpool.model import load_estate
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b"
@@ -180,3 +182,16 @@ def test_a_completion_script_is_one_of_its_shell(shell: str, capsys: pytest.Capt
 def test_the_version_is_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("commonpool ")
+
+
+def test_of_many_departments_the_last_screen_shows_those_that_the_run_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    estate = load_estate(ROOT / "examples" / "estate")
+    everything = screen.departments(Ledger.of(estate), Output(Format.TEXT), ())
+    assert all(department.name in everything for department in estate.departments)
+    monkeypatch.setattr(screen, "MOST_DEPARTMENTS", len(estate.departments) - 1)
+    shown = screen.departments(Ledger.of(estate), Output(Format.TEXT), {"water-bureau", "commonpool"})
+    assert [line.split()[0] for line in shown.splitlines()] == [
+        "department",
+        "water-bureau",
+        str(len(estate.departments) - 1),
+    ]

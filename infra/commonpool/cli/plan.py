@@ -435,7 +435,8 @@ async def _screen(run: Run) -> str:
 
     assert run.cluster is not None
     assert run.estate is not None
-    return screen(run.estate, await read_live(run.cluster), run.output)
+    touched = {change.unit for result in run.results for change in result.changes}
+    return screen(run.estate, await read_live(run.cluster), run.output, touched)
 
 
 def _stop_in_good_order(run: Run) -> None:

@@ -1,6 +1,6 @@
 """The one screen at the end of `up`, and the tables of `status` and `ledger`. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from commonpool.cli.output import Output, count
@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from commonpool.model import Estate
 
 
-def screen(estate: "Estate", live: Live, output: Output) -> str:
-    """Sites, machines, capacity, departments with the four numbers, and what to try next."""
+MOST_DEPARTMENTS = 40  # more than that, and what a run did scrolls away
+
+
+def screen(estate: "Estate", live: Live, output: Output, touched: Collection[str] = ()) -> str:
+    """Sites, machines, capacity, departments with the four numbers; of many departments those that the run `touched`."""
     ledger = Ledger.of(estate, live)
     parts = [
         output.title(f"{estate.pool.spec.display_name} ({estate.pool.name})"),
         sites(estate, live, output),
         capacity(ledger, output),
-        departments(ledger, output)
+        departments(ledger, output, touched)
         if ledger.departments
         else empty("department", "`commonpool department new NAME` makes the first"),
     ]
@@ -74,13 +77,20 @@ def capacity(ledger: Ledger, output: Output) -> str:
     return output.table(["flavor", "nodes", "promised", "may be promised", ""], rows)
 
 
-def departments(ledger: Ledger, output: Output) -> str:
+def departments(ledger: Ledger, output: Output, touched: Collection[str]) -> str:
     """The four numbers of each department: cores / memory."""
-    rows = [
-        [row.name, _pair(row.ceiling), _pair(row.promised), _pair(row.requested), _pair(row.used)]
-        for row in ledger.departments
-    ]
-    return output.table(["department", "ceiling", "promised", "requested", "used"], rows)
+    named = ledger.departments
+    if len(named) > MOST_DEPARTMENTS:
+        named = tuple(row for row in named if row.name in touched)[:MOST_DEPARTMENTS]
+    rows = [[row.name, _pair(row.ceiling), _pair(row.promised), _pair(row.requested), _pair(row.used)] for row in named]
+    table = [output.table(["department", "ceiling", "promised", "requested", "used"], rows)] if rows else []
+    others = len(ledger.departments) - len(rows)
+    more = (
+        [f"{count(others, 'other department' if rows else 'department')}; `commonpool ledger` lists all"]
+        if others
+        else []
+    )
+    return "\n".join((*table, *more))
 
 
 def empty(word: str, how: str) -> str:

@@ -28,10 +28,11 @@ class Amount:
     @classmethod
     def total(cls, amounts: Iterable["Amount"]) -> "Amount":
         """The sum."""
-        found = cls.zero()
+        cpu = memory = 0
         for amount in amounts:
-            found = found + amount
-        return found
+            cpu += amount.cpu.nano
+            memory += amount.memory.nano
+        return cls(Quantity(cpu), Quantity(memory, binary=True))
 
     def __add__(self, other: "Amount") -> "Amount":
         """Sum by resource."""

@@ -96,7 +96,7 @@ class Quantity:
         if unit != "B" and 0 < self.nano < NANO // 10:
             return str(self)
         if unit != "B":
-            return f"{self.cores:.1f}".rstrip("0").rstrip(".") if self.nano % NANO else f"{self.nano // NANO:,}"
+            return f"{self.cores:,.1f}".rstrip("0").rstrip(".") if self.nano % NANO else f"{self.nano // NANO:,}"
         amount = Decimal(self.bytes)
         for name in ("B", "KiB", "MiB", "GiB", "TiB"):
             if amount < 1024 or name == "TiB":
