@@ -80,6 +80,13 @@ def brought_in() -> str:
     return markdown(machines.HEADINGS, machines.lines([machines.Row(**row) for row in read("machines")["rows"]]))
 
 
+def waited() -> str:
+    """bench/newcomer.py's table."""
+    import newcomer
+
+    return markdown(newcomer.HEADINGS, newcomer.lines([newcomer.Step(**one) for one in read("newcomer")["steps"]]))
+
+
 def draw() -> None:
     """Time and memory of a first apply against size, as SVG."""
     import matplotlib
