@@ -30,6 +30,7 @@ FORKS_PER_CORE = 8  # a fork mostly waits for its machine
 MOST_FORKS = 48
 CONNECT_SECONDS = 10
 TASK_SECONDS = 600  # for one step on one machine: a dead disk or share there must not hold the run
+OF_COMMANDS = "non-zero return code"  # what Ansible says of every command that fails, whatever that one says
 KEPT_RUNS = 50
 SECRETS = "commonpool-"  # a run's folder in memory; the number of its process follows
 
@@ -198,7 +199,8 @@ def _state(kind: str, data: Mapping[str, Any], result: Mapping[str, Any]) -> Sta
 
 def _words(result: Mapping[str, Any]) -> str:
     """The complaint, in one line and bounded."""
-    text = str(result.get("msg") or result.get("stderr") or result.get("module_stderr") or result.get("stdout") or "")
+    said = [result.get(key) for key in ("msg", "stderr", "module_stderr", "stdout")]
+    text = str(next((one for one in said if one and one != OF_COMMANDS), said[0] or ""))
     return " ".join(text.split())[:500]
 
 

@@ -29,6 +29,10 @@ PROGRAMS = {
     "gcc": "gcc libc6-dev libseccomp-dev",
     "pkg-config": "pkg-config",
 }
+# inotify instances of one user: hosts share this kernel and its root, and systemd, containerd and kubelet of each take some
+# twenty. Without one, containerd serves no pods. The kernel's default is 128.
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS_NEEDED = 2048
 _NEW_NETWORK = 0x40000000
 
 
@@ -71,6 +75,8 @@ class Lan:
 
     def add(self, shapes: Mapping[str, Shape]) -> None:
         """Make and boot hosts, all at once; one whose disk was kept goes on with it."""
+        if int(WATCHERS.read_text()) < WATCHERS_NEEDED:
+            WATCHERS.write_text(str(WATCHERS_NEEDED))
         for suite in {shape.suite for shape in shapes.values()}:
             base(suite)
         made = []
