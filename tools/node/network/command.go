@@ -95,6 +95,9 @@ func work(ctx context.Context, look view, changed <-chan struct{}, block string)
 	defer tick.Stop()
 	force := true
 	for {
+		if err := setAddresses(look); err != nil {
+			klog.ErrorS(err, "addresses of pods")
+		}
 		if err := setRoutes(look); err != nil {
 			klog.ErrorS(err, "routes")
 		}
