@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import yaml
 from commonpool.cli import cwd_first, output, run, screen
+from commonpool.cli.failure import CommandFailed, markdown, report
 from commonpool.cli.output import Format, Output, table
+from commonpool.cli.report import field_line, to_markdown
 from commonpool.cli.survey import Progress
+from commonpool.engine import FieldChange, ResourceProblem, Result
 from commonpool.ledger import Ledger
 from commonpool.machines import Event
-from commonpool.model import load_estate
+from commonpool.model import Problem, load_estate
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b"
@@ -85,6 +89,52 @@ def test_tables_become_tables_of_markdown(words: list[str], capsys: pytest.Captu
     first = next(index for index, line in enumerate(lines) if line.startswith("|"))
     assert set(lines[first + 1]) <= set("|-: ")
     assert len({line.count("|") for line in lines[first : first + 3]}) == 1
+
+
+ORDERS = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x9b2J\r\u202etxt\u2028end"
+
+
+@pytest.mark.parametrize("say", [Output().data, Output().say])
+def test_what_others_wrote_gives_no_orders_to_a_terminal(say: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    say(f"a\tb\n{ORDERS}\n")
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert "\x1b[31mred\x1b[0m" in shown, "our own colours stay"
+    assert set(re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028]", shown)) == {ESCAPE}
+    assert shown.count(ESCAPE) == 2
+    assert "\\u001b]0;owned\\u0007" in shown
+
+
+def test_a_failure_gives_no_orders_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    report(CommandFailed(f"no {ORDERS}", next_step=ORDERS), "text")
+    assert "\x1b]" not in capsys.readouterr().err
+
+
+SMUGGLED = "x](y) ![i](http://evil.example/i.png) <img src=z> **b** `c` | d\n```\n### all is well\n- @boss"
+
+
+def test_what_others_wrote_is_only_text_in_a_comment() -> None:
+    """A value that is refused, what the API server says of a name, a cell of a table: no image, link, tag or line of its own."""
+    problem = Problem("departments/x.yaml", 1, 1, f"there is no field {SMUGGLED}", "field-unknown", fix=SMUGGLED)
+    change = ResourceProblem(f"a::{SMUGGLED}", "refused", SMUGGLED)
+    texts = {
+        "refusal": markdown(CommandFailed(SMUGGLED, next_step=SMUGGLED, problems=(problem,))),
+        "failure": markdown(CommandFailed(SMUGGLED, next_step=SMUGGLED)),
+        "run": to_markdown([Result("departments", True, problems=(change,))], "preview", CommandFailed(SMUGGLED)),
+        "table": Output(Format.MARKDOWN).table(["a", "b"], [[SMUGGLED, SMUGGLED]]),
+    }
+    for name, text in texts.items():
+        blocks = MarkdownIt("commonmark").enable("table").parse(text)
+        kinds = {token.type for block in blocks for token in (block, *(block.children or ()))}
+        assert not kinds & {"image", "link_open", "html_inline", "html_block", "fence"}, name
+        assert [block.content for block in blocks if block.type == "inline"].count("all is well") == 0, name
+        assert len([line for line in text.splitlines() if line.startswith("|")]) == (3 if name == "table" else 0)
+
+
+def test_a_field_that_changes_stays_on_its_line() -> None:
+    """A description may have line ends; the fence of a comment's details has none but its own."""
+    line = field_line(FieldChange("metadata.annotations", "~", SMUGGLED, SMUGGLED))
+    assert "\n" not in line
 
 
 def test_a_column_is_as_wide_as_its_chinese() -> None:

@@ -52,19 +52,17 @@ def report(error: BaseException, wanted: str) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error, file=sys.stderr)
         return FAILED
+    from commonpool.cli.output import Format, encoded, harmless
+
     failure = describe(error)
     if wanted in ("json", "yaml"):
-        from commonpool.cli.output import Format, encoded
-
         print(encoded(document(failure), Format(wanted)))
         return failure.exit_code
     if wanted == "markdown":
-        print(markdown(failure))
-    for problem in failure.problems:
-        print("\n".join(problem.lines()), file=sys.stderr)
-    print(f"error: {failure} [{failure.code}]", file=sys.stderr)
-    if failure.next_step:
-        print(f"  next: {failure.next_step}", file=sys.stderr)
+        print(harmless(markdown(failure)))
+    lines = [line for problem in failure.problems for line in problem.lines()]
+    lines += [f"error: {failure} [{failure.code}]", *([f"  next: {failure.next_step}"] if failure.next_step else [])]
+    print(harmless("\n".join(lines)), file=sys.stderr)
     return failure.exit_code
 
 
@@ -156,10 +154,15 @@ def document(failure: CommandFailed) -> dict[str, Any]:
 
 def markdown(failure: CommandFailed) -> str:
     """The same as a comment for a pull request."""
-    found = [f"### ❌ {failure}", ""]
+    from commonpool.cli.output import escaped
+
+    found = [f"### ❌ {escaped(str(failure))}", ""]
     for problem in failure.problems:
-        found.append(f"- `{problem.file}:{problem.line}` {problem.message} `{problem.rule}`")
-        found += [f"  - **{word}** {text}" for word, text in (("fix", problem.fix), ("who", problem.who)) if text]
+        place = f"{problem.file}:{problem.line}".replace("`", "'").replace("\n", " ")
+        found.append(f"- `{place}` {escaped(problem.message)} `{problem.rule}`")
+        found += [
+            f"  - **{word}** {escaped(text)}" for word, text in (("fix", problem.fix), ("who", problem.who)) if text
+        ]
     if failure.next_step and not failure.problems:
-        found.append(f"Next: {failure.next_step}")
+        found.append(f"Next: {escaped(failure.next_step)}")
     return "\n".join(found).rstrip()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.text import Text
 
+_COLOUR = r"\x1b\[[0-9]{1,2}m"  # as `paint` sets it
+_OBEYED = re.compile(rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_ACTIVE = re.compile(r"[\\`*_\[\]<>|~&!@]")
 QUIET_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 
 
@@ -96,7 +100,7 @@ class Output:
         if self.format is not Format.MARKDOWN:
             return table(headings, rows, left=left)
         marks = ["---" if column < left else "---:" for column in range(len(headings))]
-        lines = [headings, marks, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+        lines = [headings, marks, *([escaped(cell) for cell in row] for row in rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def listing(
@@ -155,7 +159,7 @@ class Output:
     def _print(self, text: str, stream: TextIO) -> None:
         showing = self._status is not None
         self.clear()
-        print(text, file=stream, flush=stream is sys.stderr)
+        print(harmless(text), file=stream, flush=stream is sys.stderr)
         if showing and self._doing:
             self._show()
 
@@ -205,6 +209,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
         return text + gap if column < left or column == len(headings) - 1 else gap + text
 
     return "\n".join("  ".join(pad(text, column) for column, text in enumerate(line)).rstrip() for line in lines)
+
+
+def harmless(text: str) -> str:
+    """Text that no terminal obeys, whoever wrote parts of it: controls but line ends, tabs and colours are shown, not sent."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def escaped(text: str) -> str:
+    """Text that is only text in markdown, on one line: no link, image, tag, mention or end of a cell."""
+    return _ACTIVE.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def count(number: int, word: str) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from commonpool.cli.output import Output, count, table
+from commonpool.cli.output import Output, count, escaped, table
 from commonpool.engine.event import Operation
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def field_line(field: "FieldChange") -> str:
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = str(value).replace("\n", "\\n")  # what a department wrote ends no line, and no block of code in a comment
     return text if len(text) <= 160 else f"{text[:160]}…"
 
 
@@ -198,9 +198,13 @@ def to_markdown(results: "Sequence[Result]", verb: str, failed: "CommandFailed |
     for result in results:
         counts.update(result.counts)
     unchanged = sum(result.unchanged for result in results)
-    verdict = f"❌ {failed}" if failed else _counted(counts) or "no changes"
+    verdict = f"❌ {escaped(str(failed))}" if failed else _counted(counts) or "no changes"
     found = [f"### commonpool {verb}: {verdict}", ""]
-    found += [f"- ❌ **{_short(one.urn)}** {one.message} `{one.code}`" for result in results for one in result.problems]
+    found += [
+        f"- ❌ **{escaped(_short(one.urn))}** {escaped(one.message)} `{one.code}`"
+        for result in results
+        for one in result.problems
+    ]
     rows = [
         f"| {result.stack} | {unit} | {' | '.join(str(units[Operation(word)] or '') for word in WORDS)} |"
         for result in results
