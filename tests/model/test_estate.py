@@ -152,6 +152,23 @@ def test_a_link_that_leaves_the_estate_is_not_followed(tmp_path: Path) -> None:
     assert "canary" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["departments", "services", "dictionary.yaml", "holidays.yaml", "pool.yaml"])
+def test_no_folder_and_no_single_file_is_a_link_out_of_the_estate(tmp_path: Path, name: str) -> None:
+    root = estates.write(tmp_path / "estate", 1)
+    elsewhere = tmp_path / name
+    if (root / name).exists():
+        (root / name).rename(elsewhere)
+    elif name.endswith(".yaml"):
+        elsewhere.write_text("password: canary\n", encoding="utf-8")
+    else:
+        elsewhere.mkdir()
+    (root / name).symlink_to(elsewhere)
+    with pytest.raises(EstateRefused) as error:
+        load_estate(root)
+    assert [problem.rule for problem in error.value.problems] == ["file-link"]
+    assert "canary" not in str(error.value)
+
+
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     folder = with_department(tmp_path, VALID)
     (folder / "departments" / "other.yaml").write_text(VALID, encoding="utf-8")

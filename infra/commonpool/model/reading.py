@@ -114,16 +114,19 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
             "name the estate's folder with --estate",
         )
         return None, [problem]
-    pool = reader.manifest(root / POOL_FILE, Pool, "pool")
+    linked = {
+        name for name in (POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE) if _leaves(root / name, root, reader.problems)
+    }
+    pool = None if POOL_FILE in linked else reader.manifest(root / POOL_FILE, Pool, "pool")
     elsewhere = [path for path in proposed if not _in_place(path, root)]
     further = {word: [path for path in elsewhere if _word(path) == word] for word in FOLDERS}
     found = {word: reader.folder(word, further[word]) for word in FOLDERS if word != "statement"}
     statements = reader.statements(further["statement"])
     dictionary = None
-    if (root / DICTIONARY_FILE).is_file():
+    if DICTIONARY_FILE not in linked and (root / DICTIONARY_FILE).is_file():
         dictionary = reader.manifest(root / DICTIONARY_FILE, Dictionary, "dictionary")
     holidays = None
-    if (root / HOLIDAYS_FILE).is_file():
+    if HOLIDAYS_FILE not in linked and (root / HOLIDAYS_FILE).is_file():
         holidays = reader.manifest(root / HOLIDAYS_FILE, Holidays, "holidays")
     if pool is None:
         return None, reader.problems
@@ -170,7 +173,8 @@ def _word(path: Path) -> str:
 def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
     if not folder.is_dir():
         return []
-    inside = folder.resolve()
+    if _leaves(folder, root, problems):
+        return []
     found = []
     for path in sorted(folder.iterdir()):
         if path.suffix == ".yml":
@@ -186,20 +190,18 @@ def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
             )
         if path.suffix != ".yaml":
             continue
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            problems.append(
-                Problem(
-                    show_path(path, root),
-                    1,
-                    1,
-                    "the file is a link that leaves the estate",
-                    "file-link",
-                    fix="put the manifest itself here",
-                )
-            )
-            continue
-        found.append(path)
+        if not _leaves(path, root, problems):
+            found.append(path)
     return found
+
+
+def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
+    """Whether a file or a folder is a link out of the estate: what it leads to would be told in messages, or never end."""
+    if not path.is_symlink() or path.resolve().is_relative_to(root.resolve()):
+        return False
+    words, fix = f"{path.name} is a link that leaves the estate", "put what it leads to here itself"
+    problems.append(Problem(show_path(path, root), 1, 1, words, "file-link", fix=fix))
+    return True
 
 
 def _machines(root: Path, pool: Pool, problems: list[Problem]) -> list[Machine]:
