@@ -46,6 +46,10 @@ class Amount:
         """Scaled by decimal numbers, rounded down: a promise is never rounded up."""
         return Amount(self.cpu * Fraction(cpu), self.memory * Fraction(memory))
 
+    def smaller(self, other: "Amount") -> "Amount":
+        """The smaller of each resource."""
+        return Amount(min(self.cpu, other.cpu), min(self.memory, other.memory))
+
     def fits(self, room: "Amount") -> bool:
         """Whether it fits into a room in every resource."""
         return self.cpu <= room.cpu and self.memory <= room.memory

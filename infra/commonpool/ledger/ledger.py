@@ -152,10 +152,13 @@ def machines_of(estate: Estate, flavor: str = "", site: str = "") -> list[Machin
 
 
 def machine_capacity(estate: Estate, machine: Machine, live: Live | None = None) -> Amount:
-    """What one machine offers, live where it has joined, less what the system keeps."""
-    found = live.allocatable.get(machine.name) if live else None
-    physical = found or Amount(machine.facts.cpu, machine.facts.memory)
-    return (physical - Amount.of(estate.pool.spec.compute.system_reserved)).clipped()
+    """What one machine offers: as declared, without what the system keeps, or less where it says itself that it has less.
+
+    More than the inventory knows of is not believed: whoever holds a machine's credential could offer what there is not.
+    """
+    declared = Amount(machine.facts.cpu, machine.facts.memory) - Amount.of(estate.pool.spec.compute.system_reserved)
+    found = live.allocatable.get(machine.name) if live else None  # a kubelet has taken away what the system keeps
+    return (declared.smaller(found) if found else declared).clipped()
 
 
 def price_of(flavor: Flavor, amount: Amount) -> Decimal:
