@@ -64,7 +64,7 @@ def test_what_a_service_cannot_say_becomes_a_backend(tmp_path: Path) -> None:
 
 def test_each_consumer_has_a_rule_and_the_last_rule_refuses(tmp_path: Path) -> None:
     route = exposed(estate(tmp_path, **HTTP))[("HTTPRoute", "register")]["spec"]
-    assert [rule["name"] for rule in route["rules"]] == ["d1", "d2", "undeclared"]
+    assert [rule["name"] for rule in route["rules"]] == ["d1", "d2", "not.declared"]
     assert route["hostnames"] == ["register.d0.pool.jiangnan.example"]
     assert route["rules"][0]["matches"][0]["headers"] == [
         {
@@ -126,10 +126,28 @@ def test_many_consumers_are_spread_over_routes_of_sixteen_rules(tmp_path: Path) 
     assert len(names) == len(set(names)) == 81
     policy = found[("SecurityPolicy", "register")]["spec"]
     assert sorted(one["sectionName"] for one in policy["targetRefs"]) == sorted(
-        name for name in names if name != "undeclared"
+        name for name in names if name != "not.declared"
     )
     traffic = found[("BackendTrafficPolicy", "register")]["spec"]
     assert {one["name"] for one in traffic["targetRefs"]} == {body["metadata"]["name"] for (kind, _), body in found.items() if kind == "HTTPRoute"}  # fmt: skip
+
+
+def test_no_departments_name_takes_another_ones_rule_or_share(tmp_path: Path) -> None:
+    """`water-reads` is not what `water` reads, and `undeclared` is a declared consumer."""
+    names = ["water", "water-reads", "reads", "undeclared", "not-declared", "department"]
+    estates.write(tmp_path, 1)
+    for number, name in enumerate(names, 1):
+        (tmp_path / "departments" / f"{name}.yaml").write_text(estates.department(name, number), encoding="utf-8")
+        estates.consume(tmp_path, name, "register")
+    estates.add_service(tmp_path, "register", **HTTP, retries={"repeat": "reads"})
+    found = load_estate(tmp_path)
+    bodies = service.exposure(found, found.services[0], {}, {})
+    assert len({(body["kind"], body["metadata"]["name"]) for body in bodies}) == len(bodies)
+    [route] = [body["spec"]["rules"] for body in bodies if body["kind"] == "HTTPRoute"]
+    rules = [rule["name"] for rule in route]
+    assert len(set(rules)) == len(rules) == 2 * len(names) + 1
+    [fence] = [body["spec"] for body in bodies if body["kind"] == "SecurityPolicy"]
+    assert {one["sectionName"] for one in fence["targetRefs"]} == set(rules) - {gateway.NOBODYS}
 
 
 def test_declared_accounts_of_a_namespace_may_call_and_no_others(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ POOL, FIRST, HOSTS = "pool.yaml", "departments/d0.yaml", "hosts.yml"
 CAMPUS = f"{estates.INVENTORIES}/new-campus/hosts.yml"
 ANNEX = f"{estates.INVENTORIES}/hill-annex/hosts.yml"
 LAST = "memory: 64Mi}}]\n"
+BURST = '      - {name: legacy-burst, description: x, trust: 2, price: {cpuHour: "1", memoryGiBHour: "1"}}'
 HOST = "all: {hosts: {one: {commonpool_flavor: legacy, commonpool_cpu: 4, commonpool_memory: 8Gi}}}\n"
 
 
@@ -53,6 +54,8 @@ def rules(folder: Path) -> set[str]:
         (POOL, "tier: fast, capacity: 1800Gi", "tier: fats, capacity: 1800Gi", "tier-unknown"),
         (POOL, "operators: [pool-operators]", "operators: ['system:masters']", "group-reserved"),
         (POOL, "operators: [pool-operators]", "operators: ['pool operators']", "group-invalid"),
+        (POOL, "    flavors:\n", f"    flavors:\n{BURST}\n", "name-reserved"),
+        (FIRST, "developer: [d0-developers]", "developer: [pool-pipelines]", "group-reserved"),
         (FIRST, ', phone: "+86 555 0100"', "", "contact-phone"),
         (FIRST, "cpu: 40m", "cpu: 0", "quantity-zero"),
         (FIRST, "displayName: Department 0", 'displayName: " "', "text-empty"),
@@ -72,6 +75,13 @@ def test_an_edit_is_refused_by_its_rule(estate: Path, file: str, old: str, new: 
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
     assert rules(estate) == {rule}
+
+
+@pytest.mark.parametrize("name", ["service", "openshift"])
+def test_no_name_of_the_platforms_is_put_together(estate: Path, name: str) -> None:
+    """A department `service` with a namespace `register` would have what is kept for the shared service."""
+    (estate / "departments" / f"{name}.yaml").write_text(estates.department(name, 7), encoding="utf-8")
+    assert rules(estate) == {"name-reserved"}
 
 
 def test_two_departments_cannot_make_the_same_namespace(estate: Path) -> None:

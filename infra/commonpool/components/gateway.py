@@ -30,6 +30,7 @@ AGREEMENT_HEADER = "x-commonpool-agreement"
 BACKEND_HEADER = "x-commonpool-backend"
 HTTP, HTTPS, CLIENTS = "http", "https", "clients"  # listeners of the shared Gateway
 READS = ("GET", "HEAD", "OPTIONS")
+NOBODYS = "not.declared"  # the rule for whoever is no consumer; no department's name has a dot
 _MOST_RULES = 16  # of one route; the kind itself allows no more
 _KINDS = {"HTTP": "HTTPRoute", "GRPC": "GRPCRoute", "TCP": "TCPRoute", "TLS": "TLSRoute"}
 
@@ -210,8 +211,8 @@ def _consumer_rules(service: SharedService, consumer: Consumer, references: list
 
 
 def reads_name(department: str) -> str:
-    """The name of the rule for what a department reads."""
-    return f"{department}-reads"
+    """The name of the rule for what a department reads; no department's name has a dot."""
+    return f"{department}.reads"
 
 
 def _everywhere() -> Body:
@@ -219,7 +220,7 @@ def _everywhere() -> Body:
 
 
 def _undeclared(kind: str) -> Body:
-    rule: Body = {"name": "undeclared", "filters": [envoy_gateway.filter_reference(envoy_gateway.UNDECLARED)]}
+    rule: Body = {"name": NOBODYS, "filters": [envoy_gateway.filter_reference(envoy_gateway.UNDECLARED)]}
     return rule | ({"matches": [_everywhere()]} if kind == "HTTPRoute" else {})
 
 

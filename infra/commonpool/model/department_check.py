@@ -4,7 +4,7 @@ import ipaddress
 from datetime import date
 
 from commonpool.model.agreement_check import check_consumed
-from commonpool.model.base import Egress, Port
+from commonpool.model.base import RESERVED_PREFIXES, Egress, Port
 from commonpool.model.department import Department, NamespaceSpec
 from commonpool.model.document import Location
 from commonpool.model.estate import Estate
@@ -47,6 +47,16 @@ def _facts(subject: Subject, department: Department) -> Found:
                 "name-duplicate",
                 "choose another name",
             )
+    pipelines = subject.estate.pool.spec.security.identity.groups.pipelines
+    for word in type(spec.groups).model_fields:
+        for index, group in enumerate(getattr(spec.groups, word)):
+            if group in pipelines:
+                yield subject.problem(
+                    ("spec", "groups", word, index),
+                    f"group {group!r} is that of the pool's pipelines, which write for all departments and work in none",
+                    "group-reserved",
+                    "name a group of the department's own",
+                )
     start, review, end = (date.fromisoformat(day) for day in (spec.term.start, spec.term.review, spec.term.end))
     if not start <= review <= end:
         yield subject.problem(
@@ -69,6 +79,13 @@ def _namespaces(subject: Subject, department: Department) -> Found:
                 "choose another name",
             )
         seen.add(namespace.name)
+        if full_name.startswith(RESERVED_PREFIXES):
+            yield subject.problem(
+                (*where, "name"),
+                f"{full_name!r} is a name that the platform keeps for itself: none of {', '.join(RESERVED_PREFIXES)} begins it",
+                "name-reserved",
+                "give the department another name",
+            )
         if len(full_name) > _LONGEST_NAMESPACE:
             yield subject.problem(
                 (*where, "name"),

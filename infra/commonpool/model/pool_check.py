@@ -82,6 +82,13 @@ def _references(estate: Estate, subject: Subject) -> Found:
             ("spec", "storage", "tiers"), "more than one tier is the default", "tier-default", "keep one"
         )
     for flavor_index, flavor in enumerate(spec.compute.flavors):
+        if flavor.name.endswith("-burst"):  # the class of what is guaranteed there would be that of another's burst
+            yield subject.problem(
+                ("spec", "compute", "flavors", flavor_index, "name"),
+                f"flavor {flavor.name!r} ends in -burst, as the classes of preemptible pods do",
+                "name-reserved",
+                f"write {flavor.name.removesuffix('-burst')}",
+            )
         if estate.pool.over_commit(flavor).cpu in ("0", "0.0"):
             yield subject.problem(
                 ("spec", "compute", "flavors", flavor_index),

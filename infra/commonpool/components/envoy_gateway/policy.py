@@ -105,7 +105,8 @@ def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -
     found = [_traffic(estate, service, service.name, routes, common)]
     groups = [("", [one for one in consumers if one.department not in agreed], common)]
     groups += [
-        (f"-{name}", [one for one in consumers if one.department == name], share) for name, share in agreed.items()
+        (f".department.{name}", [one for one in consumers if one.department == name], share)
+        for name, share in agreed.items()
     ]
     for suffix, members, share in groups:
         if suffix:
@@ -113,7 +114,7 @@ def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -
             found.append(_traffic(estate, service, f"{service.name}{suffix}", writes, share))
         if members and gateway.splits_reads(service):
             reads = _sections(estate, service, members, reads=True)
-            found.append(_traffic(estate, service, f"{service.name}{suffix}-reads", reads, share, repeats=True))
+            found.append(_traffic(estate, service, f"{service.name}{suffix}.reads", reads, share, repeats=True))
     return found
 
 
