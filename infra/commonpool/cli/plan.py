@@ -287,7 +287,7 @@ async def _one(run: Run, verb: str, program: "Program", options: "Options", *, p
     from commonpool import engine
 
     assert run.cluster is not None
-    cluster = await _writer(run, run.cluster, program) if verb in ("up", "destroy") and not preview else run.cluster
+    cluster = run.cluster if verb == "refresh" else await _writer(run, run.cluster, program)
     observer = _observer(run, program.stack)
     if verb == "destroy":
         return await engine.destroy(program, cluster, observer=observer, options=options, preview=preview)
@@ -296,16 +296,18 @@ async def _one(run: Run, verb: str, program: "Program", options: "Options", *, p
 
 
 async def _writer(run: Run, administrator: "Cluster", program: "Program") -> "Cluster":
-    """Who writes a stack: of the embedded pool its own the administrator, services and departments an account that rules fence.
+    """Who writes a stack, or tries to: of the embedded pool its own the administrator, the others an account that rules fence.
 
     The pool's own stack writes those rules and makes that account; until it has, there is nobody but the administrator, who
-    also takes over what others made.
+    also takes over what others made. A preview of changes to the pool's own asks the administrator about the rest, since
+    what the account may do can be among them.
     """
     from commonpool.components.roles import RBAC
     from commonpool.engine import Cluster
 
     ours = run.target.program is None and program.config.get("commonpool:program") != "pool"
-    if not ours or run.wishes.options.get("adopt"):
+    moving = not run.writing and any(result.stack == "pool" and result.changed for result in run.results)
+    if not ours or moving or run.wishes.options.get("adopt"):
         return administrator
     if run.engine is None:
         credentials = run.target.engine_credentials()
