@@ -123,6 +123,9 @@ def machine_retire(
     ask_become_pass: ASK_BECOME = False,
     preview: Annotated[bool, typer.Option("--preview", help="Only show who is affected.")] = False,
     wipe: Annotated[bool, typer.Option("--wipe", help="Empty the disks and folders that were volumes.")] = False,
+    past_budgets: Annotated[
+        bool, typer.Option("--past-budgets", help="Delete pods that a disruption budget holds for more than 5 minutes.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "retired",
     yes: o.YES = False,
     output: o.OUTPUT = Format.TEXT,
@@ -132,7 +135,7 @@ def machine_retire(
     from commonpool.cli.retire import Farewell, retire
 
     target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
-    wishes = Farewell(private_key, ask_become_pass, preview, yes, wipe, reason)
+    wishes = Farewell(private_key, ask_become_pass, preview, yes, wipe, reason, past_budgets)
     raise typer.Exit(retire(target, names, Output(output, color), wishes))
 
 

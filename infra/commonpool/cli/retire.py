@@ -27,6 +27,7 @@ class Farewell:
     yes: bool = False
     wipe: bool = False
     reason: str = "retired"
+    past_budgets: bool = False
 
 
 def retire(target: Target, names: Sequence[str], output: Output, wishes: Farewell) -> int:
@@ -59,7 +60,14 @@ def retire(target: Target, names: Sequence[str], output: Output, wishes: Farewel
     async def work() -> "dict[str, MachineRun]":
         async with await Cluster.connect(credentials) as cluster:
             return await leaving.retire(
-                cluster, machines, machines_folder(estate), way, progress.take, reason=wishes.reason, wipe=wishes.wipe
+                cluster,
+                machines,
+                machines_folder(estate),
+                way,
+                progress.take,
+                reason=wishes.reason,
+                wipe=wishes.wipe,
+                past_budgets=wishes.past_budgets,
             )
 
     with output.working("closing the machines"):

@@ -1,6 +1,7 @@
 """Letting machines go: who is affected first, then pods moved by eviction, then the onboarding undone and the node forgotten.
 
-What it refuses: to go on while a disruption budget holds a pod, and to take a machine whose disk holds a bound volume.
+What it refuses: to take a machine whose disk holds a bound volume, and to go on while a disruption budget holds a pod,
+unless the operator says that the budget has had its time.
 """
 
 import asyncio
@@ -123,10 +124,11 @@ async def retire(
     *,
     reason: str = "retired",
     wipe: bool = False,
+    past_budgets: bool = False,
 ) -> dict[str, MachineRun]:
     """Close, drain, cut off, undo, forget. Raises `MachineError` before anything when a disk there holds a bound volume.
 
-    With `wipe` the disks and folders that were taken as volumes are emptied; nothing else is. A machine that cannot be
+    With `past_budgets` pods that a disruption budget still holds after `DRAIN_SECONDS` are deleted. With `wipe` the disks and folders that were taken as volumes are emptied; nothing else is. A machine that cannot be
     undone is cut off all the same: no key that it holds is worth anything from then on.
     """
     bound = [one for one in await affected(cluster, machines) if one.volumes]
@@ -138,7 +140,7 @@ async def retire(
     for machine in machines:
         if await cluster.read("v1", "Node", "", machine.name) is not None:
             await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"unschedulable": True}})
-    await asyncio.gather(*(_drain(cluster, machine.name, observer) for machine in machines))
+    await asyncio.gather(*(drain(cluster, one.name, observer, past_budgets=past_budgets) for one in machines))
     await asset.cut_off(cluster, [machine.name for machine in machines], datetime.now(UTC))
     runs = await undo(machines, folder, access, observer, wipe=wipe)
     await _forget(cluster, runs, reason, wipe=wipe)
@@ -182,21 +184,33 @@ async def _forget(cluster: Cluster, runs: Mapping[str, MachineRun], reason: str,
     await asset.keep(cluster, [asset.close(known[name], reason, now, wiped=wipe) for name in ended])
 
 
-async def _drain(cluster: Cluster, node: str, observer: Observer) -> None:
-    """Evict until nothing is left; a disruption budget makes it wait, and in the end gives up with its words."""
-    deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
+async def drain(cluster: Cluster, node: str, observer: Observer, *, past_budgets: bool) -> None:
+    """Evict until nothing is left; a disruption budget makes it wait. Raises `MachineError` with its words when it waits on.
+
+    With `past_budgets` what is left then is deleted: a budget that lets nothing go would keep the machine for ever.
+    """
+    now = asyncio.get_running_loop().time
+    move, deadline = _evict, now() + DRAIN_SECONDS
     while pods := await _pods(cluster, node):
         observer(Event(node, f"Move {len(pods)} pods", "started"))
         held = ""
         for pod in pods:
-            held = await _evict(cluster, pod) or held
-        if asyncio.get_running_loop().time() > deadline:
-            raise MachineError(
-                f"{node} still has {len(pods)} pods after {DRAIN_SECONDS:.0f} s: {held or 'they do not end'}",
-                code="drain_held",
-                next_step="ask their departments, then run it again; the machine takes no new pods meanwhile",
-            )
+            held = await move(cluster, pod) or held
+        if now() > deadline:
+            if not past_budgets or move is _delete:
+                raise MachineError(
+                    f"{node} still has {len(pods)} pods after {DRAIN_SECONDS:.0f} s: {held or 'they do not end'}",
+                    code="drain_held",
+                    next_step="ask their departments, then run it again; the machine takes no new pods meanwhile. With"
+                    " --past-budgets what a disruption budget holds for so long is deleted",
+                )
+            move, deadline = _delete, now() + DRAIN_SECONDS
         await asyncio.sleep(1)
+
+
+async def _delete(cluster: Cluster, pod: Mapping[str, Any]) -> str:
+    await cluster.delete("v1", "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+    return ""
 
 
 async def _evict(cluster: Cluster, pod: Mapping[str, Any]) -> str:
