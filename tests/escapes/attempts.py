@@ -155,6 +155,12 @@ def marks(read: Read) -> Iterator[Attempt]:
         yield from changed(
             "T35", f"the finalizer {word}", standing, read(standing), {"metadata": {"finalizers": [word]}}
         )
+    counted = pod(
+        "smuggled"
+    )  # as though a Job counted it: the controller of Jobs leaves it alone for another owner's sake
+    counted["metadata"] |= {"finalizers": ["batch.kubernetes.io/job-tracking"], "ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "1", "controller": True}]}  # fmt: skip
+    yield from made("T35", "a Job's finalizer for another owner", f"{CORE}/namespaces/{OWN}/pods", counted)
     for label in ("commonpool.dev/stack", "commonpool.dev/pool", "applyset.kubernetes.io/part-of"):
         body = thing("v1", "ConfigMap", "smuggled", OWN)
         body["metadata"]["labels"] = {label: "jiangnan"}
@@ -175,6 +181,7 @@ def rights(read: Read) -> Iterator[Attempt]:
         "the masters": ("ClusterRole", "commonpool-admin", {"kind": "Group", "apiGroup": group, "name": "system:masters"}),
         "everybody": ("ClusterRole", "commonpool-viewer", {"kind": "Group", "apiGroup": group, "name": "system:authenticated"}),
         "a group of nobody's": ("ClusterRole", "commonpool-viewer", {"kind": "Group", "apiGroup": group, "name": "kubeadm:cluster-admins"}),
+        "the pipelines": ("ClusterRole", "commonpool-admin", {"kind": "Group", "apiGroup": group, "name": "oidc:pool-pipelines"}),
         "a person": ("ClusterRole", "commonpool-admin", {"kind": "User", "apiGroup": group, "name": "oidc:somebody"}),
         "an account elsewhere": ("ClusterRole", "commonpool-admin", {"kind": "ServiceAccount", "name": "pipeline", "namespace": OTHER}),
     }  # fmt: skip

@@ -1,9 +1,11 @@
 """Nobody gets in where they do not belong: every attempt of the catalogue by everybody, refused, without effect, and on record."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from escapes.attempt import MERGE
 from escapes.attempts import CATALOGUE, CORE, OWN, SERVED, pod, thing
 from escapes.ground import Ground, attack, differences, send
 
@@ -68,7 +70,7 @@ def templates() -> dict[str, dict[str, Any]]:
     replicas = thing("apps/v1", "ReplicaSet", "many", OWN, spec=spec("many", MARKS))
     endless = thing("apps/v1", "DaemonSet", "endless", OWN, spec=spec("endless", {}))
     del endless["spec"]["replicas"]
-    endless["spec"]["template"]["metadata"]["finalizers"] = ["example.org/never"]
+    endless["spec"]["template"]["metadata"]["finalizers"] = ["batch.kubernetes.io/job-tracking"]
     bound = spec("bound", {}, serviceName="x", volumeClaimTemplates=[claim])
     return {
         "daemonsets": endless,
@@ -104,6 +106,38 @@ def test_what_controllers_make_of_templates_is_held_to_the_same_rules(ground: Gr
     for kind, body in made.items():
         assert caller.send("DELETE", f"{APPS}/{kind}/{body['metadata']['name']}").status == 200
     assert (pods, claims) == ([], [])
+
+
+def test_a_pod_that_a_job_counts_stays_the_jobs_and_ends(ground: Ground) -> None:
+    """Given to another owner, it would keep a finalizer that the controller of Jobs takes away from nobody else's pods."""
+    caller, jobs, pods = (
+        ground.people["developer"],
+        f"/apis/batch/v1/namespaces/{OWN}/jobs",
+        f"{CORE}/namespaces/{OWN}/pods",
+    )
+    spec = {"template": {"spec": pod(schedulerName="nobody")["spec"] | {"restartPolicy": "Never"}}}
+    assert caller.send("POST", jobs, thing("batch/v1", "Job", "counted", OWN, spec=spec)).status == 201
+    selected = f"{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3Dcounted"
+    until(lambda: len(ground.read(selected)["items"]) == 1)
+    [counted] = ground.read(selected)["items"]
+    assert counted["metadata"]["finalizers"] == ["batch.kubernetes.io/job-tracking"]
+    path, other = (
+        f"{pods}/{counted['metadata']['name']}",
+        {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "1", "controller": True},
+    )
+    for owners in ([other], [other | {"apiVersion": "batch/v1", "kind": "Job"}], None):
+        answer = caller.send("PATCH", path, {"metadata": {"ownerReferences": owners}}, MERGE)
+        assert (answer.status, "stays its Job's" in answer.words) == (403, True), answer.words
+    assert caller.send("PATCH", path, {"metadata": {"annotations": {"a": "b"}}}, MERGE).status == 200
+    assert caller.send("DELETE", f"{jobs}/counted?propagationPolicy=Background").status == 200
+    until(lambda: ground.read(selected)["items"] == [])
+
+
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_no_autoscaler_changes_how_many_of_a_shared_service_run(ground: Ground) -> None:

@@ -12,19 +12,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from escapes.attempt import MERGE, Attempt, Body, changed
+from escapes.attempt import APPLY, MERGE, STRATEGIC, Attempt, Body, changed
 from escapes.attempts import CORE, OTHER, PLATFORM, SERVED, SYSTEM, pod, thing
 from escapes.caller import Caller
 from escapes.ground import Ground, attack
 
 NODE, ANOTHER = "escape-machine", "rs-01"
 NODES = f"{CORE}/nodes"
-# By these labels name resolution, the proxy and a shared service are found.
+# By these labels name resolution, the proxy and a shared service are found; in the last namespaces no quota counts.
 ANSWERING = {
     SYSTEM: {"k8s-app": "kube-dns"},
     "commonpool-proxy": {"gateway.envoyproxy.io/owning-gatewayclass": "commonpool"},
     PLATFORM: {},
     SERVED: {"app.kubernetes.io/name": "register"},
+    "default": {},
+    "kube-node-lease": {},
 }
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
@@ -55,6 +57,8 @@ def attempts(live: Body, another: Body) -> Iterator[Attempt]:
         "no flavor": {"labels": {"commonpool.dev/flavor": None}},
         "more trust": {"labels": {"commonpool.dev/trust": "5"}},
         "another site": {"labels": {"topology.kubernetes.io/zone": "new-campus"}},
+        "another machine's name": {"labels": {"kubernetes.io/hostname": ANOTHER}},
+        "a finalizer": {"finalizers": ["example.org/never"]},
         "a mark of its own": {"annotations": {"commonpool.dev/x": "y"}},
         "an owner (CVE-2025-5187)": {
             "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"}]
@@ -102,6 +106,37 @@ def test_a_machine_changes_neither_what_it_is_nor_another_one(ground: Ground, ma
     kept = {path: ground.read(path)["metadata"] for path in (f"{NODES}/{NODE}", f"{NODES}/{ANOTHER}")}
     assert kept[f"{NODES}/{NODE}"]["labels"] == live["metadata"]["labels"]
     assert kept[f"{NODES}/{ANOTHER}"].get("ownerReferences") is None
+
+
+@pytest.fixture
+def given(ground: Ground, machine: Caller) -> Iterator[str]:
+    """A pod of a department that the machine was given; its path."""
+    place, admin = f"{CORE}/namespaces/{OTHER}/pods", ground.administrator
+    assert admin.send("POST", place, pod("given", OTHER, schedulerName="nobody")).status == 201
+    target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+    assert (
+        admin.send("POST", f"{place}/given/binding", thing("v1", "Binding", "given", OTHER, target=target)).status
+        == 201
+    )
+    yield f"{place}/given"
+    admin.send("DELETE", f"{place}/given?gracePeriodSeconds=0")
+
+
+def test_a_machine_says_how_its_pods_do_and_nothing_else_of_them(ground: Ground, machine: Caller, given: str) -> None:
+    """Neither do they stay for ever, when it is let go, nor does their Service lead to other machines or the API server."""
+    live = ground.read(given)
+    for words, patch in {
+        "a finalizer": {"metadata": {"finalizers": ["example.org/never"]}},
+        "a mark": {"metadata": {"annotations": {"commonpool.dev/x": "y"}}},
+        "another label": {"metadata": {"labels": {"app.kubernetes.io/name": "register"}}},
+        "the API server's address": {"status": {"podIP": "10.96.0.1", "podIPs": [{"ip": "10.96.0.1"}]}},
+        "a machine's address": {"status": {"podIP": "10.20.1.1", "podIPs": [{"ip": "10.20.1.1"}]}},
+    }.items():
+        tried = [one for one in changed("T30", words, f"{given}/status", live, patch) if one.kind != APPLY]
+        assert attack(machine, tried).survived == []
+    own = {"status": {"phase": "Running", "podIP": "10.128.0.9", "podIPs": [{"ip": "10.128.0.9"}]}}
+    said = machine.send("PATCH", f"{given}/status", own, STRATEGIC)
+    assert (said.status, said.body["status"]["podIP"]) == (200, "10.128.0.9"), said.words
 
 
 def test_a_machine_that_forgets_itself_comes_back_as_nothing(ground: Ground, machine: Caller) -> None:

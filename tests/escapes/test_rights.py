@@ -11,6 +11,7 @@ from typing import Any
 import estates
 import pytest
 from commonpool.components import roles
+from commonpool.components.catalogue import NAMESPACE as CATALOGUE
 from commonpool.model import load_estate
 from escapes.attempt import MERGE
 from escapes.attempts import CORE, OTHER, OWN, PLATFORM, RBAC, SERVED, SYSTEM, pod, thing
@@ -233,27 +234,29 @@ def deployment(namespace: str) -> dict[str, Any]:
     )
 
 
-def viewer(namespace: str) -> dict[str, Any]:
-    """A binding that the pipeline may give in a department's namespace."""
+def bound(namespace: str, role: str = "commonpool-admin", to: str = "oidc:x") -> dict[str, Any]:
+    """Unless it says otherwise, a binding that the pipeline may give in a department's namespace."""
     group = "rbac.authorization.k8s.io"
-    reference = {"apiGroup": group, "kind": "ClusterRole", "name": "commonpool-admin"}
-    subject = {"apiGroup": group, "kind": "Group", "name": "oidc:x"}
+    reference = {"apiGroup": group, "kind": "ClusterRole", "name": role}
+    subject = {"apiGroup": group, "kind": "Group", "name": to}
     return thing(f"{group}/v1", "RoleBinding", "x", namespace, roleRef=reference, subjects=[subject])
 
 
 def test_the_embedded_pool_writes_departments_by_an_account_that_is_no_administrators(ground: Ground) -> None:
-    """The administrator writes the rules and the account; what is declared after that is written under them."""
+    """The administrator writes the rules and the account; what is declared after that is tried and written under them."""
     path = ground.root / "departments" / "water3.yaml"
     pool = ground.pool
-    words = ["up", "--yes", "--skip-preview", "--stack", "departments", "--no-wait", "--estate", str(ground.root)]
-    command = [sys.executable, "-m", "commonpool.cli", *words, "--pool", pool.name]
+    common = ["--stack", "departments", "--estate", str(ground.root), "--pool", pool.name]
+    runs = (["preview"], ["up", "--yes", "--skip-preview", "--no-wait"])
     environment = {**os.environ, "COMMONPOOL_DATA": str(pool.layout.root.parents[1])}
     writers: list[set[str]] = []
     for declared in (True, False):
         path.write_text(estates.department("water3", 3), encoding="utf-8") if declared else path.unlink()
         seen = pool.audit_log.stat().st_size
-        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+        for words in runs:
+            command = [sys.executable, "-m", "commonpool.cli", *words, *common]
+            ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
         with pool.audit_log.open("rb") as file:
             file.seek(seen)
             events = [json.loads(line) for line in file]
@@ -288,15 +291,27 @@ BEYOND: list[tuple[str, str, Any, str]] = [
     ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"commonpool.dev/service": "x"}}}, "a department's own"),
     *(("POST", f"/apis/apps/v1/namespaces/{place}/deployments", deployment(place), words) for place, words in (
         (OWN, "of shared services"), (PLATFORM, "into no other"), ("commonpool-proxy", "into no other"))),
-    *(("POST", f"{RBAC}/namespaces/{place}/rolebindings", viewer(place), "into no other")
+    *(("POST", f"{RBAC}/namespaces/{place}/rolebindings", bound(place), "into no other")
         for place in (PLATFORM, "commonpool-proxy", "commonpool-catalogue")),
     ("PATCH", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", {"data": {"a": "eA=="}}, "into no other"),
     ("DELETE", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", None, "into no other"),
     ("POST", f"{CORE}/namespaces/{PLATFORM}/configmaps", thing("v1", "ConfigMap", "x", PLATFORM), "into no other"),
+    ("POST", f"{RBAC}/namespaces/{OWN}/rolebindings", bound(OWN, "commonpool-admin", "oidc:pool-pipelines"), "no pipeline's"),
+    *(("POST", f"{RBAC}/namespaces/{CATALOGUE}/rolebindings", bound(CATALOGUE, CATALOGUE, group), "all the world")
+        for group in ("system:unauthenticated", "system:authenticated", "system:serviceaccounts")),
+    ("POST", f"{ENVOY}/namespaces/{SERVED}/envoyextensionpolicies", thing("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy", "x", SERVED, spec={
+        "targetSelectors": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}]}), "no code"),
+    *(("POST", f"/apis/gateway.networking.k8s.io/v1/namespaces/{OWN}/{kind.lower()}s", thing("gateway.networking.k8s.io/v1", kind, "x", OWN, spec=spec), "of shared services")
+        for kind, spec in (("HTTPRoute", {"parentRefs": [{"name": "shared", "namespace": "commonpool-proxy"}], "hostnames": ["register.water1.pool.jiangnan.example"]}),
+                           ("Gateway", {"gatewayClassName": "commonpool", "listeners": [{"name": "a", "port": 80, "protocol": "HTTP"}]}))),
+    ("POST", f"{ENVOY}/namespaces/{SERVED}/envoypatchpolicies", thing("gateway.envoyproxy.io/v1alpha1", "EnvoyPatchPolicy", "x", SERVED, spec={
+        "type": "JSONPatch", "targetRef": {"group": "gateway.networking.k8s.io", "kind": "GatewayClass", "name": "commonpool"},
+        "jsonPatches": [{"type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": f"{SERVED}/register/main",
+                         "operation": {"op": "add", "path": "/filter_chains/0/filters/0", "value": {}}}]}), "how connections"),
     ("POST", f"{ENVOY}/namespaces/{SERVED}/envoypatchpolicies", thing("gateway.envoyproxy.io/v1alpha1", "EnvoyPatchPolicy", "x", SERVED, spec={
         "type": "JSONPatch", "targetRef": {"group": "gateway.networking.k8s.io", "kind": "GatewayClass", "name": "commonpool"},
         "jsonPatches": [{"type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "commonpool-proxy/shared/http",
-                         "operation": {"op": "remove", "path": "/filter_chains"}}]}), "that others share"),
+                         "operation": {"op": "remove", "path": "/filter_chains"}}]}), "how connections"),
     ("PATCH", f"{ENVOY}/namespaces/commonpool-proxy/envoyproxies/commonpool", {"spec": {"concurrency": 1}}, "cannot"),
     ("POST", f"{CORE}/persistentvolumes", thing("v1", "PersistentVolume", "x", spec={
         "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}}), "cannot"),

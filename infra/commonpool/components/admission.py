@@ -6,7 +6,7 @@ Each policy is one rule of `commonpool policy list`, with one binding that says 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from commonpool.components.rendering import FLAVOR, Body, body
+from commonpool.components.rendering import FLAVOR, PREFIX, Body, body
 from commonpool.model import Pool
 from commonpool.model.pool import AdmissionRule
 
@@ -16,14 +16,14 @@ ENGINE, PREVIEW = "engine", "preview"  # service accounts of the platform, in it
 OURS: Body = {"matchExpressions": [{"key": FLAVOR, "operator": "Exists"}]}  # selects the namespaces of this pool
 # What each rule refuses, in a line.
 RULES: dict[AdmissionRule, str] = {
-    "bindings": "roles of a namespace bound to everybody, to accounts of others, or by another role than the pool's",
+    "bindings": "roles of a namespace bound to everybody, to pipelines, to accounts of others, or by another role than the pool's",
     "claims": "volumes of no tier, which nobody counts, copied from another namespace, or bound by a mark of the controllers",
     "endpoint-addresses": "traffic led to anything but the pool's machines",
     "endpoint-writers": "routes, backends and endpoints by anybody but the platform",
     "engine": "writes of the preview's account, and of the engine's beyond the pool's own namespaces",
     "kinds": "quotas, limits, network policies, roles, tokens and bindings of pods by anybody but the platform",
     "namespaces": "namespaces of the pool, their labels and owners by anybody but the platform; any by a person; another owner's",
-    "nodes": "what a machine says of itself: flavor, trust, site, that it is open; and pods of its own that answer for others",
+    "nodes": "what a machine says of itself: flavor, trust, site, name, that it is open; pods of its own; of others more than how they do",
     "owned": "changes of what the platform wrote, and its marks on what it did not write",
     "placement": "pods on machines of a flavor that is not granted, on a chosen node, or on one that is not open",
     "pods": "pods with devices and volumes that nobody counts, that keep others away, that hold on, or whose tokens live long",
@@ -32,6 +32,7 @@ RULES: dict[AdmissionRule, str] = {
     "sharing": "datasets written by anybody but the platform, or kept from sharing without law, article and last day",
     "tokens": "tokens of accounts that never end",
 }
+_RESERVED = (f"{PREFIX}/", "applyset.kubernetes.io/")
 CHANGES = ("CREATE", "UPDATE", "DELETE")
 _ACTIONS = {"deny": ["Deny", "Audit"], "warn": ["Warn", "Audit"], "audit": ["Audit"]}
 # Kubernetes' own: the controllers of kube-system delete what a namespace held, renew what belongs to others, and so on.
@@ -76,6 +77,12 @@ def inside(*rules: Body, key: str = FLAVOR, among: Sequence[str] = (), others: S
     wanted = [{"key": key, "operator": "In", "values": list(among)}] if among else []
     wanted += [{"key": key, "operator": "NotIn", "values": list(others)}] if others else []
     return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [*OURS["matchExpressions"], *wanted]}}
+
+
+def named(namespace: str, *rules: Body) -> Body:
+    """Constraints for what lies in one namespace, whether it is of this pool's departments or of the platform."""
+    name = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace]}
+    return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [name]}}
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,11 @@ def by_controllers() -> str:
         f"(request.userInfo.username in {list(CONTROLLERS)!r}"
         " || 'system:serviceaccounts:kube-system' in request.userInfo.groups)"
     )
+
+
+def reserved(words: str) -> str:
+    """CEL: whether a variable, the key of a label or an annotation, is one of the platform's."""
+    return "(" + " || ".join(f"{words}.startsWith('{prefix}')" for prefix in _RESERVED) + ")"
 
 
 def not_trusted(pool: Pool) -> tuple[str, str]:

@@ -7,7 +7,8 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 from commonpool.components import admission
 from commonpool.components.admission import SYSTEM_NAMESPACE
 from commonpool.components.catalogue import NAMESPACE as CATALOGUE
-from commonpool.components.network import NAMESPACE_NAME
+from commonpool.components.endpoint_guard import guarded_kinds
+from commonpool.components.envoy_gateway.fleet import ENDINGS
 from commonpool.components.rendering import (
     DEPARTMENT,
     FLAVOR,
@@ -16,14 +17,12 @@ from commonpool.components.rendering import (
     PREFIX,
     PROXY_NAMESPACE,
     SERVICE,
-    SITE,
     Body,
 )
 from commonpool.components.roles import ROLES
 from commonpool.model import Pool
 
 _MANAGED = "'app.kubernetes.io/managed-by'"
-_RESERVED = (f"{PREFIX}/", "applyset.kubernetes.io/")
 _MADE = (
     "pods",
     "persistentvolumeclaims",
@@ -34,8 +33,9 @@ _MADE = (
 _POOLS_MEMORY = (
     "commonpool.commonpool.pool"  # the Secret in which the engine keeps it, and the first words of its parts
 )
-# By kind, those that Kubernetes itself sets on what a department makes, and takes away.
-_FINALIZERS = {"persistentvolumeclaims": "kubernetes.io/pvc-protection", "pods": "batch.kubernetes.io/job-tracking"}
+# Kubernetes sets these itself on what a department makes, and takes them away again: of a pod only while a Job controls it.
+_OF_CLAIMS, _OF_JOBS = "kubernetes.io/pvc-protection", "batch.kubernetes.io/job-tracking"
+_OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
 _SCALED = "has(request.subResource) && request.subResource == 'scale'"
 _KINDS = {
     "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
@@ -45,13 +45,8 @@ _KINDS = {
 
 
 def objects(pool: Pool) -> list[Body]:
-    """Namespaces, kinds that are the platform's, single objects that are, bindings, machines."""
-    return [*_namespaces(pool), *_kinds(pool), *_owned(pool), *_bindings(pool), *_nodes(pool), *_engine(pool)]
-
-
-def _reserved(words: str) -> str:
-    """CEL: whether a variable `key` is one of ours."""
-    return "(" + " || ".join(f"{words}.startsWith('{prefix}')" for prefix in _RESERVED) + ")"
+    """Namespaces, kinds that are the platform's, single objects that are, bindings, the engine."""
+    return [*_namespaces(pool), *_kinds(pool), *_owned(pool), *_bindings(pool), *_engine(pool)]
 
 
 def _marked(state: str) -> str:
@@ -59,7 +54,7 @@ def _marked(state: str) -> str:
     labels = f"{state}.metadata.labels"
     return (
         f"({state} != null && has({labels}) && ({labels}[?{_MANAGED}].orValue('') == 'commonpool'"
-        f" || {labels}.exists(key, {_reserved('key')})))"
+        f" || {labels}.exists(key, {admission.reserved('key')})))"
     )
 
 
@@ -149,12 +144,16 @@ def _owned(pool: Pool) -> list[Body]:
             f"the labels {PREFIX}/, applyset.kubernetes.io/ and app.kubernetes.io/managed-by: commonpool are the platform's",
         ),
         admission.Check(
-            f"object == null || !has({annotated}) || !{annotated}.exists(key, {_reserved('key')}) || ({copied})",
+            f"object == null || !has({annotated}) || !{annotated}.exists(key, {admission.reserved('key')}) || ({copied})",
             f"the annotations {PREFIX}/ and applyset.kubernetes.io/ are the platform's",
         ),
         admission.Check(
             _ends(),
             "a finalizer that nobody takes away keeps a namespace from ending; leave metadata.finalizers to Kubernetes",
+        ),
+        admission.Check(
+            _counted_by_its_job(),
+            f"a pod that bears {_OF_JOBS} stays its Job's: nobody else would take that away; leave its ownerReferences",
         ),
         admission.Check(
             f"!({_SCALED}) || object.metadata.name != {served}",
@@ -179,17 +178,33 @@ def _ends() -> str:
     groups = "request.userInfo.groups"
     inside = f"'system:serviceaccounts:kube-system' in {groups} || ('system:serviceaccounts:' + request.namespace) in {groups}"
     others = f"'system:serviceaccounts' in {groups} && !({inside})"
-    own = [f"(request.resource.resource == '{kind}' && f == '{word}')" for kind, word in _FINALIZERS.items()]
+    controlled = (
+        "object.metadata.?ownerReferences.orValue([]).exists(o, o.kind == 'Job' && o.?controller.orValue(false))"
+    )
+    of_job = f"request.resource.resource == 'pods' && {admission.by_controllers()} && {controlled}"
+    own = [
+        f"(request.resource.resource == 'persistentvolumeclaims' && f == '{_OF_CLAIMS}')",
+        f"(f == '{_OF_JOBS}' && {of_job})",
+    ]
     known = " || ".join(
         ["f in ['foregroundDeletion', 'orphan']", *own, f"(oldObject != null && has({old}) && f in {old})"]
     )
     return f"object == null || !has({new}) || request.namespace == '' || ({others}) || {new}.all(f, {known})"
 
 
+def _counted_by_its_job() -> str:
+    """CEL: whether a pod that the controller of Jobs still counts keeps its owner; of any other's that controller lets the mark stand."""
+    counted = f"request.resource.resource == 'pods' && oldObject != null && '{_OF_JOBS}' in oldObject.metadata.?finalizers.orValue([])"
+    kept = "object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences"
+    return f"object == null || !({counted}) || {admission.by_controllers()} || ({kept})"
+
+
 def _bindings(pool: Pool) -> list[Body]:
-    """Not even the platform gives a namespace to all the world, to another's accounts, or by another role than ours."""
+    """Not even the platform gives a namespace to all the world, to a pipeline, to another's accounts, or by another role than ours."""
     rule = admission.requests_for(["rbac.authorization.k8s.io"], ["rolebindings"], ["CREATE", "UPDATE"])
     subjects, prefix = "object.subjects", pool.spec.security.identity.groups_prefix
+    named = f"s.kind == 'Group' && s.name.startsWith('{prefix}')"
+    pipelines = admission.platform_groups(pool)[1:]
     checks = [
         admission.Check(
             f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name in {sorted(ROLES.values())!r}",
@@ -197,72 +212,21 @@ def _bindings(pool: Pool) -> list[Body]:
         ),
         admission.Check(
             f"!has({subjects}) || {subjects}.all(s, s.kind == 'ServiceAccount'"
-            f" ? has(s.namespace) && s.namespace == object.metadata.namespace : s.kind == 'Group' && s.name.startsWith('{prefix}'))",
-            "a binding names groups of the identity provider and accounts of its own namespace, no group of Kubernetes itself",
+            f" ? has(s.namespace) && s.namespace == object.metadata.namespace : {named} && !(s.name in {pipelines!r}))",
+            "a binding names groups of the identity provider and accounts of its own namespace, no group of Kubernetes itself"
+            " and no pipeline's",
         ),
     ]
-    return admission.validating(pool, "bindings", admission.inside(rule), checks)
-
-
-def _nodes(pool: Pool) -> list[Body]:
-    """A machine does not say of itself what it is: what it is trusted with hangs on it (CVE-2025-5187 is of this class)."""
-    rule = admission.requests_for([""], ["nodes", "nodes/status"], ["CREATE", "UPDATE"], ["v1"])
-    checks = [
-        admission.Check(
-            f"{_kept('labels', _reserved('key'))} && {_kept('annotations', _reserved('key'))}",
-            f"labels and annotations {PREFIX}/ of a machine are the platform's: they follow from the inventory",
-        ),
-        admission.Check(
-            f"oldObject == null || !has(oldObject.metadata.labels) || !('{SITE}' in oldObject.metadata.labels)"
-            f" || {_kept('labels', 'key == ' + repr('topology.kubernetes.io/zone'))}",
-            "a machine's zone is its site; it follows from the inventory",
-        ),
-    ]
-    old, new = "oldObject.spec.taints", "object.spec.taints"
-    kept = f"has({new}) && {new}.exists(other, other.key == t.key && other.effect == t.effect)"
-    checks.append(
-        admission.Check(
-            f"oldObject == null || ((!has({old}) || {old}.all(t, !t.key.startsWith('{PREFIX}/') || ({kept})))"
-            " && (!('system:nodes' in request.userInfo.groups) || !has(oldObject.spec.unschedulable) || !oldObject.spec.unschedulable"
-            " || (has(object.spec.unschedulable) && object.spec.unschedulable)))",
-            f"a machine does not open itself: taints {PREFIX}/ and the cordon are taken away by the platform",
-        )
+    reader = f"{named} || s.kind == 'Group' && s.name.startsWith('system:serviceaccounts:')"
+    readers = admission.Check(
+        f"object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{CATALOGUE}'"
+        f" && (!has({subjects}) || {subjects}.all(s, {reader}))",
+        "the catalogue is read by groups of the identity provider and by the accounts of namespaces, not by all the world",
     )
-    for field in ("podCIDR", "podCIDRs"):
-        here, there = f"object.spec.{field}", f"oldObject.spec.{field}"
-        same = f"oldObject != null && has({there}) && {there} == {here}"
-        checks.append(
-            admission.Check(
-                f"!('system:nodes' in request.userInfo.groups) || !has({here}) || ({same})",
-                "a machine does not choose the addresses of its pods; the control plane gives it a range",
-            )
-        )
-    _, trusted = admission.not_trusted(pool)
-    kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
     return [
-        *admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet]),
-        *_answering(pool),
+        *admission.validating(pool, "bindings", admission.inside(rule), checks),
+        *admission.validating(pool, "bindings", admission.named(CATALOGUE, rule), [readers], part="catalogue"),
     ]
-
-
-def _answering(pool: Pool) -> list[Body]:
-    """A kubelet may make pods of its own anywhere (mirror pods), with any label: name resolution and the proxy are found by labels."""
-    dns = pool.spec.network.dns
-    here = {
-        "key": NAMESPACE_NAME,
-        "operator": "In",
-        "values": [dns.namespace, PROXY_NAMESPACE, SYSTEM_NAMESPACE, CATALOGUE],
-    }
-    rule = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
-    constraints = admission.anywhere(rule) | {"namespaceSelector": {"matchExpressions": [here]}}
-    labels = "object.metadata.labels"
-    worn = " && ".join(f"{labels}[?'{key}'].orValue('') == '{value}'" for key, value in dns.pod_labels.items())
-    check = admission.Check(
-        f"request.namespace == '{dns.namespace}' && !(has({labels}) && {worn})",
-        "a machine makes no pods that answer for the platform",
-    )
-    machine = ("a-machine", "'system:nodes' in request.userInfo.groups")
-    return admission.validating(pool, "nodes", constraints, [check], conditions=[machine], part="pods")
 
 
 def _engine(pool: Pool) -> list[Body]:
@@ -284,13 +248,19 @@ def _engine(pool: Pool) -> list[Body]:
         ),
         # Whoever makes pods somewhere reads the Secrets there.
         admission.Check(
-            f"request.resource.resource != 'deployments' || '{SERVICE}' in namespaceObject.metadata.labels",
-            "this credential starts workloads of shared services, and none of a department",
+            f"!(request.resource.group in {_OF_SERVICES!r}) || '{SERVICE}' in namespaceObject.metadata.labels",
+            "this credential starts workloads and leads traffic of shared services, and nothing of a department",
         ),
         admission.Check(
-            "request.resource.resource != 'envoypatchpolicies' || object == null"
-            " || object.spec.jsonPatches.all(one, one.name.startsWith(request.namespace + '/'))",
-            "this credential patches what the proxy knows of the own namespace, and nothing that others share",
+            "request.resource.resource != 'envoypatchpolicies' || object == null || object.spec.jsonPatches.all(one,"
+            f" one.name.startsWith(request.namespace + '/') && one.operation.op == 'add' && one.operation.path in {list(ENDINGS)!r})",
+            "this credential patches how connections of the own namespace end, and nothing else that the proxy knows",
+        ),
+        # Code there would run with what the proxy has: everybody's calls, and its own key.
+        admission.Check(
+            "request.resource.resource != 'envoyextensionpolicies' || object == null"
+            " || object.spec.all(word, word in ['extProc', 'targetRefs'])",
+            "this credential leads calls through the exchange, and puts no code into the proxy",
         ),
     ]
     mine = (
@@ -299,15 +269,6 @@ def _engine(pool: Pool) -> list[Body]:
     )
     rule = admission.requests_for(["*"], ["*/*"], [*admission.CHANGES, "CONNECT"])
     return admission.validating(pool, "engine", admission.anywhere(rule), checks, conditions=[("the-engine", mine)])
-
-
-def _kept(field: str, condition: str) -> str:
-    """CEL: whether no key that meets the condition was added, changed or taken away."""
-    new, old = f"object.metadata.{field}", f"oldObject.metadata.{field}"
-    had = f"(oldObject != null && has({old}))"
-    added = f"(!has({new}) || {new}.all(key, !({condition}) || ({had} && {old}[?key].orValue('') == {new}[key])))"
-    taken = f"(!{had} || {old}.all(key, !({condition}) || (has({new}) && key in {new})))"
-    return f"{added} && {taken}"
 
 
 def _place() -> str:

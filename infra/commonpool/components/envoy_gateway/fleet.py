@@ -46,6 +46,10 @@ IDENTITY_HEADERS = (
     "x-remote-group",
     "remote-user",
 )
+ENDINGS = (
+    "/check_drain_close",
+    "/metadata",
+)  # what `tcp_endings` sets on a listener, and no pipeline sets anything else
 _TYPES = "type.googleapis.com/envoy"
 
 
@@ -227,9 +231,10 @@ def tcp_endings(pool: Pool, service: SharedService, ended: Sequence[str]) -> Bod
     }
     proxied = f"$.filter_chains[*].filters[?(@.name=='{_TCP_PROXY}')].typed_config"
     known = {"filter_metadata": {"commonpool": {"ended": list(ended)}}}
+    drained, noted = ENDINGS
     operations = [
-        {"op": "add", "jsonPath": proxied, "path": "/check_drain_close", "value": True},
-        {"op": "add", "jsonPath": "$.filter_chains[*]", "path": "/metadata", "value": known},
+        {"op": "add", "jsonPath": proxied, "path": drained, "value": True},
+        {"op": "add", "jsonPath": "$.filter_chains[*]", "path": noted, "value": known},
     ]
     patches = [listener | {"operation": one} for one in operations]
     spec = {"targetRef": for_class(), "type": "JSONPatch", "jsonPatches": patches}

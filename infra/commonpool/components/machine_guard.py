@@ -1,0 +1,120 @@
+"""What a machine may say of itself and of the pods on it: what it is trusted with hangs on it. Pure.
+
+A machine's credential lies on the machine. Kubernetes lets it say much (its labels, its pods' addresses, pods of its own); the
+rules here are for the day on which one is stolen.
+"""
+
+from collections.abc import Iterator
+
+from commonpool.components import admission
+from commonpool.components.rendering import PREFIX, SITE, Body
+from commonpool.model import Pool
+
+_NO_KUBELET = "!('system:nodes' in request.userInfo.groups)"
+_MACHINE = ("a-machine", "'system:nodes' in request.userInfo.groups")
+
+
+def objects(pool: Pool) -> list[Body]:
+    """What it is, the pods that it makes of itself, and what it says of those that it was given (CVE-2025-5187 is of this class)."""
+    return [*_itself(pool), *_made_there(pool), *_said_of_pods(pool)]
+
+
+def _itself(pool: Pool) -> list[Body]:
+    rule = admission.requests_for([""], ["nodes", "nodes/status"], ["CREATE", "UPDATE"], ["v1"])
+    _, trusted = admission.not_trusted(pool)
+    kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
+    checks = [*_marks(), _opening(), *_by_kubelets()]
+    return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
+
+
+def _marks() -> list[admission.Check]:
+    return [
+        admission.Check(
+            f"{_kept('labels', admission.reserved('key'))} && {_kept('annotations', admission.reserved('key'))}",
+            f"labels and annotations {PREFIX}/ of a machine are the platform's: they follow from the inventory",
+        ),
+        admission.Check(
+            f"oldObject == null || !has(oldObject.metadata.labels) || !('{SITE}' in oldObject.metadata.labels)"
+            f" || {_kept('labels', 'key == ' + repr('topology.kubernetes.io/zone'))}",
+            "a machine's zone is its site; it follows from the inventory",
+        ),
+    ]
+
+
+def _opening() -> admission.Check:
+    old, new = "oldObject.spec.taints", "object.spec.taints"
+    kept = f"has({new}) && {new}.exists(other, other.key == t.key && other.effect == t.effect)"
+    return admission.Check(
+        f"oldObject == null || ((!has({old}) || {old}.all(t, !t.key.startsWith('{PREFIX}/') || ({kept})))"
+        f" && ({_NO_KUBELET} || !has(oldObject.spec.unschedulable) || !oldObject.spec.unschedulable"
+        " || (has(object.spec.unschedulable) && object.spec.unschedulable)))",
+        f"a machine does not open itself: taints {PREFIX}/ and the cordon are taken away by the platform",
+    )
+
+
+def _by_kubelets() -> Iterator[admission.Check]:
+    """What the platform and people may change, and a machine may not."""
+    name = "object.metadata.labels[?'kubernetes.io/hostname'].orValue(object.metadata.name)"
+    yield admission.Check(
+        f"{_NO_KUBELET} || !has(object.metadata.labels) || {name} == object.metadata.name"
+        f" || {_kept('labels', 'key == ' + repr('kubernetes.io/hostname'))}",
+        "a machine bears its own name: by kubernetes.io/hostname another one's disks find the pods that use them",
+    )
+    kept = "object.metadata.?finalizers == oldObject.metadata.?finalizers"
+    yield admission.Check(
+        f"{_NO_KUBELET} || (oldObject == null ? !has(object.metadata.finalizers) : {kept})",
+        "a machine does not keep itself from being let go; leave metadata.finalizers",
+    )
+    for field in ("podCIDR", "podCIDRs"):
+        here, there = f"object.spec.{field}", f"oldObject.spec.{field}"
+        yield admission.Check(
+            f"{_NO_KUBELET} || !has({here}) || (oldObject != null && has({there}) && {there} == {here})",
+            "a machine does not choose the addresses of its pods; the control plane gives it a range",
+        )
+
+
+def _made_there(pool: Pool) -> list[Body]:
+    """A kubelet may make pods of its own (mirror pods), with any label, by which name resolution and the proxy are found.
+
+    Kubernetes lets it do so anywhere, and as many as it likes where no quota counts them. Here it is the system's namespace.
+    """
+    dns = pool.spec.network.dns
+    rule = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
+    labels = "object.metadata.labels"
+    worn = " && ".join(f"{labels}[?'{key}'].orValue('') == '{value}'" for key, value in dns.pod_labels.items())
+    check = admission.Check(
+        f"request.namespace == '{dns.namespace}' && !(has({labels}) && {worn})",
+        f"a machine makes pods of its own in {dns.namespace} only, and none that answers for the platform",
+    )
+    return admission.validating(pool, "nodes", admission.anywhere(rule), [check], conditions=[_MACHINE], part="pods")
+
+
+def _said_of_pods(pool: Pool) -> list[Body]:
+    """A kubelet says how its pods do, and where they are. It does not keep them from ending, and names nobody else's address."""
+    rule = admission.requests_for([""], ["pods/status"], ["UPDATE"], ["v1"])
+    kept = [f"object.metadata.?{word} == oldObject.metadata.?{word}" for word in ("annotations", "finalizers")]
+    checks = [
+        admission.Check(
+            " && ".join(kept), "a machine says how its pods do, and changes neither annotations nor finalizers"
+        )
+    ]
+    ranges = pool.spec.network.ranges
+    if any(one.purpose == "pods" for one in ranges):  # else pods may well have addresses beside the machines'
+        others = [f"cidr('{one.cidr}').containsIP(one.ip)" for one in ranges if one.purpose != "pods"]
+        free = f"object.status.podIPs.all(one, !isIP(one.ip) || !({' || '.join(others)}))" if others else "true"
+        checks.append(
+            admission.Check(
+                f"!has(object.status.podIPs) || object.spec.?hostNetwork.orValue(false) || {free}",
+                "a machine's pods have no addresses of machines, storage or services; by such a one traffic would go there",
+            )
+        )
+    return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[_MACHINE], part="said")
+
+
+def _kept(field: str, condition: str) -> str:
+    """CEL: whether no key that meets the condition was added, changed or taken away."""
+    new, old = f"object.metadata.{field}", f"oldObject.metadata.{field}"
+    had = f"(oldObject != null && has({old}))"
+    added = f"(!has({new}) || {new}.all(key, !({condition}) || ({had} && {old}[?key].orValue('') == {new}[key])))"
+    taken = f"(!{had} || {old}.all(key, !({condition}) || (has({new}) && key in {new})))"
+    return f"{added} && {taken}"
