@@ -15,6 +15,7 @@ from commonpool.exchange import drop
 from commonpool.journal.query import records
 from commonpool.journal.verification import verify
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PLAIN = b"id,name\n" + b"110101,someone\n" * 1_500_000  # 22 MB: three pieces
 
@@ -185,6 +186,18 @@ def test_after_one_side_ended_the_agreement_nothing_is_packed_or_fetched(exchang
 
 
 def test_names_that_lead_elsewhere_are_refused() -> None:
-    for name in ("../x", "a/b", "", ".hidden", "/etc/passwd"):
+    for name in ("../x", "a/b", "", ".hidden", "/etc/passwd", "receipt.json", "manifest.json"):
         with pytest.raises(drop.DropRefused):
             drop.Packed.from_json({"name": name, "bytes": 0, "sha256": "", "packed_bytes": 0, "pieces": []})
+
+
+def test_no_file_of_a_drop_is_written_over_by_another(tmp_path: Path) -> None:
+    """A signed manifest may say anything: of two of one name, or of one called receipt.json, only one would be left."""
+    one = drop.Packed("a", 0, "", 0, ())
+    with pytest.raises(drop.DropRefused, match="same name"):
+        drop.fetch(drop.Source(str(tmp_path), {}), [one, one], tmp_path, Ed25519PrivateKey.generate(), print)
+    (tmp_path / "receipt.json").write_text("{}", encoding="utf-8")
+    terms = drop.Terms("agreement", "text", "provider", "consumer")
+    with pytest.raises(drop.DropRefused, match=r"receipt\.json"):
+        drop.pack([tmp_path / "receipt.json"], tmp_path / "out", terms, ["a key"], "now")
+    assert not (tmp_path / "out").exists()

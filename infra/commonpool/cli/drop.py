@@ -66,7 +66,7 @@ def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[s
         files = [drop.Packed.from_json(one) for one in fields["files"]]
         drop.fetch(source, files, into, private, output.progress)
     receipt = drop.signed(drop.receipt(content, fields["consumer"], now()), declared, private)
-    path = into / "receipt.json"
+    path = into / drop.RECEIPT
     path.write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (into / drop.MANIFEST).write_bytes(content)
     output.say(f"{count(len(files), 'file')} arrived in {into} as they were sent; give {path} to {fields['provider']}")

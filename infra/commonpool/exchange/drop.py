@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from commonpool.exchange.vault import recipient
 from commonpool.model.statement import message
 
-MANIFEST = "manifest.json"
+MANIFEST, RECEIPT = "manifest.json", "receipt.json"  # both are written beside the files that were fetched
 PIECE = 8 << 20  # bytes of which the manifest has a digest each
 LARGEST_MANIFEST = 16 << 20
 _BLOCK = 1 << 20
@@ -60,10 +60,8 @@ class Packed:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Raises `DropRefused` for a name that leads elsewhere."""
-        name = str(values["name"])
-        if not name or Path(name).name != name or name.startswith("."):
-            raise DropRefused(f"{name!r} is no name of a file in a drop")
+        """Raises `DropRefused` for a name that leads elsewhere, or that a fetch has its own use for."""
+        _refuse_names([str(values["name"])])
         return cls(**{**values, "pieces": tuple(values["pieces"])})
 
     @property
@@ -86,8 +84,7 @@ def pack(sources: Sequence[Path], target: Path, terms: Terms, recipients: Sequen
     """Encrypt files into a new folder; returns the manifest's fields, not signed yet. Raises `DropRefused` or OSError."""
     if not recipients:
         raise DropRefused(f"{terms.consumer} declares no key, so nothing can be encrypted to it")
-    if len({path.name for path in sources}) != len(sources):
-        raise DropRefused("two of the files have the same name")
+    _refuse_names([path.name for path in sources])
     target.mkdir(parents=True)
     keys = [recipient(one) for one in recipients]
     packed = []
@@ -98,6 +95,14 @@ def pack(sources: Sequence[Path], target: Path, terms: Terms, recipients: Sequen
             packed_size, _, pieces = _digests(encrypted)
         packed.append(asdict(Packed(path.name, size, digest, packed_size, tuple(pieces))))
     return {"apiVersion": "commonpool.dev/v1", "kind": "Drop", **asdict(terms), "at": at, "files": packed}
+
+
+def _refuse_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not name or Path(name).name != name or name.startswith(".") or name in (MANIFEST, RECEIPT):
+            raise DropRefused(f"{name!r} is no name of a file in a drop")
+    if len(set(names)) != len(names):
+        raise DropRefused("two of the files have the same name")
 
 
 def signed(fields: Fields, key: str, private: Ed25519PrivateKey) -> Fields:
@@ -185,6 +190,7 @@ def fetch(
     source: Source, files: Sequence[Packed], into: Path, private: Ed25519PrivateKey, tell: Callable[[str], None]
 ) -> None:
     """Fetch, verify and open every file; goes on after what is there already. Raises `DropRefused` or `DropInterrupted`."""
+    _refuse_names([one.name for one in files])
     parts = into / ".parts"
     parts.mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(files, 1):
