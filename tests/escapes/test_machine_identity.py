@@ -125,13 +125,14 @@ def given(ground: Ground, machine: Caller) -> Iterator[str]:
 def test_a_machine_says_how_its_pods_do_and_nothing_else_of_them(ground: Ground, machine: Caller, given: str) -> None:
     """Neither do they stay for ever, when it is let go, nor does their Service lead to other machines or the API server."""
     live = ground.read(given)
-    for words, patch in {
+    patches: dict[str, Body] = {
         "a finalizer": {"metadata": {"finalizers": ["example.org/never"]}},
         "a mark": {"metadata": {"annotations": {"commonpool.dev/x": "y"}}},
         "another label": {"metadata": {"labels": {"app.kubernetes.io/name": "register"}}},
         "the API server's address": {"status": {"podIP": "10.96.0.1", "podIPs": [{"ip": "10.96.0.1"}]}},
         "a machine's address": {"status": {"podIP": "10.20.1.1", "podIPs": [{"ip": "10.20.1.1"}]}},
-    }.items():
+    }
+    for words, patch in patches.items():
         tried = [one for one in changed("T30", words, f"{given}/status", live, patch) if one.kind != APPLY]
         assert attack(machine, tried).survived == []
     own = {"status": {"phase": "Running", "podIP": "10.128.0.9", "podIPs": [{"ip": "10.128.0.9"}]}}

@@ -13,6 +13,7 @@ POOL, FIRST, HOSTS = "pool.yaml", "departments/d0.yaml", "hosts.yml"
 CAMPUS = f"{estates.INVENTORIES}/new-campus/hosts.yml"
 ANNEX = f"{estates.INVENTORIES}/hill-annex/hosts.yml"
 LAST = "memory: 64Mi}}]\n"
+ACCOUNT, ARCHIVE = "{name: a, role: viewer}", "{tier: archive, capacity: 1Gi}"
 BURST = '      - {name: legacy-burst, description: x, trust: 2, price: {cpuHour: "1", memoryGiBHour: "1"}}'
 HOST = "all: {hosts: {one: {commonpool_flavor: legacy, commonpool_cpu: 4, commonpool_memory: 8Gi}}}\n"
 
@@ -63,6 +64,15 @@ def rules(folder: Path) -> set[str]:
         (FIRST, "name: main", f"name: {'m' * 62}", "name-long"),
         (FIRST, LAST, f"{LAST}      containers: {{defaultMemoryLimit: 64Mi}}\n", "limit-below-request"),
         (FIRST, LAST, f"{LAST}      storage: [{{tier: fats, capacity: 1Gi}}]\n", "tier-unknown"),
+        (FIRST, LAST, f"{LAST}      serviceAccounts: [{ACCOUNT}, {ACCOUNT}]\n", "name-duplicate"),
+        (FIRST, LAST, f"{LAST}      serviceAccounts: [{{name: default, role: viewer}}]\n", "name-reserved"),
+        (FIRST, LAST, f"{LAST}      storage: [{ARCHIVE}, {ARCHIVE}]\n", "name-duplicate"),
+        (
+            FIRST,
+            LAST,
+            f"{LAST}      egress: [{{name: a, cidr: 192.0.2.0/24, ports: [{{port: 443, endPort: 1}}], reason: x}}]\n",
+            "port-order",
+        ),
         (HOSTS, HOST, "hosts: {one: {}}\n", "inventory-shape"),
         (HOSTS, "commonpool_cpu: 4", "commonpool_cpu: many", "machine-fact-invalid"),
         (HOSTS, ", commonpool_memory: 8Gi", "", "machine-fact-missing"),
@@ -89,6 +99,34 @@ def test_two_departments_cannot_make_the_same_namespace(estate: Path) -> None:
         text = estates.department(name, number).replace("name: main", f"name: {short}")
         (estate / "departments" / f"{name}.yaml").write_text(text, encoding="utf-8")
     assert rules(estate) == {"namespace-collision"}
+
+
+def test_a_service_that_is_listed_twice_is_refused(estate: Path) -> None:
+    """It would make two objects of one name, and stop the run for the departments that come after."""
+    estates.add_service(estate, "register")
+    estates.consume(estate, "d1", "register", "register")
+    assert rules(estate) == {"name-duplicate"}
+
+
+WORK = {"image": "registry.jiangnan.example/a:1", "resources": {"cpu": "1m", "memory": "1Mi"}}
+ONE = {"name": "one", "port": 80}
+
+
+@pytest.mark.parametrize(
+    ("workload", "rule"),
+    [
+        ({"ports": [ONE, ONE]}, "name-duplicate"),
+        ({"ports": [ONE, ONE | {"name": "two"}]}, "name-duplicate"),
+        ({"ports": [ONE | {"name": "longer-than-fifteen"}]}, "value-out-of-range"),
+        ({"ports": [ONE | {"name": "80"}]}, "value-out-of-range"),
+        ({"ports": [ONE], "environment": {"A=B": "x"}}, "value-out-of-range"),
+    ],
+)
+def test_what_the_api_server_would_refuse_of_a_workload_is_refused_before(
+    estate: Path, workload: dict[str, Any], rule: str
+) -> None:
+    estates.add_service(estate, "register", workload=WORK | workload)
+    assert rules(estate) == {rule}
 
 
 OLD = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}

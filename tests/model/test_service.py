@@ -219,17 +219,20 @@ def test_a_share_is_what_is_said_or_an_equal_part(
     assert shares(found, found.services[0]) == (Share.model_construct(requests_per_second=None, concurrent=share), {})
 
 
-def test_consumers_are_named_or_carry_labels(estate: Path) -> None:
+def test_consumers_are_named_and_nobody_lets_itself_in_by_a_label(estate: Path) -> None:
     estates.consume(estate, "d1", "register")
     path = estate / "departments" / "d1.yaml"
     estates.add_service(estate, "register", **HTTP)
     manifest = estate / "services" / "register.yaml"
-    text = manifest.read_text(encoding="utf-8").replace("{everyone: true}", "{labels: {team: water}}")
-    manifest.write_text(text, encoding="utf-8")
-    assert set(problems(estate)) == {"service-not-offered"}
+    text = manifest.read_text(encoding="utf-8")
     path.write_text(
         path.read_text(encoding="utf-8").replace("name: d1", "name: d1\n  labels: {team: water}", 1), encoding="utf-8"
     )
+    manifest.write_text(text.replace("{everyone: true}", "{departments: [d0]}"), encoding="utf-8")
+    assert set(problems(estate)) == {"service-not-offered"}
+    manifest.write_text(text.replace("{everyone: true}", "{labels: {team: water}}"), encoding="utf-8")
+    assert "field-unknown" in problems(estate)
+    manifest.write_text(text.replace("{everyone: true}", "{departments: [d1]}"), encoding="utf-8")
     assert load_estate(estate).consumers == {"register": {"d1": ("d1-main",)}}
 
 

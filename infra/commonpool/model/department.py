@@ -200,13 +200,18 @@ class Department(Declared):
             return "active"
         return "frozen" if term.on_expiry == "freeze" else "reclaimed"
 
+    def lists(self) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
+        """Every list `consumes`, with its place in the manifest."""
+        for number, namespace in enumerate(self.spec.namespaces):
+            yield ("spec", "namespaces", number, "consumes"), namespace.consumes
+        for number, system in enumerate(self.spec.systems):
+            yield ("spec", "systems", number, "consumes"), system.consumes
+
     def listed(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every service that it lists under `consumes`, with the place in the manifest."""
-        lists = {("namespaces", number): one.consumes for number, one in enumerate(self.spec.namespaces)}
-        lists |= {("systems", number): one.consumes for number, one in enumerate(self.spec.systems)}
-        for place, names in lists.items():
+        for place, names in self.lists():
             for index, name in enumerate(names):
-                yield ("spec", *place, "consumes", index), name
+                yield (*place, index), name
 
     def identity(self, system: str, domain: str) -> str:
         """By what a system of its own is known, as its certificate says it (SPIFFE ID)."""

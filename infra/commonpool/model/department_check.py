@@ -38,15 +38,7 @@ def _facts(subject: Subject, department: Department) -> Found:
         yield subject.problem(
             ("spec", "contacts", "duty"), "the duty contact has no phone", "contact-phone", "add phone:"
         )
-    identities = [key.id for key in spec.keys]
-    for index, name in enumerate(identities):
-        if name in identities[:index]:
-            yield subject.problem(
-                ("spec", "keys", index, "id"),
-                f"key {name!r} is declared twice",
-                "name-duplicate",
-                "choose another name",
-            )
+    yield from subject.twice(("spec", "keys"), (key.id for key in spec.keys), "key", "id")
     pipelines = subject.estate.pool.spec.security.identity.groups.pipelines
     for word in type(spec.groups).model_fields:
         for index, group in enumerate(getattr(spec.groups, word)):
@@ -68,17 +60,10 @@ def _facts(subject: Subject, department: Department) -> Found:
 
 
 def _namespaces(subject: Subject, department: Department) -> Found:
-    seen: set[str] = set()
+    spaces = ("spec", "namespaces")
+    yield from subject.twice(spaces, (namespace.name for _, namespace in department.namespaces()), "namespace")
     for index, (full_name, namespace) in enumerate(department.namespaces()):
-        where = ("spec", "namespaces", index)
-        if namespace.name in seen:
-            yield subject.problem(
-                (*where, "name"),
-                f"namespace {namespace.name!r} is declared twice",
-                "name-duplicate",
-                "choose another name",
-            )
-        seen.add(namespace.name)
+        where = (*spaces, index)
         if full_name.startswith(RESERVED_PREFIXES):
             yield subject.problem(
                 (*where, "name"),
@@ -95,6 +80,7 @@ def _namespaces(subject: Subject, department: Department) -> Found:
             )
         yield from _resources(subject, where, namespace)
         yield from _openings(subject, where, namespace)
+        yield from _accounts(subject, where, namespace)
 
 
 def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
@@ -119,6 +105,7 @@ def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> F
         if item.flavor in seen:
             yield subject.problem(place, f"flavor {item.flavor!r} is listed twice", "name-duplicate", "add the two up")
         seen.add(item.flavor)
+    yield from subject.twice((*where, "storage"), (one.tier for one in namespace.storage), "tier", "tier")
     for index, storage in enumerate(namespace.storage):
         if storage.tier not in tiers:
             yield subject.problem(
@@ -137,7 +124,20 @@ def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> F
         )
 
 
+def _accounts(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
+    names = [one.name for one in namespace.service_accounts]
+    yield from subject.twice((*where, "serviceAccounts"), names, "account")
+    if "default" in names:
+        yield subject.problem(
+            (*where, "serviceAccounts", names.index("default"), "name"),
+            "the account 'default' is every pod's that names no other, and has no rights",
+            "name-reserved",
+            "choose a name of your own",
+        )
+
+
 def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
+    yield from subject.twice((*where, "egress"), (one.name for one in namespace.egress), "egress")
     allowed = subject.estate.pool.spec.network.egress_allow_list
     for index, egress in enumerate(namespace.egress):
         place = (*where, "egress", index)
@@ -145,10 +145,6 @@ def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Fo
         if problem:
             message, rule, fix = problem
             yield subject.problem(place, message, rule, fix)
-        if egress.name in [other.name for other in namespace.egress[:index]]:
-            yield subject.problem(
-                (*place, "name"), f"egress {egress.name!r} is declared twice", "name-duplicate", "choose another name"
-            )
     bases = subject.estate.pool.spec.security.registries
     for index, registry in enumerate(namespace.registries):
         if not any(registry == base or registry.startswith(f"{base}/") for base in bases):
@@ -169,6 +165,8 @@ def _egress_problem(egress: Egress, allowed: list[Egress]) -> tuple[str, str, st
             "cidr-invalid",
             "write for instance 192.0.2.0/24",
         )
+    if any(port.end_port and port.end_port < port.port for port in egress.ports):
+        return "a range of ports ends before it begins", "port-order", "write the smaller number as port"
     for base in allowed:
         block = ipaddress.ip_network(base.cidr, strict=False)
         inside = network.version == block.version and network.subnet_of(block)  # type: ignore[arg-type]
@@ -190,6 +188,8 @@ def _covers(wide: Port, narrow: Port) -> bool:
 def _consumed(subject: Subject, department: Department) -> Found:
     estate = subject.estate
     names = [service.name for service in estate.services]
+    for place, listed in department.lists():
+        yield from subject.twice(place, listed, "service", "")
     for place, name in department.listed():
         service = estate.service(name)
         if service is None:
@@ -210,12 +210,9 @@ def _systems(subject: Subject, department: Department) -> Found:
             "systems-closed",
             "ask the pool's operators for spec.network.proxy.clientCertificates",
         )
+    yield from subject.twice(("spec", "systems"), (system.name for system in systems), "system")
     for index, system in enumerate(systems):
         where = ("spec", "systems", index)
-        if system.name in [other.name for other in systems[:index]]:
-            yield subject.problem(
-                (*where, "name"), f"system {system.name!r} is declared twice", "name-duplicate", "choose another name"
-            )
         for number, name in enumerate(system.consumes):
             service = subject.estate.service(name)
             endpoint = service.spec.endpoint if service else None

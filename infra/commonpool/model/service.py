@@ -31,10 +31,13 @@ class ServiceNamespace(Declared):
     objects: ObjectLimits = Field(default=ObjectLimits(), description="Limits on the number of objects.")
 
 
+Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+
+
 class ServicePort(Declared):
     """A port that callers use."""
 
-    name: Name = Field(description="Name of the port.")
+    name: Annotated[Name, Field(max_length=15, pattern="[a-z]")] = Field(description="Name of the port, with a letter.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(description="Number.")
     protocol: Literal["TCP", "UDP"] = Field(default="TCP", description="Transport protocol.")
 
@@ -49,14 +52,15 @@ class Workload(Declared):
     ports: list[ServicePort] = Field(min_length=1, max_length=20, description="Ports.")
     resources: Resources = Field(description="What one pod asks for and may use.")
     command: list[str] = Field(default=[], description="Instead of the image's own command.")
-    environment: dict[str, str] = Field(default={}, description="Environment variables; nothing secret belongs here.")
+    environment: dict[Variable, str] = Field(
+        default={}, description="Environment variables; nothing secret belongs here."
+    )
 
 
 class Consumers(Declared):
-    """Who may call: departments by name or by their labels, or everybody."""
+    """Who may call: departments by name, or everybody. Not by their labels, which they write themselves."""
 
     departments: list[Name] = Field(default=[], description="Departments by name.")
-    labels: dict[str, str] = Field(default={}, description="Departments that carry all of these labels.")
     everyone: bool = Field(default=False, description="Whether every department of the pool may call.")
 
 
@@ -122,9 +126,7 @@ class SharedService(Declared):
             own = department.name == self.spec.offered_by
             return own or self.spec.sharing.class_ == "unconditional"
         consumers = self.spec.consumers
-        labels = department.metadata.labels
-        by_label = bool(consumers.labels) and all(labels.get(key) == value for key, value in consumers.labels.items())
-        return consumers.everyone or department.name in consumers.departments or by_label
+        return consumers.everyone or department.name in consumers.departments
 
     def host(self, domain: str) -> str:
         """Its stable name, which is the audience of its callers' tokens too."""

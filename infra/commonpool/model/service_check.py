@@ -38,6 +38,16 @@ def _references(subject: Subject, service: SharedService) -> Found:
             yield subject.problem(
                 where, f"there is no department {name!r}", "department-unknown", nearest(name, departments)
             )
+    given = ("spec", "namespace")
+    yield from subject.twice(
+        (*given, "resources"), (one.flavor for one in spec.namespace.resources), "flavor", "flavor"
+    )
+    yield from subject.twice((*given, "storage"), (one.tier for one in spec.namespace.storage), "tier", "tier")
+    if spec.workload:
+        ports = ("spec", "workload", "ports")
+        yield from subject.twice(ports, (one.name for one in spec.workload.ports), "port")
+        numbers = (f"{one.port}/{one.protocol}" for one in spec.workload.ports)
+        yield from subject.twice(ports, numbers, "port", "port")
     for index, item in enumerate(spec.namespace.resources):
         if item.flavor not in flavors:
             yield subject.problem(

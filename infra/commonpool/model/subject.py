@@ -24,6 +24,19 @@ class Subject:
         who = WHO[KIND_OF[self.key.split("/")[0]]]
         return Problem(*self.estate.locate(self.key, *where), message, rule, who, fix)
 
+    def twice(self, where: Location, names: Iterable[str], word: str, field: str = "name") -> Iterator[Problem]:
+        """What stands in the list at `where` more than once; `field` is where an element has its name, empty where it is one.
+
+        Of two objects of one name neither would be written, and whoever is applied in the same run would wait.
+        """
+        seen: set[str] = set()
+        for index, name in enumerate(names):
+            if name in seen:
+                place = (*where, index, *([field] if field else []))
+                fix = "choose another name" if field else "take one of the two out"
+                yield self.problem(place, f"{word} {name!r} is declared twice", "name-duplicate", fix)
+            seen.add(name)
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The edit that names something which exists."""
