@@ -292,7 +292,8 @@ BEYOND: list[tuple[str, str, Any, str]] = [
     *(("POST", f"/apis/apps/v1/namespaces/{place}/deployments", deployment(place), words) for place, words in (
         (OWN, "of shared services"), (PLATFORM, "into no other"), ("commonpool-proxy", "into no other"))),
     *(("POST", f"{RBAC}/namespaces/{place}/rolebindings", bound(place), "into no other")
-        for place in (PLATFORM, "commonpool-proxy", "commonpool-catalogue")),
+        for place in (PLATFORM, "commonpool-proxy")),
+    ("POST", f"{RBAC}/namespaces/{CATALOGUE}/rolebindings", bound(CATALOGUE), "denied request"),  # by two rules, whichever is asked first
     ("PATCH", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", {"data": {"a": "eA=="}}, "into no other"),
     ("DELETE", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", None, "into no other"),
     ("POST", f"{CORE}/namespaces/{PLATFORM}/configmaps", thing("v1", "ConfigMap", "x", PLATFORM), "into no other"),
