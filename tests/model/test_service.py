@@ -236,6 +236,23 @@ def test_consumers_are_named_and_nobody_lets_itself_in_by_a_label(estate: Path) 
     assert load_estate(estate).consumers == {"register": {"d1": ("d1-main",)}}
 
 
+def test_a_group_of_consumers_is_the_pools_to_say(estate: Path) -> None:
+    estates.consume(estate, "d1", "register")
+    estates.add_service(estate, "register", **HTTP)
+    manifest, pool = estate / "services" / "register.yaml", estate / "pool.yaml"
+    text, declared = manifest.read_text(encoding="utf-8"), pool.read_text(encoding="utf-8")
+    manifest.write_text(text.replace("{everyone: true}", "{groups: [field]}"), encoding="utf-8")
+    assert set(problems(estate)) == {"department-group-unknown", "service-not-offered"}
+    for members, expected in (
+        ("d0, d9", {"department-unknown", "service-not-offered"}),
+        ("d1, d1", {"name-duplicate"}),
+    ):
+        pool.write_text(f"{declared}\n  departmentGroups: {{field: [{members}]}}\n", encoding="utf-8")
+        assert set(problems(estate)) == expected
+    pool.write_text(f"{declared}\n  departmentGroups: {{field: [d0, d1]}}\n", encoding="utf-8")
+    assert load_estate(estate).consumers == {"register": {"d1": ("d1-main",)}}
+
+
 def test_a_whole_plan_is_accepted(estate: Path) -> None:
     found = accepted(estate, endpoint={"protocol": "HTTP"}, backends=[OLD, NEW | {"weight": 0}], cutOver=PLAN)
     service = found.service("register")

@@ -111,7 +111,7 @@ def _refuse_needless(estate: "Estate", wish: Wish) -> None:
     service = estate.service(wish.service) if wish.service else None
     dataset = estate.dataset(wish.dataset) if wish.dataset else None
     department = estate.department(wish.consumer)
-    if service and department and service.serves(department):
+    if service and department and estate.serves(service, department):
         raise CommandFailed(
             f"service {service.name} is granted to {wish.consumer} without a request",
             code="request_needless",

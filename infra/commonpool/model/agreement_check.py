@@ -243,7 +243,7 @@ def check_consumed(subject: Subject, department: Department, place: Location, se
     """Why a department must not list a service at all: nobody ever granted it. What has lapsed is told by `lapses`."""
     estate, sharing = subject.estate, service.spec.sharing
     found = estate.agreements_on(service.name, department.name)
-    if service.serves(department) or any(
+    if estate.serves(service, department) or any(
         estate.standings[one.name].state not in ("draft", "proposed") for one in found
     ):
         return
@@ -290,7 +290,7 @@ def lapses(estate: Estate) -> Iterator[tuple[Problem, bool]]:
         subject = Subject(estate, f"department/{department.name}")
         for where, name in department.listed():
             service = estate.service(name)
-            if service is None or service.serves(department) or estate.terms(name, department.name):
+            if service is None or estate.serves(service, department) or estate.terms(name, department.name):
                 continue
             latest = _latest(estate, name, department.name)
             if latest is not None:

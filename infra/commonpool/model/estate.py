@@ -174,7 +174,15 @@ class Estate:
         terms = self.terms(service.name, department.name)
         if terms is not None:
             return self.exchange is not None or not needs_exchange(terms)
-        return service.serves(department)
+        return self.serves(service, department)
+
+    def serves(self, service: SharedService, department: Department) -> bool:
+        """Whether a department may call a service without an agreement."""
+        sharing, consumers = service.spec.sharing, service.spec.consumers
+        if sharing:
+            return department.name == service.spec.offered_by or sharing.class_ == "unconditional"
+        groups = (self.pool.spec.department_groups.get(name, ()) for name in consumers.groups)
+        return consumers.everyone or any(department.name in names for names in (consumers.departments, *groups))
 
     @cached_property
     def holidays(self) -> Holidays:

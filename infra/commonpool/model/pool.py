@@ -294,6 +294,9 @@ class PoolSpec(Declared):
     storage: Storage = Field(description="Disks and shares.")
     network: Network = Field(description="Addresses and policies.")
     security: Security = Field(description="The security baseline.")
+    department_groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(
+        default={}, description="Departments that services name together, by the name of their group."
+    )
     sharing: SharingRules = Field(default=SharingRules(), description="Time limits of sharing, with their sources.")
 
 

@@ -49,6 +49,18 @@ def _references(estate: Estate, subject: Subject) -> Found:
     spec = estate.pool.spec
     zones, tiers = [zone.name for zone in spec.network.zones], [tier.name for tier in spec.storage.tiers]
     machines = [machine.name for machine in estate.machines]
+    departments = [department.name for department in estate.departments]
+    for group, members in spec.department_groups.items():
+        place = ("spec", "departmentGroups", group)
+        yield from subject.twice(place, members, "department", "")
+        for index, name in enumerate(members):
+            if name not in departments:
+                yield subject.problem(
+                    (*place, index),
+                    f"there is no department {name!r}",
+                    "department-unknown",
+                    nearest(name, departments),
+                )
     for index, site in enumerate(spec.compute.sites):
         if site.zone not in zones:
             yield subject.problem(

@@ -17,7 +17,7 @@ from commonpool.model.base import (
     Text,
 )
 from commonpool.model.cut_over import CutOver
-from commonpool.model.department import Department, Filing, FlavorResources, ObjectLimits, TierStorage
+from commonpool.model.department import Filing, FlavorResources, ObjectLimits, TierStorage
 from commonpool.model.sharing import Sharing
 from commonpool.model.traffic import Endpoint, Limits, Notice, Retries, Timeouts
 
@@ -58,9 +58,10 @@ class Workload(Declared):
 
 
 class Consumers(Declared):
-    """Who may call: departments by name, or everybody. Not by their labels, which they write themselves."""
+    """Who may call: departments by name or by group, or everybody. Not by their labels, which they write themselves."""
 
     departments: list[Name] = Field(default=[], description="Departments by name.")
+    groups: list[Name] = Field(default=[], description="Groups of the pool's departmentGroups.")
     everyone: bool = Field(default=False, description="Whether every department of the pool may call.")
 
 
@@ -119,14 +120,6 @@ class SharedService(Declared):
     def namespace_name(self) -> str:
         """The namespace that Kubernetes knows."""
         return f"service-{self.metadata.name}"
-
-    def serves(self, department: Department) -> bool:
-        """Whether a department may call it without an agreement."""
-        if self.spec.sharing:
-            own = department.name == self.spec.offered_by
-            return own or self.spec.sharing.class_ == "unconditional"
-        consumers = self.spec.consumers
-        return consumers.everyone or department.name in consumers.departments
 
     def host(self, domain: str) -> str:
         """Its stable name, which is the audience of its callers' tokens too."""

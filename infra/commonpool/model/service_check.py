@@ -38,6 +38,16 @@ def _references(subject: Subject, service: SharedService) -> Found:
             yield subject.problem(
                 where, f"there is no department {name!r}", "department-unknown", nearest(name, departments)
             )
+    groups = estate.pool.spec.department_groups
+    for index, name in enumerate(spec.consumers.groups):
+        if name not in groups:
+            place = ("spec", "consumers", "groups", index)
+            yield subject.problem(
+                place,
+                f"the pool has no group {name!r} of departments",
+                "department-group-unknown",
+                nearest(name, groups),
+            )
     given = ("spec", "namespace")
     yield from subject.twice(
         (*given, "resources"), (one.flavor for one in spec.namespace.resources), "flavor", "flavor"
