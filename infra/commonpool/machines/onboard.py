@@ -260,6 +260,7 @@ def _play(
         "container_runtime_digest": plane.digest,
         "container_runtime_pause_image": plane.pause_image,
         "container_runtime_pod_network": plane.network,
+        "container_runtime_nfs": any(volume.nfs for volume in pool.spec.storage.volumes),
         "node_digest": plane.digest,
         "node_server": plane.server,
         "node_authority": plane.authority.decode(),
