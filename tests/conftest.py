@@ -114,10 +114,12 @@ def writes(embedded_pool: EmbeddedPool) -> Callable[[], list[dict[str, Any]]]:
 def lan(worker: str) -> "Iterator[Lan]":
     """A LAN for test hosts (`tests/machines`): removed at the end, or by the next run when this one is killed."""
     from commonpool.embedded.hosts import Lan, why_not
+    from commonpool.embedded.node_archive import node_archive
 
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
+    node_archive()  # here, where a network is: the LAN leads to no Go module
     made = Lan(Path(tempfile.gettempdir()) / f"commonpool-hosts-{os.getuid()}-{worker}")
     yield made
     made.clean()

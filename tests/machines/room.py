@@ -16,6 +16,7 @@ from commonpool.machines.image import image
 
 # The host is inside of another one here, which may not lower what the kernel holds against a process.
 INSIDE = {"commonpool_joined": True, "node_oom_score": 0, "container_runtime_restrict_oom_score": True}
+IMAGE = "commonpool.local/probe:1"
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "estate"
 
 
@@ -35,6 +36,17 @@ class Answer:
     def items(self) -> dict[str, dict[str, Any]]:
         """The list on standard output, by name."""
         return {item["name"]: item for item in self.json["items"]}
+
+
+def pod(name: str, namespace: str, node: str, *words: str) -> dict[str, Any]:
+    """A pod of the probe, on a node, by the strictest rules."""
+    closed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "probe", "image": IMAGE, "imagePullPolicy": "Never", "args": [*words], "securityContext": closed,
+                 "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}}}  # fmt: skip
+    spec = {"nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}}  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Pod", "spec": spec,
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}}}  # fmt: skip
 
 
 class Room:
@@ -105,6 +117,21 @@ class Room:
                 [*program, "--kubeconfig", str(place), *words], input=given, capture_output=True, text=True, timeout=120
             )
         return Answer(result.returncode, result.stdout, result.stderr)
+
+    def apply(self, *bodies: Mapping[str, Any]) -> None:
+        """`kubectl apply`, which must succeed."""
+        answer = self.kubectl(
+            "apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies})
+        )
+        assert answer.code == 0, answer.talk
+
+    def bring_probe(self, *names: str) -> None:
+        """The image of the probe, to these nodes."""
+        made = self.probe(IMAGE).read_bytes()
+        for name in names:
+            (self.lan.hosts[name].root / "root/probe.tar").write_bytes(made)
+            program = "/opt/commonpool-*/bin/ctr --address /run/commonpool/containerd.sock"
+            self.lan.ssh(name, f"{program} -n k8s.io images import /root/probe.tar")
 
     def node_kubeconfig(self, name: str, folder: Path) -> Path:
         """A kubeconfig with the credential that a machine holds."""

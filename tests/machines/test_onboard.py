@@ -15,10 +15,9 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.hosts import GATEWAY, Lan, Shape
 from commonpool.embedded.node_archive import node_archive
 from commonpool.model import load_estate
-from room import INSIDE, Room
+from room import INSIDE, Room, pod
 
 pytestmark = pytest.mark.timeout(1500)  # bringing in is minutes on a machine that does other things too
-IMAGE = "commonpool.local/probe:1"
 HOSTS = ("one", "two")
 
 
@@ -40,7 +39,7 @@ def room(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
         assert made.machine("trust", *HOSTS, "--yes").code == 0
         answer = made.machine("onboard", *HOSTS, "--yes", timeout=580)
         assert answer.code == 0, f"{answer.output}\n{answer.talk}\n{_journal(made)}"
-        _import(made)
+        made.bring_probe(*HOSTS)
         yield made
     finally:
         made.command("embedded", "reset", "--yes")
@@ -52,34 +51,8 @@ def _journal(room: Room) -> str:
     return room.lan.ssh("one", "journalctl -o cat --no-pager -u commonpool-kubelet | tail -n 15")
 
 
-def _import(room: Room) -> None:
-    made = room.probe(IMAGE)
-    for name in HOSTS:
-        target = room.lan.hosts[name].root / "root/probe.tar"
-        target.write_bytes(made.read_bytes())
-        room.lan.ssh(
-            name,
-            "/opt/commonpool-*/bin/ctr --address /run/commonpool/containerd.sock -n k8s.io images import /root/probe.tar",
-        )
-
-
 def nodes(room: Room) -> dict[str, dict[str, Any]]:
     return {one["metadata"]["name"]: one for one in room.kubectl("get", "nodes", "-o", "json").json["items"]}
-
-
-def pod(name: str, namespace: str, node: str, *words: str) -> dict[str, Any]:
-    closed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "probe", "image": IMAGE, "imagePullPolicy": "Never", "args": [*words], "securityContext": closed,
-                 "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}}}  # fmt: skip
-    spec = {"nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}}  # fmt: skip
-    return {"apiVersion": "v1", "kind": "Pod", "spec": spec,
-            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}}}  # fmt: skip
-
-
-def apply(room: Room, *bodies: dict[str, Any]) -> None:
-    answer = room.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies}))
-    assert answer.code == 0, answer.talk
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +60,12 @@ def pods(room: Room) -> Room:
     """A server on one host and a client on the other, in namespaces of two departments."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     for name in ("water", "health"):
-        apply(room, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        room.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         until(lambda name=name: room.kubectl("get", "serviceaccount", "default", "-n", name).code == 0, "account")  # type: ignore[misc]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "server", "namespace": "water"},
                "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]}}  # fmt: skip
-    apply(
-        room,
-        pod("server", "water", "one", "serve", "from-water"),
-        service,
-        pod("client", "health", "two", "serve", "x"),
+    room.apply(
+        pod("server", "water", "one", "serve", "from-water"), service, pod("client", "health", "two", "serve", "x")
     )
     for name, namespace in (("server", "water"), ("client", "health")):
         answer = room.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=110s")
@@ -184,9 +154,9 @@ def test_a_closed_namespace_is_closed_and_a_declared_opening_is_open(pods: Room)
               "spec": {"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"], "ingress": [opening]}}  # fmt: skip
     address = pods.kubectl("get", "pod", "server", "-n", "water", "-o", "jsonpath={.status.podIP}").output
     assert ask(pods, f"{address}:8080") == "from-water"
-    apply(pods, closed)
+    pods.apply(closed)
     until(lambda: ask(pods, f"{address}:8080") == "", "packets are dropped")
-    apply(pods, opened)
+    pods.apply(opened)
     until(lambda: ask(pods, f"{address}:8080") == "from-water", "the opening is open")
     pods.kubectl("delete", "networkpolicy", "-n", "water", "--all")
     until(lambda: ask(pods, f"{address}:8080") == "from-water", "open without policies")
@@ -236,7 +206,7 @@ def test_what_bears_data_is_not_touched_until_its_volume_is_named(disk: Room) ->
     assert "one-folder: /srv/old is not empty" in found["words"]
     assert "ready" in room.command("machine", "list").output, "what stood before stands"
     unknown = room.machine("onboard", "one", "--yes", "--with-data", "one-foldr")
-    assert "declares no local volume 'one-foldr'" in unknown.talk
+    assert "declares no volume 'one-foldr' on a machine of the inventory" in unknown.talk
     answer = room.machine("onboard", "one", "--yes", "--with-data", "one-folder", "-o", "json")
     assert answer.code == 0, answer.output + answer.talk
     assert room.lan.ssh("one", "cat /srv/old/ledger").strip() == "since-2012"
@@ -250,11 +220,11 @@ def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(
 ) -> None:
     estate = load_estate(pods.estate)
     declared = next(one for one in estate.pool.spec.storage.volumes if one.name == volume)
-    apply(pods, *storage_classes(estate.pool), persistent_volume(estate.pool, declared))
+    pods.apply(*storage_classes(estate.pool), persistent_volume(estate.pool, declared))
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": f"on-{volume}", "namespace": "water"},
              "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"], "volumeName": volume,
                       "resources": {"requests": {"storage": str(declared.capacity)}}}}  # fmt: skip
-    apply(pods, claim)
+    pods.apply(claim)
 
     def ran(name: str, *words: str) -> str:
         body = pod(name, "water", "", *words)
@@ -265,7 +235,7 @@ def test_a_volume_on_an_old_disk_keeps_its_data_when_a_pod_moves(
         }
         body["spec"]["securityContext"]["fsGroup"] = 65532
         body["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
-        apply(pods, body)
+        pods.apply(body)
         answer = pods.kubectl(
             "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "-n", "water", "--timeout=110s"
         )
@@ -304,7 +274,7 @@ def test_retiring_tells_who_is_affected_and_leaves_nothing_behind_and_no_key_tha
         "metadata": {"name": "water", "labels": {"commonpool.dev/department": "water"}},
     }
     assert pods.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=json.dumps(label)).code == 0
-    apply(pods, *backend_at(pods.lan.hosts["one"].address))
+    pods.apply(*backend_at(pods.lan.hosts["one"].address))
     seen = pods.machine("retire", "one", "--preview", "-o", "json").items()["one"]
     assert "water/server" in seen["pods"]
     assert seen["departments"] == ["health-bureau", "water"]
@@ -400,7 +370,7 @@ def test_a_machine_joins_a_named_cluster_and_takes_part_in_its_own_network(room:
     )
     body = pod("guest", "default", "two")
     body["spec"]["containers"][0] |= {"image": pause, "args": []}
-    apply(room, body)
+    room.apply(body)
     answer = room.kubectl("wait", "--for=condition=Ready", "pod/guest", "--timeout=110s")
     assert answer.code == 0, room.kubectl("describe", "pod", "guest").output[-2000:]
     given = room.kubectl("get", "pod", "guest", "-o", "jsonpath={.status.podIP}").output

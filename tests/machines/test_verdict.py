@@ -124,14 +124,29 @@ def test_control_groups_of_the_old_kind_are_forecast_and_the_new_kind_is_not() -
     assert "cgroup-v1" not in forecasts(EVIDENCE.replace("== cgroup\ntmpfs", "== cgroup\ncgroup2fs"))
 
 
-def test_the_nfs_server_of_the_pools_own_exports_stands_against_nothing() -> None:
-    def servers(evidence: str) -> list[str]:
-        return facts(evidence, (1795503760.0, 1795503764.0)).data_servers
+@pytest.mark.parametrize(
+    ("server", "settings"),
+    [("nfsd", "/etc/exports.d/commonpool.exports"), ("ganesha.nfsd", "/etc/commonpool/exports.conf")],
+)
+def test_the_nfs_server_of_the_pools_own_exports_stands_against_nothing(server: str, settings: str) -> None:
+    def seen(*exports: str) -> tuple[list[str], bool]:
+        parts = f"== exports\n{chr(10).join(exports)}\n== processes\n      8 root {server}"
+        found = facts(EVIDENCE.replace("== processes", parts), (1795503760.0, 1795503764.0))
+        return found.data_servers, found.exports_for_pool
 
-    serving = EVIDENCE.replace("== processes", "== processes\n      8 root nfsd")
-    assert servers(serving) == ["MySQL", "NFS server"]
-    ours = serving.replace("== processes", "== exports\n/etc/exports.d/commonpool.exports\n== processes")
-    assert servers(ours) == ["MySQL"]
+    assert seen() == (["MySQL", "NFS server"], False)
+    assert seen(settings) == (["MySQL"], True)
+    assert seen(settings, "/etc/exports") == (["MySQL", "NFS server"], True), "somebody's own beside the pool's"
+
+
+def test_whether_the_kernel_has_an_nfs_server_is_seen_where_it_can_be() -> None:
+    def kernel(parts: str) -> bool | None:
+        return facts(EVIDENCE.replace("== mounts", parts), (1795503760.0, 1795503764.0)).kernel_exports
+
+    assert kernel("== mounts") is None
+    assert kernel("== modules\noverlay\n== mounts") is False
+    assert kernel("== modules\noverlay\nnfsd\n== mounts") is True
+    assert kernel("== filesystems\nnfsd\n== modules\noverlay\n== mounts") is True
 
 
 def test_a_forecast_turns_into_a_reason_on_the_day_after() -> None:

@@ -52,6 +52,12 @@ def rules(folder: Path) -> set[str]:
         (POOL, "registries: [registry.jiangnan.example]", "registries: ['https://x']", "registry-invalid"),
         (POOL, "media: ", "default: true, media: ", "tier-default"),
         (POOL, ", nfs: {server: 10.20.1.22, path: /export/a}", "", "volume-source"),
+        (
+            POOL,
+            "server: 10.20.1.22, path: /export/a",
+            "server: nas, path: /export/a, device: /dev/sdb",
+            "device-elsewhere",
+        ),
         (POOL, "tier: fast, capacity: 1800Gi", "tier: fats, capacity: 1800Gi", "tier-unknown"),
         (POOL, "operators: [pool-operators]", "operators: ['system:masters']", "group-reserved"),
         (POOL, "operators: [pool-operators]", "operators: ['pool operators']", "group-invalid"),

@@ -108,11 +108,14 @@ def _consent(estate: "Estate", wishes: Wishes, output: Output) -> "Consent":
     """What was allowed by name; erasing is asked for once more, with the name typed."""
     from commonpool.machines.onboard import Consent
 
-    known = [volume.name for volume in estate.pool.spec.storage.volumes if volume.local]
+    volumes = estate.pool.spec.storage.volumes
+    known = [volume.name for volume in volumes if any(volume.on(one.name, one.address) for one in estate.machines)]
     for name in (*wishes.with_data, *wishes.erase):
         if name not in known:
             raise CommandFailed(
-                f"pool.yaml declares no local volume {name!r}", code="volume_unknown", next_step=nearest(name, known)
+                f"pool.yaml declares no volume {name!r} on a machine of the inventory",
+                code="volume_unknown",
+                next_step=nearest(name, known),
             )
     for name in wishes.erase if not (wishes.yes or wishes.preview) else ():
         if answered(f"the disk of {name} will be erased. Type {name} to allow it: ", output) != name:

@@ -13,6 +13,8 @@ from typing import Any
 _PART = re.compile(r"^== ([a-z]+)$", re.MULTILINE)
 _NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "fuse.sshfs", "glusterfs", "ceph")
 _OURS = ("containerd", "kubelet", "kube-proxy")
+# The files that say what a machine exports for the pool, by the kernel's server and by nfs-ganesha.
+EXPORTS = frozenset({"/etc/exports.d/commonpool.exports", "/etc/commonpool/exports.conf"})
 # By the name of the process: servers that hold data of their own.
 DATA_SERVERS: Mapping[str, str] = {
     "postgres": "PostgreSQL",
@@ -26,6 +28,7 @@ DATA_SERVERS: Mapping[str, str] = {
     "dmserver": "DM8",
     "kingbase": "KingbaseES",
     "nfsd": "NFS server",
+    "ganesha.nfsd": "NFS server",
     "smbd": "Samba",
     "beam.smp": "RabbitMQ",
     "influxd": "InfluxDB",
@@ -47,7 +50,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Facts:
-    """One machine. Sizes in bytes, times in seconds."""
+    """One machine. Sizes in bytes, times in seconds; `kernel_exports` is whether its kernel has an NFS server."""
 
     architecture: str | None = None
     kernel: str | None = None
@@ -79,6 +82,8 @@ class Facts:
     data_servers: list[str] = field(default_factory=list)
     data_places: list[str] = field(default_factory=list)
     in_pool: bool = False
+    kernel_exports: bool | None = None
+    exports_for_pool: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Every fact by its name."""
@@ -101,7 +106,8 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
     mounts = [line.split()[:4] for line in parts.get("mounts", "").splitlines() if len(line.split()) >= 4]
     disks = read("disks", lambda text: _disks(text, parts.get("health", ""))) or []
     processes = {line.split()[-1] for line in parts.get("processes", "").splitlines() if len(line.split()) > 2}
-    ours = {DATA_SERVERS["nfsd"]} if parts.get("exports", "").strip() else set()  # it serves the pool's own exports
+    exporting = set(parts.get("exports", "").split())
+    ours = {DATA_SERVERS["nfsd"]} if exporting and exporting <= EXPORTS else set()  # it serves nobody but the pool
     processor = parts.get("processor", "")
     return Facts(
         architecture=kernel[2] if len(kernel) == 3 else None,
@@ -134,6 +140,8 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
         data_servers=sorted({word for name, word in DATA_SERVERS.items() if name in processes} - ours),
         data_places=parts.get("data", "").split(),
         in_pool=all(name in processes for name in _OURS[:2]),
+        kernel_exports="nfsd" in _kernel(parts) if "modules" in parts else None,
+        exports_for_pool=not exporting.isdisjoint(EXPORTS),
     )  # fmt: skip
 
 
@@ -172,8 +180,12 @@ def _skew(there: float, asked: tuple[float, float]) -> float:
 def _missing(parts: Mapping[str, str]) -> list[str] | None:
     if "modules" not in parts:
         return None
-    there = {*parts["modules"].split(), *parts.get("filesystems", "").split()}
-    return [name for name in ("overlay",) if name not in there]
+    return [name for name in ("overlay",) if name not in _kernel(parts)]
+
+
+def _kernel(parts: Mapping[str, str]) -> set[str]:
+    """Modules that are loaded or can be, and file systems."""
+    return {*parts.get("modules", "").split(), *parts.get("filesystems", "").split()}
 
 
 def _read_only(mounts: Iterable[list[str]]) -> set[str]:

@@ -260,6 +260,7 @@ def _play(
         "container_runtime_digest": plane.digest,
         "container_runtime_pause_image": plane.pause_image,
         "container_runtime_pod_network": plane.network,
+        "container_runtime_nfs": any(volume.nfs for volume in pool.spec.storage.volumes),
         "node_digest": plane.digest,
         "node_server": plane.server,
         "node_authority": plane.authority.decode(),
@@ -301,18 +302,23 @@ def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
 
 
 def _storage(pool: Pool, one: Survey) -> dict[str, Any]:
-    """The declared volumes that lie on this machine: its disks and folders, and what it exports to the others."""
-    name, volumes = one.machine.name, pool.spec.storage.volumes
-    own = [volume for volume in volumes if volume.local and volume.local.machine == name]
-    blocks = [block.cidr for block in pool.spec.network.ranges if block.purpose == "machines"]
-    shares = [volume.nfs.path for volume in volumes if volume.nfs and volume.nfs.server in (name, one.machine.address)]
+    """The declared volumes that lie on this machine: its disks and folders, and which of them it exports to whom."""
+    assert one.facts is not None
     return {
         "storage_export_volumes": [
-            {"name": volume.name, "path": volume.local.path, "device": volume.local.device or ""}
-            for volume in own
-            if volume.local
+            {
+                "name": volume.name,
+                "path": place.path,
+                "device": place.device or "",
+                "capacity": volume.capacity.bytes,
+                "shared": volume.nfs is not None,
+            }
+            for volume in pool.spec.storage.volumes
+            if (place := volume.on(one.machine.name, one.machine.address)) is not None
         ],
-        "storage_export_shares": [{"path": path, "clients": blocks} for path in shares],
+        "storage_export_clients": [block.cidr for block in pool.spec.network.ranges if block.purpose == "machines"],
+        "storage_export_server": "ganesha" if one.facts.kernel_exports is False else "kernel",
+        "storage_export_stands": one.facts.exports_for_pool,
     }
 
 

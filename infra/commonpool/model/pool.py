@@ -128,12 +128,19 @@ class Tier(Declared):
     price: Decimal = Field(default="0", description="One GiB for a month, in the pool's currency.")
 
 
+Device = Annotated[str, Field(pattern=r"^/dev/\S+$")]
+
+
 class NfsExport(Declared):
-    """A share of an old file server."""
+    """A share of an old file server; a machine of the inventory is made to export it."""
 
     server: str = Field(description="Address or DNS name.")
     path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(description="Exported path.")
-    options: list[str] = Field(default=[], description="Mount options, for instance nfsvers=3.")
+    device: Device | None = Field(
+        default=None,
+        description="Block device of the server, which is a machine of the inventory; mounted at the path as a local disk is.",
+    )
+    options: list[str] = Field(default=[], description="Mount options, for instance nfsvers=4.1.")
 
 
 class LocalDisk(Declared):
@@ -141,7 +148,7 @@ class LocalDisk(Declared):
 
     machine: Name = Field(description="Name of the machine in the inventory.")
     path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(description="Mount point on the machine.")
-    device: Annotated[str, Field(pattern=r"^/dev/\S+$")] | None = Field(
+    device: Device | None = Field(
         default=None,
         description="Block device, best by /dev/disk/by-id; an empty one gets a file system. Without it the folder is taken.",
     )
@@ -159,6 +166,12 @@ class Volume(Declared):
     nfs: NfsExport | None = Field(default=None, description="The NFS share it is; exactly one of nfs and local.")
     local: LocalDisk | None = Field(default=None, description="The disk it is; exactly one of nfs and local.")
     installed: Date | None = Field(default=None, description="When the disk was put into service.")
+
+    def on(self, machine: str, address: str) -> LocalDisk | NfsExport | None:
+        """What it is on the machine of this name and address; None where it lies elsewhere."""
+        if self.nfs and self.nfs.server in (machine, address):
+            return self.nfs
+        return self.local if self.local and self.local.machine == machine else None
 
 
 class Storage(Declared):

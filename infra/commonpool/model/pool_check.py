@@ -89,6 +89,13 @@ def _references(estate: Estate, subject: Subject) -> Found:
                 "machine-unknown",
                 nearest(volume.local.machine, machines),
             )
+        if volume.nfs and volume.nfs.device and not any(volume.on(one.name, one.address) for one in estate.machines):
+            yield subject.problem(
+                (*where, "nfs", "device"),
+                f"the server {volume.nfs.server!r} is no machine of the inventory, so nobody can mount its disk there",
+                "device-elsewhere",
+                "remove device, or write the server as the inventory's ansible_host",
+            )
     if sum(tier.default for tier in spec.storage.tiers) > 1:
         yield subject.problem(
             ("spec", "storage", "tiers"), "more than one tier is the default", "tier-default", "keep one"

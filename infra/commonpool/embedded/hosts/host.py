@@ -35,6 +35,7 @@ class Shape:
     """What makes a host unlike the others: files by path (executable ones start with `#!`), and commands at boot."""
 
     suite: str = "bookworm"
+    fetched: tuple[str, ...] = ()  # packages that apt can install there
     files: dict[str, str] = field(default_factory=dict)
     at_boot: tuple[str, ...] = ()
     sudo: str = "commonpool ALL=(ALL) NOPASSWD: ALL\n"
@@ -108,7 +109,7 @@ class Host:
         command = [
             "systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no", f"--directory={self.root}",
             f"--machine={self.name}", f"--network-namespace-path=/run/netns/{self.namespace}", "--capability=all",
-            "--system-call-filter=add_key keyctl bpf perf_event_open", "--bind=/dev/kmsg", "--bind=/dev/fuse",
+            "--system-call-filter=add_key keyctl bpf perf_event_open open_by_handle_at", "--bind=/dev/kmsg", "--bind=/dev/fuse",
             "--resolv-conf=off", "--link-journal=no", "--console=pipe", *binds,
         ]  # fmt: skip
         environment = os.environ | {

@@ -77,8 +77,8 @@ class Lan:
         """Make and boot hosts, all at once; one whose disk was kept goes on with it."""
         if int(WATCHERS.read_text()) < WATCHERS_NEEDED:
             WATCHERS.write_text(str(WATCHERS_NEEDED))
-        for suite in {shape.suite for shape in shapes.values()}:
-            base(suite)
+        for suite, fetched in {(shape.suite, shape.fetched) for shape in shapes.values()}:
+            base(suite, fetched)
         made = []
         self.booted = datetime.now(UTC).replace(microsecond=0)
         for name, shape in shapes.items():
@@ -90,7 +90,7 @@ class Lan:
             made.append((host, shape))
         public = self.key.with_suffix(".pub").read_text(encoding="utf-8")
         for host, shape in made:
-            root = base(shape.suite)
+            root = base(shape.suite, shape.fetched)
             host.kept = host.stands_on(root)
             if host.kept:
                 host.mount(root)

@@ -31,6 +31,24 @@ for table in "inet commonpool-policy" "ip kube-proxy" "ip6 kube-proxy"; do
     nft list table $table >/dev/null 2>&1 && [ -n "$found" ] && nft delete table $table
 done
 ip route flush proto 177 2>/dev/null
+# Before the disks: what is exported cannot be unmounted.
+if [ -e /etc/systemd/system/commonpool-export.service ]; then
+    found=yes
+    systemctl disable --now --quiet commonpool-export.service
+    rm -f /etc/systemd/system/commonpool-export.service
+    if [ -e /etc/exports.d/commonpool.exports ]; then
+        rm -f /etc/exports.d/commonpool.exports; exportfs -ra
+        [ -n "$(exportfs -s)" ] || systemctl disable --now --quiet nfs-server.service  # somebody's own exports stay
+    fi
+fi
+# The distribution's own service did not run before ours came, and does not afterwards.
+if [ -e /etc/systemd/system/nfs-ganesha.service.d/commonpool.conf ]; then
+    found=yes
+    systemctl disable --quiet nfs-ganesha.service 2>/dev/null
+    rm -f /etc/systemd/system/nfs-ganesha.service.d/commonpool.conf
+    rmdir --ignore-fail-on-non-empty /etc/systemd/system/nfs-ganesha.service.d
+    systemctl daemon-reload
+fi
 for unit in /etc/systemd/system/commonpool-volume-*.service; do
     [ -e "$unit" ] || continue
     found=yes
@@ -51,9 +69,6 @@ for marker in /etc/commonpool/volumes/*; do
     fi
     found=yes
 done
-if [ -e /etc/exports.d/commonpool.exports ]; then
-    found=yes; rm -f /etc/exports.d/commonpool.exports; exportfs -ra 2>/dev/null
-fi
 for place in /etc/commonpool /run/commonpool /opt/commonpool-*; do
     [ -e "$place" ] && { found=yes; rm -rf "$place"; }
 done

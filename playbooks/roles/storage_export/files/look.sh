@@ -1,7 +1,7 @@
-# Says what a declared place holds, one line: new, ours, empty, begun, data WORDS, or missing WORDS. Changes nothing. POSIX sh.
-# Arguments: name of the volume, path, device (may be empty).
+# Says what a declared place holds, one line: new, ours, empty, begun, data WORDS, small WORDS, or missing WORDS. Changes
+# nothing. POSIX sh. Arguments: name of the volume, path, device (may be empty), declared capacity in bytes.
 PATH=$PATH:/usr/sbin:/sbin
-name=$1 path=$2 device=$3
+name=$1 path=$2 device=$3 capacity=${4:-0}
 marker=/etc/commonpool/volumes/$name
 consent=/etc/commonpool/consents/$name
 holds() { [ -n "$(ls -A "$1" 2>/dev/null | grep -v '^lost+found$')" ]; }
@@ -13,6 +13,12 @@ begun() {
         case $line in *" $uuid") ;; *) tail -n +3 "$consent" | grep -q -x -F -e "$line" || exit 1 ;; esac
     done
 }
+if [ -b "$device" ]; then
+    size=$(blockdev --getsize64 "$device")
+    if [ "$size" -lt "$capacity" ]; then
+        echo "small $device has $size bytes, and pool.yaml declares a capacity of $capacity: declare at most what it has"; exit
+    fi
+fi
 if [ -e "$marker" ]; then echo ours; exit; fi
 if [ -z "$device" ]; then
     if [ -e "$path" ] && [ ! -d "$path" ]; then echo "data $path is no folder"

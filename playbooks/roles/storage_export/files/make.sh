@@ -1,6 +1,7 @@
 # Makes a file system on a disk that is empty or that a person, by name, gave up. POSIX sh.
-# Arguments: name of the volume, path, device. What was allowed is written down first, with the disk's identity and with what
-# it held: a run that is cut short in the middle goes on, and on another disk, or one that was written to since, nobody may.
+# Arguments: name of the volume, path, device, what look.sh found, and `shared` where it is to be exported.
+# What was allowed is written down first, with the disk's identity and with what it held: a run that is cut short in the
+# middle goes on, and on another disk, or one that was written to since, nobody may.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 name=$1 path=$2 device=$3
@@ -14,6 +15,8 @@ if [ ! -e "$consent" ] || [ "${4:-}" != begun ]; then
 fi
 wipefs --quiet --all "$device"
 mkfs.ext4 -q -F -U "$(sed -n 2p "$consent")" -L "$(printf %.16s "$name")" "$device"
+# Over NFS a kubelet cannot give the volume to its pod's group, and root is nobody; whoever the pods run as writes.
+[ "${5:-}" != shared ] || debugfs -w -R 'set_inode_field / mode 040777' "$device" 2>/dev/null
 printf '%s\n%s\n' "$path" "$device" >"$volumes/$name"
 sync "$volumes/$name" "$volumes"
 rm -f "$consent"

@@ -32,7 +32,7 @@ part memory; grep -E '^(MemTotal|MemAvailable|SwapTotal):' /proc/meminfo
 part cgroup; short stat -fc %T /sys/fs/cgroup; cut -f 1,4 /proc/cgroups
 part filesystems; cut -f 2 /proc/filesystems | sort
 part modules
-for name in overlay br_netfilter nf_tables; do
+for name in overlay br_netfilter nf_tables nfsd; do
     if grep -q "^$name " /proc/modules || [ -d /sys/module/$name ] || short modprobe -n -q $name; then echo "$name"; fi
 done
 part python; short python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -49,7 +49,8 @@ disk=$(short lsblk -d -n -o NAME,TYPE | awk '$2 == "disk" {print $1; exit}')
 part addresses; short ip -o address show scope global
 part routes; short ip route
 part listening; as_root ss -H -l -t -n -p || short ss -H -l -t -n
-part exports; ls /etc/exports.d/commonpool.exports 2>/dev/null
+part exports; ls /etc/commonpool/exports.conf /etc/exports.d/commonpool.exports 2>/dev/null
+grep -l "^ *[^# ]" /etc/exports /etc/exports.d/*.exports 2>/dev/null
 part processes; ps -e -o user= -o comm= 2>/dev/null | sort | uniq -c
 part data
 for place in /var/lib/postgresql /var/lib/pgsql /var/lib/mysql /var/lib/mongodb /var/lib/mongo /var/lib/elasticsearch \
