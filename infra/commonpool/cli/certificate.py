@@ -100,7 +100,9 @@ def _system(department: "Department", name: str) -> "System":
     known = {one.name: one for one in department.spec.systems}
     if name not in known:
         raise CommandFailed(
-            f"{department.name} declares no system {name!r}", code="system_unknown", next_step=nearest(name, known)
+            f"{department.name} declares no system {name!r}",
+            code="system_unknown",
+            next_step=nearest(name, list(known)),
         )
     return known[name]
 
