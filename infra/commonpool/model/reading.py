@@ -27,17 +27,19 @@ M = TypeVar("M", bound=BaseModel)
 POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE = "pool.yaml", "dictionary.yaml", "holidays.yaml"
 
 
-def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
+def load_estate(root: Path, proposed: Sequence[Path] = (), *, agreeing: bool = False) -> Estate:
     """Read an estate. Raises `EstateRefused` with all problems of all files; nothing is half read.
 
-    `proposed` are manifests that lie elsewhere and are read as though they were in the estate.
+    `proposed` are manifests that lie elsewhere and are read as though they were in the estate. `agreeing` is for whoever
+    brings an agreement about: what is wrong only because there is none yet, or not both have signed, is no problem then.
     """
+    from commonpool.model.agreement_check import UNDER_WAY
     from commonpool.model.checks import check
 
     with garbage.put_off():
         estate, problems = _read(root, proposed)
         if estate is not None and not problems:
-            problems = check(estate)
+            problems = [one for one in check(estate) if not (agreeing and one.rule in UNDER_WAY)]
         if estate is None or problems:
             raise EstateRefused(problems)
         return estate
