@@ -56,7 +56,7 @@ class _Elsewhere:
     def documents(self) -> Iterator[Document]:
         """As `read` gives them; what a process that ended early did not read is read here."""
         self._listening.join()
-        lines = self._answer.split(b"\n")[:-1]
+        lines, self._answer = self._answer.split(b"\n")[:-1], b""
         for index, (path, name) in enumerate(self._files):
             values = orjson.loads(lines[index]) if index < len(lines) else None
             yield read(path, name) if values is None else Document(name, values)
