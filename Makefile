@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fleet fuzz newcomer format
+.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fleet catalogue fuzz newcomer format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,10 @@ scale:  ## the same for 100, 1,000 and 5,000 departments, a simulation of severa
 guards:  ## attacks by group, the race on a quota, the latency that the rules add
 	@scripts/bootstrap dev
 	@.venv/bin/python bench/guards.py
+
+catalogue:  ## 100,000 datasets: validation, the first index, searches
+	@scripts/bootstrap dev
+	@.venv/bin/python bench/catalogue.py
 
 fuzz:  ## spoil manifests at random until Ctrl-C; what breaks is kept in tests/model/corpus
 	@scripts/bootstrap dev

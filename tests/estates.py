@@ -87,7 +87,8 @@ def write(root: Path, count: int, *, prefix: str = "d", pool: str = "jiangnan") 
     """An estate of `count` departments called `<prefix><number>`; no shared services."""
     (root / "departments").mkdir(parents=True, exist_ok=True)
     text = (SAMPLE / "pool.yaml").read_text(encoding="utf-8")
-    text = text.replace("      certificate: gateway\n", "")  # whoever brings one declares it
+    for line in ("      certificate: gateway\n", "      clientCertificates: {port: 8444, authority: clients}\n"):
+        text = text.replace(line, "")  # whoever brings one declares it
     text = text.replace("../../inventories", str(INVENTORIES)).replace("name: jiangnan", f"name: {pool}", 1)
     (root / "pool.yaml").write_text(text, encoding="utf-8")
     for number in range(count):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.catalogue import index as index_module
 from commonpool.catalogue import open_index
 from commonpool.catalogue.index import query, tokens
 
@@ -50,6 +51,23 @@ def test_titles_come_before_what_is_only_in_the_abstract(folder: Path) -> None:
     write(folder, "a", "流量", abstract="水位 水位 水位")
     write(folder, "b", "水位监测")
     assert found(folder, "水位") == ["b", "a"]
+
+
+def test_what_very_many_match_is_found_with_titles_first_and_counted_in_full(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "MANY", 3)
+    for number in range(4):
+        write(folder, f"r{number}", "流量", abstract="水位 港口市")
+    write(folder, "t", "港口市水位监测")
+    write(folder, "u", "港口市水位监测", provider="transport")
+    with closing(open_index(folder)) as index:
+        index.refresh()
+        found, total = index.search("水位 港口", limit=3)
+        assert ([one.name for one in found], total) == (["t", "u", "r0"], 6)
+        found, total = index.search("水位 港口", provider="water", limit=3)
+        assert ([one.name for one in found], total) == (["t", "r0", "r1"], 5)
+        assert len(index.search("水位 港口", limit=50)[0]) == 6, "each once"
 
 
 def test_codes_and_beginnings_of_words_are_found_and_filters_hold(folder: Path) -> None:

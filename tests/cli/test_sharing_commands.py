@@ -34,6 +34,13 @@ def document(estate: Path, *words: str) -> dict[str, Any]:
     return dict(json.loads(run(estate, *words, "--output", "json").partition("\n  warning")[0]))
 
 
+def key_line(path: Path) -> str:
+    """Make a key; its public half as a manifest lists it."""
+    command = [sys.executable, "-m", "commonpool.cli", "agreement", "key", str(path)]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return made.stdout.strip().removeprefix("- ")
+
+
 TASK = ("--purpose", "flood", "--description", "Warn people", "--law", "防洪法", "--article", "第四十五条")
 
 
@@ -49,14 +56,11 @@ def test_a_request_ends_in_an_agreement_that_both_sides_sign(estate: Path, tmp_p
     states = {one["metadata"]["name"]: one["state"] for one in document(estate, "agreement", "list")["items"]}
     assert states["grades"] == "draft"
     key = tmp_path / "water.pem"
-    made = subprocess.run(
-        [sys.executable, "-m", "commonpool.cli", "agreement", "key", str(key)], cwd=ROOT, capture_output=True, text=True, check=True
-    )  # fmt: skip
+    line = key_line(key)
     assert key.stat().st_mode & 0o777 == 0o600
     sign = ("agreement", "sign", "grades", "--department", "water-bureau", "--key", str(key))
     assert "is none of water-bureau" in run(estate, *sign, fails=True)
     manifest = estate / "departments" / "water-bureau.yaml"
-    line = made.stdout.strip().removeprefix("- ")
     text = manifest.read_text(encoding="utf-8").replace("  term:", f"  keys: [{line}]\n  term:", 1)
     manifest.write_text(text, encoding="utf-8")
     assert "lacks the signature of personnel-bureau" in run(estate, *sign)
@@ -78,6 +82,44 @@ def test_a_refusal_needs_its_reason_and_what_is_granted_anyway_needs_no_request(
     )
 
 
+def test_items_are_asked_for_that_somebody_can_grant(estate: Path) -> None:
+    new = ("request", "new", "x", "--consumer", "transport-department", *TASK)
+    told = run(estate, *new, "--dataset", "civil-servants", "--item", "nothing", fails=True)
+    assert "dataset 'civil-servants' has no item 'nothing' [item-unknown]" in told
+    told = run(estate, *new, "--dataset", "residents", "--item", "name", fails=True)
+    assert "single items cannot be had of 'residents-register' (TCP)" in told
+    assert "agreement new NAME --dataset water-levels" in run(estate, *new, "--dataset", "water-levels", fails=True)
+
+
+def test_who_lists_a_service_first_can_still_ask_agree_and_sign(estate: Path, tmp_path: Path) -> None:
+    """What a refusal says to run must run while the refusal stands."""
+    path = estate / "departments" / "transport-department.yaml"
+    text = path.read_text(encoding="utf-8").replace("consumes: [", "consumes: [company-register, ", 1)
+    for department in ("market-supervision", "transport-department"):
+        line = key_line(tmp_path / f"{department}.pem")
+        if department == "transport-department":
+            text = text.replace("  term:", f"  keys: [{line}]\n  term:", 1)
+        else:
+            other = estate / "departments" / f"{department}.yaml"
+            keyed = other.read_text(encoding="utf-8").replace("  keys: [", f"  keys: [{line}, ", 1)
+            other.write_text(keyed, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    assert "[service-not-offered]" in run(estate, "validate", fails=True)
+    new = ("agreement", "new", "trucks", "--dataset", "companies", "--consumer", "transport-department", *TASK)
+    run(estate, *new, "--item", "name", "--end", "2099-12-31")
+    assert "draft" in run(estate, "agreement", "show", "trucks")
+    assert "transport-department [agreement-unsigned]" in run(estate, "validate", fails=True)
+    sign = ("agreement", "sign", "trucks", "--department")
+    told = run(estate, *sign, "market-supervision", "--key", str(tmp_path / "market-supervision.pem"))
+    assert "agreement sign trucks --department transport-department" in told, "who signs next"
+    run(estate, *sign, "transport-department", "--key", str(tmp_path / "transport-department.pem"))
+    run(estate, "validate")
+    verb = ("trucks", "--reason", "A look", "--department")
+    run(estate, "agreement", "suspend", *verb, "market-supervision", "--key", str(tmp_path / "market-supervision.pem"))
+    theirs = ("transport-department", "--key", str(tmp_path / "transport-department.pem"))
+    assert "only market-supervision takes that back" in run(estate, "agreement", "resume", *verb, *theirs, fails=True)
+
+
 def test_a_wrong_record_is_answered_disputed_and_decided(estate: Path) -> None:
     run(
         estate, "correction", "new", "moved", "--dataset", "companies", "--item", "address.division", "--record", "330500000999",
@@ -85,6 +127,7 @@ def test_a_wrong_record_is_answered_disputed_and_decided(estate: Path) -> None:
     )  # fmt: skip
     run(estate, "correction", "answer", "moved", "--result", "rejected", "--by", "Office", "--reason", "It did not")
     run(estate, "correction", "dispute", "moved", "--reason", "We saw it")
+    assert "correction moved of companies: disputed" in run(estate, "progress", "report")
     run(
         estate,
         "correction",
@@ -133,7 +176,8 @@ def test_the_catalogue_comes_back_from_its_export_as_it_was(estate: Path, tmp_pa
     # Who reads by an agreement alone has nothing to read without it.
     for department, service in (("personnel-bureau", "residents-register"), ("policy-research", "company-register")):
         path = estate / "departments" / f"{department}.yaml"
-        path.write_text(path.read_text(encoding="utf-8").replace(f", {service}]", "]"), encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace(f", {service}]", "]").replace(f"[{service}]", "[]")
+        path.write_text(text, encoding="utf-8")
     assert "0 datasets" in run(estate, "dataset", "list")
     run(estate, "dataset", "import", str(file))
     assert {one["name"]: one for one in document(estate, "dataset", "list")["items"]} == before

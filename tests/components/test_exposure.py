@@ -7,6 +7,7 @@ from typing import Any
 import estates
 import pytest
 from commonpool.components import department, endpoint_guard, gateway, pool, service
+from commonpool.components.envoy_gateway import policy as policy_rules
 from commonpool.components.unit import units
 from commonpool.model import Estate, load_estate
 
@@ -80,10 +81,19 @@ def test_only_a_tokens_own_audience_and_subjects_pass(tmp_path: Path) -> None:
     policy = exposed(estate(tmp_path, **HTTP))[("SecurityPolicy", "register")]["spec"]
     claims = "metadata.filter_metadata['envoy.filters.http.jwt_authn']['pool']"
     assert policy["authorization"]["defaultAction"] == "Deny"
-    assert policy["authorization"]["rules"][0]["cel"] == (
-        f"'register.d0.pool.jiangnan.example' in {claims}['aud'] && {claims}['sub'] in ['system:serviceaccount:d1-main:default']"
-    )
+    (rule,) = policy["authorization"]["rules"]
+    listed = "'system:serviceaccount:d1-main:default', 'system:serviceaccount:d2-main:default'"
+    of_token = f"'register.d0.pool.jiangnan.example' in {claims}['aud'] && {claims}['sub']"
+    assert rule["cel"] == f"({of_token} in [{listed}])"
     assert [one["sectionName"] for one in policy["targetRefs"]] == ["d1", "d2"]
+
+
+def test_what_one_rule_cannot_hold_goes_on_in_another() -> None:
+    conditions = [f"({number:04d}{'x' * 1500})" for number in range(5)]
+    rules = [rule["cel"] for rule in policy_rules._rules(conditions)]
+    assert all(len(one) <= 4096 for one in rules)
+    assert [one for rule in rules for one in rule.split(" || ")] == conditions
+    assert len(rules) == 3
 
 
 def test_a_system_outside_of_the_pool_passes_by_the_name_in_its_certificate(tmp_path: Path) -> None:
@@ -100,8 +110,10 @@ def test_a_system_outside_of_the_pool_passes_by_the_name_in_its_certificate(tmp_
     rule = found[("HTTPRoute", "register")]["spec"]["rules"][0]
     identity = "spiffe://pool.jiangnan.example/department/d0/system/desk"
     assert (rule["name"], rule["matches"][0]["headers"][0]["value"]) == ("d0", identity.replace(".", "\\."))
-    allowed = found[("SecurityPolicy", "register")]["spec"]["authorization"]["rules"][0]
-    assert allowed["cel"] == f"connection.mtls && connection.uri_san_peer_certificate in ['{identity}']"
+    (allowed,) = found[("SecurityPolicy", "register")]["spec"]["authorization"]["rules"]
+    by_token, _, by_certificate = allowed["cel"].partition(" || ")
+    assert "d0-main" not in by_token
+    assert by_certificate == f"(connection.mtls && connection.uri_san_peer_certificate in ['{identity}'])"
     limit = found[("BackendTrafficPolicy", "register")]["spec"]["rateLimit"]["local"]["rules"][0]["limit"]
     assert limit["requests"] == 30
     bodies = pool.objects(declared, simulate=True)

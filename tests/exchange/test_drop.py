@@ -29,6 +29,9 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if not (folder / self.path.lstrip("/")).exists():
+                    self.send_error(404)
+                    return
                 content = (folder / self.path.lstrip("/")).read_bytes()
                 asked = self.headers.get("Range", "")
                 server.ranges.append(asked)
@@ -129,6 +132,16 @@ def test_a_fetch_that_gives_up_is_continued_by_the_next_one(exchange: Exchange, 
     served.cut, served.ranges = 0, []
     assert exchange.fetch(served.url) == 0
     assert (exchange.folder / "in" / "people.csv").read_bytes() == PLAIN
+
+
+def test_what_is_not_there_or_not_reached_is_told_in_words(exchange: Exchange, served: Server) -> None:
+    place = drop.Source(f"{served.url}/missing", {})
+    with pytest.raises(drop.DropRefused, match=r"answers 404 Not Found to manifest\.json"):
+        place.manifest()
+    with pytest.raises(drop.DropInterrupted, match=r"cannot be reached: .*refused"):
+        drop.Source("http://127.0.0.1:1", {}).manifest()
+    with pytest.raises(drop.DropRefused, match="exists already"):
+        drop.pack([], exchange.folder, drop.Terms("a", "b", "c", "d"), ["key"], "2026-01-01T00:00:00Z")
 
 
 def test_pieces_that_were_damaged_here_are_fetched_again(exchange: Exchange, served: Server) -> None:

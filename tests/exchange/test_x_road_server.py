@@ -1,52 +1,67 @@
-"""Tokens of the server beside an X-Road client: asked for before the last one ends, and what is mounted is read as it stands."""
+"""What the server beside an X-Road client is known by: a system's certificate, or a pod's token; both are read as they stand."""
 
 import asyncio
-import time
-from collections.abc import Mapping
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commonpool.exchange.x_road_server import RENEWED_SECONDS, Asked, Mounted, NoCredential
+from commonpool.embedded.certificate import Authority
+from commonpool.exchange.x_road_server import Certified, Mounted, NoCredential
+from commonpool.proxy.certificate import issue
 
 CONSUMED = {"HOST": "people.d0.pool", "URL": "http://people.d0.pool:8080", "AUDIENCE": "people.d0.pool"}
+PLACE = {"host": "people.d0.pool", "url": "https://127.0.0.1:8444"}
 
 
-async def read(service: str) -> Mapping[str, str] | None:
-    return {"people": CONSUMED, "database": {"HOST": "x", "PORT": "1"}}.get(service)
+def made(folder: Path, ends: datetime, **services: dict[str, str]) -> Path:
+    """The three files of a system `desk`, good for an hour up to `ends`."""
+    authority = Authority(folder.parent, "clients-ca").pair
+    hour = timedelta(hours=1)
+    pair = issue(
+        authority.certificate.read_bytes(), authority.key.read_bytes(), "spiffe://pool/desk", hour, ends - hour
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / "desk.crt").write_bytes(pair.certificate)
+    (folder / "desk.key").write_bytes(pair.key)
+    ways = {"services": services, "authority": authority.certificate.read_text(encoding="utf-8")}
+    (folder / "desk.json").write_text(json.dumps(ways), encoding="utf-8")
+    return folder / "desk.json"
 
 
-def test_a_token_is_renewed_before_it_ends_and_serves_on_while_none_can_be_had() -> None:
-    lives = iter([RENEWED_SECONDS + 100, RENEWED_SECONDS - 1, None, 3600])
-    asked: list[str] = []
-
-    async def ask(audience: str) -> tuple[str, float]:
-        asked.append(audience)
-        life = next(lives)
-        if life is None:
-            raise NoCredential("the API server is away")
-        return f"token {len(asked)}", time.time() + life
-
-    async def work() -> None:
-        ways = Asked(read, ask)
-        found = [await ways.find("people") for _ in range(2)]
-        assert [one.token for one in found if one] == ["token 1", "token 1"]
-        ways._tokens["people.d0.pool"] = ("token 1", time.time() + RENEWED_SECONDS - 1)  # time has passed
-        for token in ("token 2", "token 2", "token 4"):
-            way = await ways.find("people")
-            assert way is not None
-            assert way.token == token
-        assert (await ways.find("nothing"), await ways.find("database")) == (None, None)
-        assert asked == ["people.d0.pool"] * 4
-
-    asyncio.run(work())
+def test_a_certificate_is_replaced_in_place_and_the_former_one_serves_until_the_new_one_is_whole(
+    tmp_path: Path,
+) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=30)
+    ways = Certified(made(tmp_path / "outside", soon, people=PLACE))
+    first = asyncio.run(ways.find("people"))
+    assert first is not None
+    assert (first.host, first.url, first.token) == (PLACE["host"], PLACE["url"], "")
+    assert asyncio.run(ways.find("people")) == first, "what is as it was is not read again"
+    assert asyncio.run(ways.find("roads")) is None
+    made(tmp_path / "next", soon, people=PLACE, roads=PLACE)
+    for name in ("desk.key", "desk.crt"):
+        shutil.copy(tmp_path / "next" / name, tmp_path / "outside" / name)
+        assert asyncio.run(ways.find("roads")) is None
+    shutil.copy(tmp_path / "next" / "desk.json", tmp_path / "outside" / "desk.json")
+    second = asyncio.run(ways.find("roads"))
+    assert second is not None
+    assert second.tls is not first.tls
 
 
-def test_without_any_token_the_call_ends_with_the_reason() -> None:
-    async def ask(audience: str) -> tuple[str, float]:
-        raise NoCredential("the API server is away")
-
-    with pytest.raises(NoCredential, match="is away"):
-        asyncio.run(Asked(read, ask).find("people"))
+@pytest.mark.parametrize(
+    ("ends", "lost", "words"),
+    [(-1, "", "ended on"), (30, "desk.key", "cannot be used"), (30, "desk.json", "cannot be used")],
+)
+def test_without_a_certificate_that_counts_the_call_ends_with_the_reason(
+    tmp_path: Path, ends: int, lost: str, words: str
+) -> None:
+    file = made(tmp_path / "outside", datetime.now(UTC) + timedelta(minutes=ends), people=PLACE)
+    if lost:
+        (file.parent / lost).unlink()
+    with pytest.raises(NoCredential, match=words):
+        asyncio.run(Certified(file).find("people"))
 
 
 def test_what_is_mounted_in_a_pod_is_read_anew_for_each_call(tmp_path: Path) -> None:

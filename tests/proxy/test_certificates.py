@@ -14,6 +14,7 @@ import pytest
 from commonpool.embedded import https
 from commonpool.embedded.certificate import Authority
 from commonpool.proxy.certificate import issue
+from proxy import systems
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, Answer, DeclaredEstate
@@ -28,32 +29,14 @@ DESK = f"spiffe://{DOMAIN}/department/d1/system/desk"
 def estate(serving: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeclaredEstate]:
     """`register` of d0, called by d1's system `desk` and by pods of d2, whose own system does not list it."""
     declared = DeclaredEstate(serving.pool, estates.write(tmp_path_factory.mktemp("certified"), 3))
-    path = declared.root / "pool.yaml"
-    before = path.read_text(encoding="utf-8")
-    port = f"httpsPort: {PORT - 1}\n      certificate: served-outside\n"
-    port += f"      clientCertificates: {{port: {PORT}, authority: clients}}"
-    path.write_text(before.replace("httpsPort: 8443", port), encoding="utf-8")
-    system(declared, "d1", ["register"])
-    system(declared, "d2", [])
-    declared.consume(d2=["register"])
     with Backend("old") as old:
         declared.offer("register", port=8080, at=old.port)
-        declared.up("services", "departments")
-        command(declared, "up", "--yes", "--skip-preview", "--stack", "pool")
-        yield declared
-    for department in ("d1", "d2"):
-        system(declared, department, None)
-    path.write_text(before, encoding="utf-8")
-    declared.up("pool")
-
-
-def system(estate: DeclaredEstate, department: str, consumes: list[str] | None) -> None:
-    """What a department's system `desk` may call; no system for None."""
-    path = estate.root / "departments" / f"{department}.yaml"
-    head, _, rest = path.read_text(encoding="utf-8").partition("  namespaces:")
-    one = f"{{name: desk, description: A desk in the field, consumes: [{', '.join(consumes or ())}]}}"
-    own = "" if consumes is None else f"  systems:\n    - {one}\n"
-    path.write_text(f"{head.partition('  systems:')[0]}{own}  namespaces:{rest}", encoding="utf-8")
+        with systems.way_in(declared, PORT):
+            systems.declare(declared, "d1", ["register"])
+            systems.declare(declared, "d2", [])
+            declared.consume(d2=["register"])
+            declared.up("services", "departments")
+            yield declared
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +48,10 @@ def desk(estate: DeclaredEstate, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     assert found["identity"] == DESK
     assert Path(found["key"]).stat().st_mode & 0o777 == 0o600
+    ways = json.loads(Path(found["ways"]).read_text(encoding="utf-8"))
+    served = f"https://{estate.pool.proxy_address}:{estate.port(PORT)}"
+    assert ways["services"] == {"register": {"host": HOST, "url": served}}
+    assert ways["authority"] == https.authority(estate.pool.layout).read_text(encoding="utf-8")
     until(lambda: ask(estate, folder).status == 200, "the declared system passes")
     return folder
 
@@ -168,14 +155,14 @@ def test_a_revoked_system_is_refused_soon_after_the_apply_on_a_connection_that_s
 
     assert status() == 200
     standing = connection.sock
-    system(estate, "d1", [])
+    systems.declare(estate, "d1", [])
     estate.up("services", "departments")
     applied = time.monotonic()
     until(lambda: status() == 403, "the revoked system is refused")
     print(f"revocation reached the data plane {time.monotonic() - applied:.2f} s after the apply")
     assert connection.sock is standing, "and without another handshake"
     connection.close()
-    system(estate, "d1", ["register"])
+    systems.declare(estate, "d1", ["register"])
     estate.up("services", "departments")
     until(lambda: ask(estate, desk).status == 200, "and passes again")
 

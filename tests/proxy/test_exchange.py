@@ -27,10 +27,12 @@ from commonpool.journal.query import records
 from commonpool.journal.verification import verify
 from commonpool.model import load_estate
 from cryptography.hazmat.primitives import serialization
+from proxy import systems
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY
-from proxy.estate import DOMAIN, ROOT, Answer, DeclaredEstate
+from proxy.estate import DOMAIN, Answer, DeclaredEstate
+from proxy.test_stand_ins import command
 
 HOST = f"people.d0.{DOMAIN}"
 NAMESPACE = "service-people"
@@ -280,13 +282,13 @@ def test_an_x_road_client_works_unchanged_and_cannot_name_another(exchange: Exch
 
 
 @contextlib.contextmanager
-def x_road_server(exchange: Exchanging) -> Iterator[str]:
-    """The server beside a client of d1, as d1 starts it; its address."""
-    pool = exchange.estate.pool
-    environment = os.environ | {"COMMONPOOL_DATA": str(pool.layout.root.parents[1]), "COMMONPOOL_POOL": pool.name}
-    words = ["service", "x-road", "--client", "JX/GOV/d1", "--caller", "d1-main", "--listen", "127.0.0.1:0"]
-    command = [sys.executable, "-m", "commonpool.cli", *words]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+def x_road_server(exchange: Exchanging, folder: Path) -> Iterator[str]:
+    """The server beside a client of d1's system `desk`; its address. It knows three files, and no cluster."""
+    command(exchange.estate, "service", "certificate", "d1", "desk", "--write", str(folder))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    words = ["service", "x-road", "--client", "JX/GOV/d1", "--listen", "127.0.0.1:0"]
+    called = [sys.executable, "-m", "commonpool.cli", *words, "--system", str(folder / "desk.json")]
+    with subprocess.Popen(called, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().strip().removeprefix("http://").removesuffix("/r1/")
@@ -295,10 +297,24 @@ def x_road_server(exchange: Exchanging) -> Iterator[str]:
             assert process.wait(30) == 0
 
 
-def test_an_x_road_client_without_a_token_is_served_by_the_server_beside_it(exchange: Exchanging) -> None:
+@pytest.fixture
+def outside(exchange: Exchanging) -> Iterator[None]:
+    """d1 has a system outside of the pool that calls `people`."""
+    with systems.way_in(exchange.estate, 8449):
+        systems.declare(exchange.estate, "d1", ["people"])
+        exchange.estate.up("services", "departments")
+        exchange.proxy.apply(*through(exchange.proxy, ["people"]))
+        yield
+    exchange.estate.up("services", "departments")
+    exchange.proxy.apply(*through(exchange.proxy, ["people"]))
+
+
+def test_an_x_road_client_that_knows_nothing_of_the_pool_is_served_by_the_server_beside_it(
+    exchange: Exchanging, outside: None, tmp_path: Path
+) -> None:
     exchange.agree(terms(items=["name", "path"]))
     path = "/r1/JX/GOV/d0/registers/people/v1/persons?name=x%2Fy"
-    with x_road_server(exchange) as address:
+    with x_road_server(exchange, tmp_path) as address:
 
         def ask(path: str, **headers: str) -> Answer:
             connection = http.client.HTTPConnection(address, timeout=15)
@@ -307,10 +323,13 @@ def test_an_x_road_client_without_a_token_is_served_by_the_server_beside_it(exch
             answer = connection.getresponse()
             return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
+        until(lambda: ask(path, X_Road_Client="JX/GOV/d1/budget").status == 200, "the system is let in")
+        exchange.agree(terms(items=["name", "path"]))
         answer = ask(path, X_Road_Client="JX/GOV/d1/budget", X_Road_Issue="case 7")
         assert (answer.status, answer.json) == (200, {"name": "old", "path": "/v1/persons?name=x%2Fy"})
         assert answer.headers["x-road-service"] == "JX/GOV/d0/registers/people"
         asked, answered = exchange.records()
+        assert asked.actor == f"spiffe://{DOMAIN}/department/d1/system/desk"
         assert asked.data["xRoad"] == {
             "id": answer.headers["x-road-id"], "client": "JX/GOV/d1/budget", "issue": "case 7"
         }  # fmt: skip

@@ -11,17 +11,19 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from commonpool.folder import cache_folder
-from commonpool.model.document import read
+from commonpool.model.document import Document
+from commonpool.model.many import read_many
 
 LARGE = 5_000  # files; so many are looked at in some 20 ms
 LATELY_SECONDS = 60.0
-_FORMAT = 2  # of the tables below; another number is another file
+MANY = 2_000  # matches, above which titles alone decide what comes first: weighing each takes a microsecond
+_FORMAT = 3  # of the tables below; another number is another file
 _RUN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
 _CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _TABLES = """
@@ -30,7 +32,7 @@ create table if not exists look (one integer primary key, folder integer, at rea
 create table if not exists entry (
   row integer primary key, name text, title text, provider text, code text, sharing text, category text, cycle text, items integer
 );
-create virtual table if not exists words using fts5(heading, rest);
+create virtual table if not exists words using fts5(heading, rest, prefix='1 2');
 """
 
 
@@ -111,11 +113,12 @@ class Index:
             }
             present = dict(_files(self.folder))
             gone = [path for path in known if path not in present]
-            changed = [path for path, stamp in present.items() if known.get(path) != stamp]
+            changed = sorted(path for path, stamp in present.items() if known.get(path) != stamp)
             for path in (*gone, *(path for path in changed if path in known)):
                 self._forget(path)
-            for path in changed:
-                self._add(path, *present[path])
+            documents = read_many([(self.folder / path, path) for path in changed])
+            for path, document in zip(changed, documents, strict=True):
+                self._add(path, document, *present[path])
         return len(gone) + len(changed)
 
     @contextmanager
@@ -135,8 +138,8 @@ class Index:
             self._database.execute("delete from words where rowid = ?", (row,))
         self._database.execute("delete from file where path = ?", (path,))
 
-    def _add(self, path: str, changed: int, size: int) -> None:
-        values = read(self.folder / path, path).values
+    def _add(self, path: str, document: Document, changed: int, size: int) -> None:
+        values = document.values
         spec = values.get("spec") if isinstance(values, dict) else None
         row = None
         if isinstance(spec, dict):  # what is no manifest is for `validate` to refuse, not for a search
@@ -151,24 +154,44 @@ class Index:
     def search(
         self, text: str = "", *, provider: str = "", sharing: str = "", category: str = "", limit: int = 50
     ) -> tuple[list[Entry], int]:
-        """The best matches of all words, titles first, and how many match in all; without a text everything by name."""
+        """The best matches of all words, titles first, and how many match in all; without a text everything by name.
+
+        What more than `MANY` match is not weighed: those with all words in their title come first, each kind as it was indexed.
+        """
         filters = {"provider": provider, "sharing": sharing, "category": category}
         wanted = [(name, value) for name, value in filters.items() if value]
-        where = " and ".join(f"entry.{name} = ?" for name, _ in wanted) or "1"
-        values: list[Any] = [value for _, value in wanted]
+        chosen = _Chosen(self._database, [name for name, _ in wanted], [value for _, value in wanted])
         question = query(text)
-        source, order = "entry", "entry.name"
-        if question:
-            source, order = "words join entry on entry.row = words.rowid", "bm25(words, 10.0, 1.0), entry.name"
-            where, values = f"words match ? and {where}", [question, *values]
-        # The names of columns are ours; what was asked goes in as values.
+        total = chosen.count(question)
+        if question and total > MANY:
+            rows = chosen.rows(f"heading : ({question})", "words.rowid", limit)
+            rows += chosen.rows(f"({question}) NOT heading : ({question})", "words.rowid", limit - len(rows))
+        else:
+            rows = chosen.rows(question, "bm25(words, 10.0, 1.0), entry.name" if question else "entry.name", limit)
+        return [Entry(*row) for row in rows], total
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Entries with certain values in some columns, among those that a question in FTS5's language matches."""
+
+    database: sqlite3.Connection
+    names: Sequence[str]
+    values: Sequence[str]
+
+    def count(self, question: str) -> int:
+        return int(self._ask("count(*)", question, "")[0][0])
+
+    def rows(self, question: str, order: str, limit: int) -> list[Any]:
         columns = "name, title, provider, code, sharing, category, cycle, items"
-        found = f"select {columns} from {source} where {where} order by {order} limit ?"  # noqa: S608
-        count = f"select count(*) from {source} where {where}"  # noqa: S608
-        with closing(self._database.cursor()) as cursor:
-            rows = cursor.execute(found, [*values, limit]).fetchall()
-            (total,) = cursor.execute(count, values).fetchone()
-        return [Entry(*row) for row in rows], int(total)
+        return self._ask(columns, question, f"order by {order} limit {limit:d}")
+
+    def _ask(self, columns: str, question: str, end: str) -> list[Any]:
+        where = " and ".join([*(["words match ?"] if question else []), *(f"entry.{name} = ?" for name in self.names)])
+        source = "words join entry on entry.row = words.rowid" if question else "entry"
+        # The names of columns are ours; what was asked goes in as values.
+        text = f"select {columns} from {source} where {where or '1'} {end}"  # noqa: S608
+        return self.database.execute(text, [*([question] if question else []), *self.values]).fetchall()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

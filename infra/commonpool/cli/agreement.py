@@ -69,7 +69,7 @@ def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: boo
     from commonpool.cli.proposal import place, quoted, schema, write
     from commonpool.model import load_estate
 
-    estate = load_estate(target.estate_folder())
+    estate = load_estate(target.estate_folder(), agreeing=True)
     path = place(estate, "agreements", name)
     provider = _provider(estate, draft)
     contacts: dict[str, str] = {}
@@ -95,7 +95,7 @@ def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: boo
         consumer=draft.consumer,
         **contacts,
     )
-    write(target, estate, path, text, output, dry_run=dry_run)
+    write(target, estate, path, text, output, dry_run=dry_run, agreeing=True)
     if not dry_run:
         sign_it = f"agreement sign {name} --department"
         output.say(f"  next     both read it and sign: {target.command(f'{sign_it} {provider}')} --key FILE")
@@ -176,11 +176,15 @@ def say(
     from commonpool.model import load_estate
     from commonpool.model.statement import now, public_text, signed
 
-    estate = load_estate(target.estate_folder())
+    estate = load_estate(target.estate_folder(), agreeing=True)
     agreement = find(estate, name)
     if department not in agreement.parties:
         step = f"--department {agreement.parties[0]} or {agreement.parties[1]}"
         raise CommandFailed(f"{department} is no party of {name}", code="usage", next_step=step)
+    pausing = estate.standings[name].statement
+    if act == "resume" and pausing and pausing.department != department:
+        words = estate.standings[name].words(agreement)
+        raise CommandFailed(words, code="not_suspended_by_you", next_step=f"only {pausing.department} takes that back")
     private = read_key(key)
     known = estate.department(department)
     declared = next((one for one in known.spec.keys if one.public == public_text(private)), None) if known else None
@@ -203,11 +207,15 @@ def say(
     }
     statement = signed(fields, private).model_dump(by_alias=True, exclude_none=True)
     path = _place(estate, name, department, act, fields["at"])
-    write(target, estate, path, _yaml(statement, path), output, dry_run=dry_run)
+    write(target, estate, path, _yaml(statement, path), output, dry_run=dry_run, agreeing=True)
     if not dry_run:
-        after = load_estate(target.estate_folder())
-        output.say(f"  {after.standings[name].words(agreement)}")
-        output.say(f"  next     {target.command('up')}")
+        after = load_estate(target.estate_folder(), agreeing=True)
+        standing = after.standings[name]
+        output.say(f"  {standing.words(agreement)}")
+        others = [
+            f"{target.command(f'agreement sign {name} --department {one}')} --key FILE" for one in standing.missing
+        ]
+        output.say(f"  next     {others[0] if others else target.command('up')}")
     return 0
 
 
@@ -236,7 +244,7 @@ def _yaml(statement: dict[str, Any], path: Path) -> str:
 
 def list_agreements(target: Target, output: Output) -> int:
     """Every agreement with its state."""
-    estate = target.load()
+    estate = target.load(agreeing=True)
     rows = (
         [
             one.name,
@@ -259,7 +267,7 @@ def list_agreements(target: Target, output: Output) -> int:
 
 def show(target: Target, name: str, output: Output) -> int:
     """One agreement: what is agreed, who said what about it, and what it becomes."""
-    estate = target.load()
+    estate = target.load(agreeing=True)
     one = find(estate, name)
     if output.structured:
         output.document("Agreement", **_document(estate, one))
@@ -308,7 +316,7 @@ def _document(estate: "Estate", one: "Agreement") -> dict[str, Any]:
 
 def verify(target: Target, names: list[str], output: Output) -> int:
     """Check every signature again, and fail unless all named agreements are signed by both sides."""
-    estate = target.load()  # a signature that does not hold is refused here, with its place
+    estate = target.load(agreeing=True)  # a signature that does not hold is refused here, with its place
     chosen = [find(estate, name) for name in names] or list(estate.agreements)
     wanting = [one for one in chosen if estate.standings[one.name].missing]
     if output.structured:

@@ -74,7 +74,7 @@ def list_corrections(target: Target, output: Output) -> int:
             one.spec.found_by,
             _provider(estate, one),
             one.spec.submitted,
-            _state(one),
+            state(one),
             estate.correction_clock(one).words(),
         ]
         for one in estate.corrections
@@ -87,7 +87,8 @@ def list_corrections(target: Target, output: Output) -> int:
     return 0
 
 
-def _state(one: "Correction") -> str:
+def state(one: "Correction") -> str:
+    """What came of it so far, in a word or a few."""
     outcome, dispute = one.spec.outcome, one.spec.dispute
     if dispute is not None:
         return f"{dispute.decided.result} after a dispute" if dispute.decided else "disputed"
@@ -101,7 +102,7 @@ def _document(estate: "Estate", one: "Correction") -> dict[str, Any]:
         "metadata": manifest["metadata"],
         "spec": manifest["spec"],
         "provider": _provider(estate, one),
-        "state": _state(one),
+        "state": state(one),
         "clock": {"due": clock.due.day.isoformat(), "state": clock.state, "workingDaysLate": clock.late},
     }
 
@@ -118,7 +119,7 @@ def answer(target: Target, name: str, result: str, by: str, reason: str, output:
         said = {"day": dispute.day, "reason": dispute.reason, "decided": outcome}
         return _write(target, estate, name, "dispute", said, output)
     if one.spec.outcome is not None:
-        raise CommandFailed(f"correction {name} is answered already: {_state(one)}", code="exists")
+        raise CommandFailed(f"correction {name} is answered already: {state(one)}", code="exists")
     return _write(target, estate, name, "outcome", outcome, output)
 
 
@@ -149,5 +150,5 @@ def _write(target: Target, estate: "Estate", name: str, key: str, value: dict[st
         path.write_text(before, encoding="utf-8")
         raise
     one = find(after, name)
-    output.say(f"wrote {show_path(path, estate.root)}: {_state(one)}, {after.correction_clock(one).words()}")
+    output.say(f"wrote {show_path(path, estate.root)}: {state(one)}, {after.correction_clock(one).words()}")
     return 0

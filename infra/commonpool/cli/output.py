@@ -159,7 +159,7 @@ class Output:
     def _print(self, text: str, stream: TextIO) -> None:
         showing = self._status is not None
         self.clear()
-        print(harmless(text), file=stream, flush=stream is sys.stderr)
+        print(harmless(text), file=stream, flush=True)  # whoever reads it through a pipe waits for it
         if showing and self._doing:
             self._show()
 

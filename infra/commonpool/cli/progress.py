@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from commonpool.cli.correction import state
 from commonpool.cli.failure import CommandFailed
 from commonpool.cli.output import Output
 from commonpool.cli.target import Target
@@ -162,8 +163,7 @@ def _answers(estate: "Estate", inside: Any) -> list[str]:  # noqa: ANN401
     for correction in estate.corrections:
         outcome_of = correction.spec.outcome
         if inside(correction.spec.submitted) or (outcome_of and inside(outcome_of.day)):
-            result = outcome_of.result if outcome_of else "open"
             found.append(
-                f"- correction {correction.name} of {correction.spec.dataset}: {result}, {estate.correction_clock(correction).words()}"
+                f"- correction {correction.name} of {correction.spec.dataset}: {state(correction)}, {estate.correction_clock(correction).words()}"
             )
     return found

@@ -39,7 +39,9 @@ def place(estate: "Estate", folder: str, name: str) -> Path:
     return path
 
 
-def write(target: Target, estate: "Estate", path: Path, text: str, output: Output, *, dry_run: bool) -> None:
+def write(
+    target: Target, estate: "Estate", path: Path, text: str, output: Output, *, dry_run: bool, agreeing: bool = False
+) -> None:
     """Check a manifest as though it stood there, then write it, or with `dry_run` print it. Raises `EstateRefused`."""
     from commonpool.model import EstateRefused, show_path
 
@@ -47,7 +49,7 @@ def write(target: Target, estate: "Estate", path: Path, text: str, output: Outpu
         draft = Path(folder) / path.name
         draft.write_text(text, encoding="utf-8")
         try:
-            target.load([draft])
+            target.load([draft], agreeing=agreeing)
         except EstateRefused as error:
             shown_place = f"{show_path(path, estate.root)} (not written)"
             problems = [

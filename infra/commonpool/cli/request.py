@@ -10,7 +10,7 @@ from commonpool.cli.output import Output
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
-    from commonpool.model import Estate
+    from commonpool.model import Dataset, Estate
     from commonpool.model.request import SharingRequest
 
 TEMPLATE = """\
@@ -73,7 +73,7 @@ def new(target: Target, name: str, wish: Wish, output: Output, *, dry_run: bool)
     from commonpool.model import load_estate
     from commonpool.model.collection import held_elsewhere
 
-    estate = load_estate(target.estate_folder())
+    estate = load_estate(target.estate_folder(), agreeing=True)
     _refuse_needless(estate, wish)
     path = place(estate, "requests", name)
     text = TEMPLATE.format(
@@ -90,14 +90,14 @@ def new(target: Target, name: str, wish: Wish, output: Output, *, dry_run: bool)
         article=quoted(wish.article),
         submitted=estate.day.isoformat(),
     )
-    write(target, estate, path, text, output, dry_run=dry_run)
+    write(target, estate, path, text, output, dry_run=dry_run, agreeing=True)
     for holder in held_elsewhere(estate, wish.collects, wish.consumer):
         output.say(
             f"  ! {holder.element} is held by {holder.department} already (dataset {holder.dataset}, item {holder.item}): "
             f"ask for that instead of collecting it again; repeated collection is forbidden (Decree 809)"
         )
     if not dry_run:
-        after = load_estate(target.estate_folder())
+        after = load_estate(target.estate_folder(), agreeing=True)
         request = find(after, name)
         clock = after.request_clock(request)
         output.say(f"  {after.provider_of(request)} answers: {clock.words()}\n  by       {clock.source}")
@@ -129,13 +129,22 @@ def _refuse_needless(estate: "Estate", wish: Wish) -> None:
         raise CommandFailed(
             f"dataset {dataset.name} is shared with everybody; no request is needed",
             code="request_needless",
-            next_step=f"list {dataset.spec.service} under consumes" if dataset.spec.service else "take the file",
+            next_step=f"list {dataset.spec.service} under consumes"
+            if dataset.spec.service
+            else _by_file(dataset, wish),
         )
+
+
+def _by_file(dataset: "Dataset", wish: Wish) -> str:
+    draft = f"agreement new NAME --dataset {dataset.name} --consumer {wish.consumer}"
+    return (
+        f"it has no service; `commonpool {draft} …`, and {dataset.spec.provider} packs its files by `commonpool drop`"
+    )
 
 
 def list_requests(target: Target, output: Output) -> int:
     """Every request with its clock."""
-    estate = target.load()
+    estate = target.load(agreeing=True)
     rows = (
         [
             one.name,
@@ -178,7 +187,7 @@ def show(target: Target, name: str, output: Output) -> int:
     """One request: what is asked, the clock with its source, the answer."""
     from commonpool.model.collection import held_elsewhere
 
-    estate = target.load()
+    estate = target.load(agreeing=True)
     one = find(estate, name)
     if output.structured:
         output.document("SharingRequest", **_document(estate, one))
@@ -216,7 +225,7 @@ def decide(target: Target, name: str, answer: Answer, output: Output, *, dry_run
     """Write the answer into the request; what is granted becomes a draft of an agreement beside it."""
     from commonpool.model import load_estate, show_path
 
-    estate = load_estate(target.estate_folder())
+    estate = load_estate(target.estate_folder(), agreeing=True)
     request = find(estate, name)
     if request.spec.decision is not None:
         raise CommandFailed(f"request {name} is answered already: {request.spec.decision.outcome}", code="exists")
@@ -242,7 +251,7 @@ def decide(target: Target, name: str, answer: Answer, output: Output, *, dry_run
         return 0
     path.write_text(text, encoding="utf-8")
     try:
-        after = load_estate(target.estate_folder())
+        after = load_estate(target.estate_folder(), agreeing=True)
     except Exception:
         path.write_text(before, encoding="utf-8")
         raise

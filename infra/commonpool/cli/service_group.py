@@ -130,11 +130,14 @@ def service_x_road(
     client: Annotated[
         str, typer.Option("--client", metavar="INSTANCE/CLASS/MEMBER[/SUBSYSTEM]", help="Whom X-Road-Client must name.")
     ],
-    caller: Annotated[
-        str | None,
-        typer.Option("--caller", metavar="NAMESPACE", help="Namespace as which it calls, by the kubeconfig."),
+    system: Annotated[
+        Path | None,
+        typer.Option(
+            "--system",
+            metavar="FILE",
+            help="SYSTEM.json of `service certificate`, with the certificate and the key beside it.",
+        ),
     ] = None,
-    account: Annotated[str, typer.Option("--account", metavar="NAME", help="Service account of its pods.")] = "default",
     consume: Annotated[
         Path | None,
         typer.Option(
@@ -146,24 +149,18 @@ def service_x_road(
     listen: Annotated[
         str, typer.Option("--listen", metavar="ADDRESS:PORT", help="Where only the department's clients are.")
     ] = "127.0.0.1:8088",
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
 ) -> None:
-    """Stand beside an X-Road client as its security server: /r1/… comes in, the pool's token is added. Runs until it is ended."""
+    """Stand beside an X-Road client as its security server: /r1/… comes in, a certificate or token is added. Runs until it is ended."""
     from commonpool.cli import x_road
-    from commonpool.cli.credential import Caller
 
-    target = Target(kubeconfig=kubeconfig, context=context, pool=pool)
-    whom = Caller(caller, account) if caller else None
-    raise typer.Exit(x_road.serve(target, client, whom, consume, x_road.Place.of(listen), Output()))
+    raise typer.Exit(x_road.serve(client, system, consume, x_road.Place.of(listen), Output()))
 
 
 @service.command("certificate")
 def service_certificate(
     department: Annotated[str, typer.Argument(help="Name of the department.", autocompletion=o.departments)],
     system: Annotated[str, typer.Argument(help="One of its systems outside of the pool.")],
-    write: Annotated[Path, typer.Option("--write", metavar="FOLDER", help="Where the two files go.")],
+    write: Annotated[Path, typer.Option("--write", metavar="FOLDER", help="Where the three files go.")],
     span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it is good: 10m to 168h.")] = "24h",
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,

@@ -81,12 +81,15 @@ class Target:
         words = [word for option, value in chosen if value is not None for word in (option, str(value))]
         return " ".join([own_name(), verb, *map(shlex.quote, words)])
 
-    def load(self, proposed: Sequence[Path] = ()) -> "Estate":
-        """The estate with its promises checked, and with `proposed` departments. Raises `EstateRefused`."""
+    def load(self, proposed: Sequence[Path] = (), *, agreeing: bool = False) -> "Estate":
+        """The estate with its promises checked, and with `proposed` manifests. Raises `EstateRefused`.
+
+        With `agreeing`, it may lack agreements and signatures.
+        """
         from commonpool.ledger import problems
         from commonpool.model import EstateRefused, load_estate
 
-        estate = load_estate(self.estate_folder(), proposed)
+        estate = load_estate(self.estate_folder(), proposed, agreeing=agreeing)
         found = problems(estate)
         if found:
             raise EstateRefused(found)

@@ -40,7 +40,8 @@ async def issue(layout: Layout, cluster: "Cluster", secret: str, hosts: tuple[st
     before = await cluster.read("v1", "Secret", NAMESPACE, secret)
     if before is not None and LABEL not in before["metadata"].get("labels", {}):
         return False
-    wanted = _secret(secret, Authority(layout.pki, "https-ca").server("https", hosts))
+    signer = Authority(layout.pki, "https-ca")
+    wanted = _secret(secret, signer.server("https", hosts), signer)
     if before is not None and before.get("data") == wanted["data"]:
         return False
     await cluster.apply(wanted, field_manager=MANAGER)
@@ -51,12 +52,13 @@ async def found_authority(layout: Layout, cluster: "Cluster", secret: str) -> bo
     """Make the Secret with the authority of callers' certificates where there is none; returns whether it was written."""
     if await cluster.read("v1", "Secret", NAMESPACE, secret) is not None:
         return False
-    await cluster.apply(_secret(secret, Authority(layout.pki, "clients-ca").pair, vouching=True), field_manager=MANAGER)
+    own = Authority(layout.pki, "clients-ca")
+    await cluster.apply(_secret(secret, own.pair, own), field_manager=MANAGER)
     return True
 
 
-def _secret(name: str, pair: Pair, *, vouching: bool = False) -> dict[str, Any]:
-    files = {"tls.crt": pair.certificate, "tls.key": pair.key} | ({"ca.crt": pair.certificate} if vouching else {})
+def _secret(name: str, pair: Pair, vouching: Authority) -> dict[str, Any]:
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": vouching.pair.certificate}
     return {
         "apiVersion": "v1",
         "kind": "Secret",

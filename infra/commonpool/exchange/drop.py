@@ -30,6 +30,7 @@ MANIFEST, RECEIPT = "manifest.json", "receipt.json"  # both are written beside t
 PIECE = 8 << 20  # bytes of which the manifest has a digest each
 LARGEST_MANIFEST = 16 << 20
 _BLOCK = 1 << 20
+_PASSING = (408, 429)  # refusals of a server that it may take back soon
 TRIES, PAUSE_SECONDS, ANSWER_SECONDS = 5, 1.0, 60.0
 Fields = dict[str, Any]
 
@@ -85,6 +86,8 @@ def pack(sources: Sequence[Path], target: Path, terms: Terms, recipients: Sequen
     if not recipients:
         raise DropRefused(f"{terms.consumer} declares no key, so nothing can be encrypted to it")
     _refuse_names([path.name for path in sources])
+    if target.exists():
+        raise DropRefused(f"{target} exists already; every drop is a folder of its own, so name a new one")
     target.mkdir(parents=True)
     keys = [recipient(one) for one in recipients]
     packed = []
@@ -157,9 +160,12 @@ class Source:
         self.place, self.headers = place.rstrip("/"), dict(headers)
 
     def manifest(self) -> bytes:
-        """The manifest as it is handed out."""
-        with self._opened(MANIFEST, 0) as stream:
-            content = stream.read(LARGEST_MANIFEST + 1)
+        """The manifest as it is handed out. Raises `DropRefused`, `DropInterrupted`, or OSError for a folder."""
+        try:
+            with self._opened(MANIFEST, 0) as stream:
+                content = stream.read(LARGEST_MANIFEST + 1)
+        except urllib.error.URLError as error:
+            raise DropInterrupted(f"{self.place} cannot be reached: {error.reason}") from error
         if len(content) > LARGEST_MANIFEST:
             raise DropRefused(f"the manifest is larger than {LARGEST_MANIFEST:,} bytes")
         return bytes(content)
@@ -177,7 +183,12 @@ class Source:
             return file
         headers = self.headers | ({"Range": f"bytes={start}-"} if start else {})
         request = urllib.request.Request(f"{self.place}/{urllib.parse.quote(name)}", headers=headers)  # noqa: S310
-        answer = urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+        try:
+            answer = urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            if 400 <= error.code < 500 and error.code not in _PASSING:
+                raise DropRefused(f"{self.place} answers {error.code} {error.reason} to {name}") from error
+            raise
         if start and answer.status != 206:
             answer.close()
             raise DropRefused(

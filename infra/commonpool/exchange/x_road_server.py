@@ -1,30 +1,32 @@
 """The consumer's side of X-Road for a client that knows nothing of the pool: the server that it has always called, beside it.
 
-It takes `/r1/…` with `X-Road-Client` as a security server does (PR-REST, version 1), adds the department's own token of the
-pool and passes the call on to the proxy; what the pool refuses comes back as an X-Road error. Whoever reaches it calls as the
-department, so it listens on loopback or where only the department's clients are. What it does not do: X-Road's own
-transport between security servers, and passing on a client's `Authorization`, whose place the token takes.
+It takes `/r1/…` with `X-Road-Client` as a security server does (PR-REST, version 1), adds what the pool knows the department
+by and passes the call on to the proxy; what the pool refuses comes back as an X-Road error. In a pod that is the token that
+Kubernetes mounts there, outside of the pool the certificate of one of the department's systems: neither needs a right at the
+API server. Whoever reaches it calls as the department, so it listens on loopback or where only the department's clients are.
+What it does not do: X-Road's own transport between security servers, and passing on a client's `Authorization`, whose place
+the token takes.
 """
 
 import asyncio
 import hashlib
-import time
+import ssl
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, web
+from cryptography import x509
 from yarl import URL
 
 from commonpool.exchange import x_road
 from commonpool.exchange.wire import PROBLEM
 
 CONNECT_SECONDS = 5.0
-TOKEN_SECONDS = 3600  # of life that are asked for
-RENEWED_SECONDS = 600  # before a token's end another one is asked for; the old one serves on while none can be had
 _OWN_HEADERS = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
     "upgrade", "host", "user-agent", "server", "expect",
@@ -55,20 +57,21 @@ class XRoadError(Exception):
 
 
 class NoCredential(Exception):
-    """No token can be had at present."""
+    """Nothing is at hand by which the pool would know the department."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """Where a service is reached, under which name, and with which token."""
+    """Where a service is reached, under which name, and with which token or certificate."""
 
     host: str
     url: str
-    token: str
+    token: str = ""
+    tls: ssl.SSLContext | None = None
 
 
 class Ways(Protocol):
-    """What a namespace may call."""
+    """What a namespace or a system may call."""
 
     async def find(self, service: str) -> Way | None:
         """None for what it does not list. Raises `NoCredential`."""
@@ -93,39 +96,42 @@ class Mounted:
         return Way(values["HOST"], values["URL"], token.strip())
 
 
-Asking = Callable[[str], Awaitable[tuple[str, float]]]
-Reading = Callable[[str], Awaitable[Mapping[str, str] | None]]
-
-
 @dataclass
-class Asked:
-    """Outside of the cluster: the same ConfigMaps read by the API, and tokens asked for before the last one ends.
+class Certified:
+    """Outside of the pool: the certificate of a system and where its services are, as `service certificate` wrote them.
 
-    `read` gives a service's ConfigMap, `ask` a token for an audience with the time of its end; `reached` says where a
-    declared URL is served.
+    `file` is `<system>.json`; certificate and key lie beside it. All three are read anew when one of them is another; while
+    what is found then is not whole, the former ones serve on.
     """
 
-    read: Reading
-    ask: Asking
-    reached: Callable[[str], str] = str
-    _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+    file: Path
+    _stamp: tuple[int, ...] = ()
+    _ways: Mapping[str, Way] = field(default_factory=dict)
+    _ends: datetime | None = None
 
     async def find(self, service: str) -> Way | None:
-        """The ConfigMap is read for each call, so what is taken away is gone."""
-        values = await self.read(service)
-        if values is None or "AUDIENCE" not in values:
-            return None
-        return Way(values["HOST"], self.reached(values["URL"]), await self._token(values["AUDIENCE"]))
+        """None for what its manifest did not list when the certificate was made."""
+        await asyncio.to_thread(self._look)
+        if self._ends and self._ends <= datetime.now(UTC):
+            raise NoCredential(f"the certificate beside {self.file} ended on {self._ends:%Y-%m-%d %H:%M} UTC")
+        return self._ways.get(service)
 
-    async def _token(self, audience: str) -> str:
-        token, ends = self._tokens.get(audience, ("", 0.0))
-        if ends - time.time() < RENEWED_SECONDS:
-            try:
-                token, ends = self._tokens[audience] = await self.ask(audience)
-            except NoCredential:
-                if ends <= time.time():
-                    raise
-        return token
+    def _look(self) -> None:
+        certificate, key = self.file.with_suffix(".crt"), self.file.with_suffix(".key")
+        try:
+            stamp = tuple(path.stat().st_mtime_ns for path in (self.file, certificate, key))
+            if stamp == self._stamp:
+                return
+            known = orjson.loads(self.file.read_bytes())
+            tls = ssl.create_default_context(cadata=known["authority"] or None)
+            tls.load_cert_chain(certificate, key)
+            ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+            ways = {name: Way(one["host"], one["url"], tls=tls) for name, one in known["services"].items()}
+        except (OSError, ValueError, KeyError, TypeError) as error:  # an SSLError is an OSError
+            if not self._stamp:
+                raise NoCredential(f"{self.file} with its certificate and key cannot be used: {error}") from error
+            return
+        self._stamp, self._ways, self._ends = stamp, ways, ends
 
 
 @dataclass
@@ -151,13 +157,11 @@ class Server:
         except NoCredential as error:
             raise XRoadError(NO_CREDENTIAL, str(error)) from error
         if way is None:
-            raise XRoadError(UNKNOWN_SERVICE, f"{name} is not among the services that this department consumes")
+            raise XRoadError(UNKNOWN_SERVICE, f"{name} is not among the services that are consumed here")
         body = _Body(request)
-        headers = _kept(request.headers) | {
-            "Host": way.host,
-            "Authorization": f"Bearer {way.token}",
-            "X-Road-Id": message.identity,
-        }
+        headers = _kept(request.headers) | {"Host": way.host, "X-Road-Id": message.identity}
+        if way.token:
+            headers["Authorization"] = f"Bearer {way.token}"
         url = URL(way.url.rstrip("/") + message.path, encoded=True)
         try:
             async with self.session.request(
@@ -166,6 +170,8 @@ class Server:
                 headers=headers,
                 data=body.pieces() if request.body_exists else None,
                 allow_redirects=False,
+                ssl=way.tls or True,
+                server_hostname=way.host if way.tls else None,
                 skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
             ) as answer:
                 await _refuse_problem(answer)
@@ -187,7 +193,7 @@ class Server:
                 UNKNOWN_MEMBER, f"X-Road-Client names {message.client}, and this is the server of {self.client}"
             )
         if "authorization" in named:
-            words = "Authorization is not passed on: the pool's token takes its place"
+            words = "Authorization is not passed on: what the pool knows the department by takes its place"
             raise XRoadError(BAD_REQUEST, words)
         return message
 

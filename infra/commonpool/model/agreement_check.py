@@ -15,6 +15,8 @@ from commonpool.model.statement import Statement
 from commonpool.model.subject import Found, Subject, nearest
 from commonpool.model.traffic import WITH_REQUESTS
 
+# Rules that an agreement which is not there yet, or not signed by both, mends.
+UNDER_WAY = frozenset(("service-not-offered", "agreement-missing", "agreement-unsigned"))
 _STATEMENT_RULES = {
     "department": ("statement-party", "only provider and consumer sign"),
     "digest": ("signature-text", "read the text as it is and sign anew with `commonpool agreement sign`"),
@@ -247,14 +249,14 @@ def check_consumed(subject: Subject, department: Department, place: Location, se
         estate.standings[one.name].state not in ("draft", "proposed") for one in found
     ):
         return
-    if sharing is None:
+    if sharing is None and not found:
         yield subject.problem(
             place,
             f"service {service.name!r} does not list {department.name} among its consumers",
             "service-not-offered",
-            f"ask {service.spec.offered_by} to add it to consumers.departments",
+            f"ask {service.spec.offered_by} to add it to consumers.departments, or for an agreement",
         )
-    elif sharing.class_ == "not-shared":
+    elif sharing and sharing.class_ == "not-shared":
         basis = f" by {sharing.basis.law}, {sharing.basis.article}" if sharing.basis else ""
         yield subject.problem(
             place,
@@ -266,16 +268,16 @@ def check_consumed(subject: Subject, department: Department, place: Location, se
         state = estate.standings[found[0].name]
         yield subject.problem(
             place,
-            f"service {service.name!r} is shared conditionally, and {state.words(found[0])}",
+            f"service {service.name!r} is granted by agreement, and {state.words(found[0])}",
             "agreement-unsigned",
-            f"{state.missing[0]} runs `commonpool agreement sign {found[0].name} --department {state.missing[0]}`",
+            f"{state.missing[0]} runs `commonpool agreement sign {found[0].name} --department {state.missing[0]} --key FILE`",
         )
     else:
         yield subject.problem(
             place,
             f"service {service.name!r} is shared conditionally, and there is no agreement between {service.spec.offered_by} and {department.name}",
             "agreement-missing",
-            f"ask for one: `commonpool request new --service {service.name} --consumer {department.name}`",
+            f"ask for one: `commonpool request new NAME --service {service.name} --consumer {department.name}`",
         )
 
 

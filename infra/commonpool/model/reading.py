@@ -13,9 +13,10 @@ from commonpool.model import garbage
 from commonpool.model.agreement import Agreement
 from commonpool.model.base import suggestion
 from commonpool.model.dictionary import Dictionary
-from commonpool.model.document import locate, read
+from commonpool.model.document import Document, locate, read
 from commonpool.model.estate import FOLDERS, Estate, show_path
 from commonpool.model.inventory import Machine, read_inventory
+from commonpool.model.many import read_many
 from commonpool.model.pool import Pool
 from commonpool.model.problem import EstateRefused, Problem, shown
 from commonpool.model.statement import Statement, text_digest
@@ -26,17 +27,19 @@ M = TypeVar("M", bound=BaseModel)
 POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE = "pool.yaml", "dictionary.yaml", "holidays.yaml"
 
 
-def load_estate(root: Path, proposed: Sequence[Path] = ()) -> Estate:
+def load_estate(root: Path, proposed: Sequence[Path] = (), *, agreeing: bool = False) -> Estate:
     """Read an estate. Raises `EstateRefused` with all problems of all files; nothing is half read.
 
-    `proposed` are manifests that lie elsewhere and are read as though they were in the estate.
+    `proposed` are manifests that lie elsewhere and are read as though they were in the estate. `agreeing` is for whoever
+    brings an agreement about: what is wrong only because there is none yet, or not both have signed, is no problem then.
     """
+    from commonpool.model.agreement_check import UNDER_WAY
     from commonpool.model.checks import check
 
     with garbage.put_off():
         estate, problems = _read(root, proposed)
         if estate is not None and not problems:
-            problems = check(estate)
+            problems = [one for one in check(estate) if not (agreeing and one.rule in UNDER_WAY)]
         if estate is None or problems:
             raise EstateRefused(problems)
         return estate
@@ -56,7 +59,9 @@ class _Reader:
         """Every manifest of a kind, sorted by name; `proposed` are further files of it."""
         folder, model = FOLDERS[word]
         paths = (*_files(self.root / folder, self.root, self.problems), *proposed)
-        found = [(path.stem, one) for path in paths if (one := self.manifest(path, model, word))]
+        documents = read_many([(path, show_path(path, self.root)) for path in paths])
+        read_ones = zip(paths, documents, strict=True)
+        found = [(path.stem, one) for path, document in read_ones if (one := self.checked(path, document, model, word))]
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def statements(self, proposed: Sequence[Path]) -> dict[str, Statement]:
@@ -67,8 +72,11 @@ class _Reader:
 
     def manifest(self, path: Path, model: type[M], word: str) -> M | None:
         """One manifest, or None and its problems; the only ones of their kind are keyed by their word alone."""
-        name = show_path(path, self.root)
-        document = read(path, name)
+        return self.checked(path, read(path, show_path(path, self.root)), model, word)
+
+    def checked(self, path: Path, document: Document, model: type[M], word: str) -> M | None:
+        """The same for a file that was read."""
+        name = document.path
         self.problems += document.problems
         if document.problems:
             return None

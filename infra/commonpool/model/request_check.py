@@ -1,7 +1,10 @@
 """What must hold of requests, corrections and progress in their estate. Pure but for positions."""
 
+from collections.abc import Sequence
+
 from commonpool.model.estate import Estate
 from commonpool.model.problem import Problem
+from commonpool.model.request import SharingRequest
 from commonpool.model.subject import Found, Subject, nearest
 
 
@@ -23,12 +26,38 @@ def check_requests(estate: Estate) -> Found:
                     "element-unknown",
                     nearest(code, elements),
                 )
+        if spec.items is not None and spec.decision is None:  # what is answered is history
+            yield from _items(subject, request, spec.items)
         if spec.decision and spec.decision.agreement:
             yield from _known(subject, ("spec", "decision", "agreement"), "agreement", spec.decision.agreement)
         if spec.decision and spec.decision.day < spec.submitted:
             yield _before(subject, ("spec", "decision", "day"), "answer")
     yield from _corrections(estate)
     yield from _progress(estate)
+
+
+def _items(subject: Subject, request: SharingRequest, items: Sequence[str]) -> Found:
+    """Single items are there, and can be given without the others: else nobody could grant what is asked for."""
+    estate, spec = subject.estate, request.spec
+    dataset = estate.dataset(spec.dataset) if spec.dataset else None
+    for index, path in enumerate(items if dataset else ()):
+        if dataset and not dataset.covers(path):
+            yield subject.problem(
+                ("spec", "items", index),
+                f"dataset {dataset.name!r} has no item {path!r}",
+                "item-unknown",
+                nearest(path, [item.name for item in dataset.spec.items]),
+            )
+    service = estate.service((dataset.spec.service if dataset else spec.service) or "")
+    endpoint = service.spec.endpoint if service else None
+    if service and (endpoint is None or endpoint.protocol != "HTTP"):
+        protocol = endpoint.protocol if endpoint else "pods without the proxy"
+        yield subject.problem(
+            ("spec", "items"),
+            f"single items cannot be had of {service.name!r} ({protocol}): only JSON answers over HTTP have fields that are taken out",
+            "agreement-protocol",
+            "take items out, and say in purpose which of them are needed",
+        )
 
 
 def _corrections(estate: Estate) -> Found:

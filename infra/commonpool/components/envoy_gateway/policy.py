@@ -14,7 +14,8 @@ from commonpool.model.backend import Health
 from commonpool.model.share import shares
 from commonpool.model.traffic import Share
 
-_LONGEST_EXPRESSION = 3850  # characters; the kind allows 4096, and the term of an agreement takes some 150
+_LONGEST_EXPRESSION = 3850  # characters; the term of an agreement takes some 150 more
+_LONGEST_RULE = 4096  # characters that the kind allows
 _OF_CERTIFICATE = "connection.mtls && connection.uri_san_peer_certificate"
 _UNSENT = ("connect-failure", "refused-stream", "reset-before-request")
 _SEEN = (*_UNSENT, "reset", "gateway-error")
@@ -48,31 +49,58 @@ def _sections(estate: Estate, service: SharedService, consumers: list[Consumer],
 def _admission(estate: Estate, service: SharedService, consumers: list[Consumer]) -> Body:
     """Tokens of declared consumers that were made for this very service, or certificates; the rule's header alone is not believed."""
     audience = service.host(estate.pool.spec.network.domain)
-    rules = [rule for one in consumers for rule in _rules(estate, service, audience, one)]
+    conditions = _conditions(estate, service, audience, consumers)
     targets = _sections(estate, service, consumers, reads=False)
     if gateway.splits_reads(service):
         targets += _sections(estate, service, consumers, reads=True)
     spec = {
         "targetRefs": targets,
         "mergeType": "StrategicMerge",
-        "authorization": {"defaultAction": "Deny", "rules": rules},
+        "authorization": {"defaultAction": "Deny", "rules": _rules(conditions)},
     }
     return body(VERSION, "SecurityPolicy", service.name, estate.pool, namespace=service.namespace_name, spec=spec)
 
 
-def _rules(estate: Estate, service: SharedService, audience: str, consumer: Consumer) -> list[Body]:
-    """A consumer's permission, which ends with its agreement by itself: no run is needed at midnight."""
-    terms = estate.terms(service.name, consumer.department)
-    within = ""
-    if terms is not None:
-        begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
-        within = f" && request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
+def _rules(conditions: Sequence[str]) -> list[Body]:
+    """As few rules as can hold the conditions, any of which is enough.
+
+    Envoy Gateway reads every rule anew for every route at every change: with one for each consumer that was half the time
+    until a change, an agreement's end for instance, reached the proxy.
+    """
+    found = [""]
+    for condition in conditions:
+        joined = f"{found[-1]} || {condition}" if found[-1] else condition
+        if len(joined) <= _LONGEST_RULE:
+            found[-1] = joined
+        else:
+            found.append(condition)
+    return [{"name": f"consumers-{number}", "action": "Allow", "cel": one} for number, one in enumerate(found)]
+
+
+def _conditions(estate: Estate, service: SharedService, audience: str, consumers: list[Consumer]) -> list[str]:
+    """Who passes: those with the same term in one list, by their tokens and by their certificates."""
+    subjects: dict[str, list[str]] = {}
+    systems: dict[str, list[str]] = {}
+    for one in consumers:
+        within = _within(estate, service, one)
+        subjects.setdefault(within, []).extend(one.subjects)
+        systems.setdefault(within, []).extend(one.systems)
     of_token = f"'{audience}' in {CLAIMS}['aud'] && {CLAIMS}['sub']"
-    expressions = [*_expressions(of_token, consumer.subjects), *_expressions(_OF_CERTIFICATE, consumer.systems)]
     return [
-        {"name": f"{consumer.department}-{number}", "action": "Allow", "cel": expression + within}
-        for number, expression in enumerate(expressions)
+        f"({expression}{within})"
+        for proven, by_term in ((of_token, subjects), (_OF_CERTIFICATE, systems))
+        for within, names in by_term.items()
+        for expression in _expressions(proven, names)
     ]
+
+
+def _within(estate: Estate, service: SharedService, consumer: Consumer) -> str:
+    """The term of a consumer's agreement, so that its permission ends by itself: no run is needed at midnight."""
+    terms = estate.terms(service.name, consumer.department)
+    if terms is None:
+        return ""
+    begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
+    return f" && request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
 
 
 def midnight(day: str, days: int = 0) -> str:
