@@ -136,6 +136,21 @@ def test_a_machine_that_is_not_declared_joined_is_refused_with_the_edit(room: Ro
         room.declare({name: INSIDE for name in HOSTS})
 
 
+def test_a_node_that_is_deleted_and_registers_anew_gives_addresses_of_its_new_block(room: Room) -> None:
+    """Its old block is given to others, and its settings for pods stood already."""
+
+    def block() -> str:
+        return str(nodes(room).get("two", {}).get("spec", {}).get("podCIDR", ""))
+
+    before = block()
+    assert room.kubectl("delete", "node", "two").code == 0
+    room.lan.ssh("two", "systemctl restart commonpool-kubelet")
+    until(block, "two is registered anew")
+    assert block() != before
+    until(lambda: block() in room.lan.ssh("two", "cat /etc/commonpool/cni/*.conflist"), "its pods' addresses follow")
+    assert room.machine("onboard", "two", "--yes").code == 0, "its labels come back"
+
+
 def test_a_pod_reaches_another_host_by_address_by_service_and_by_name(pods: Room) -> None:
     address = pods.kubectl("get", "pod", "server", "-n", "water", "-o", "jsonpath={.status.podIP}").output
     assert ask(pods, f"{address}:8080") == "from-water"
