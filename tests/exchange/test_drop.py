@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import agreements
 import estates
@@ -116,6 +117,23 @@ def test_what_is_packed_arrives_as_it_was_and_offer_and_receipt_are_recorded(
     assert (acknowledged.kind, acknowledged.data["drop"]) == ("drop.acknowledged", offered.data["drop"])
     assert acknowledged.data["key"] == "d1/office"
     assert verify(exchange.folder / "journal").good
+
+
+def test_a_script_reads_what_was_packed_what_arrived_and_what_was_recorded(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_OUTPUT", "json")
+
+    def told(code: int) -> dict[str, Any]:
+        assert code == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    packed, arrived = told(exchange.pack()), told(exchange.fetch(str(exchange.drop)))
+    assert (packed["kind"], packed["bytes"], packed["consumer"]) == ("Drop", len(PLAIN), "d1")
+    assert arrived["files"] == [str(exchange.folder / "in" / "people.csv")]
+    first, again = told(exchange.acknowledge()), told(exchange.acknowledge())
+    assert packed["drop"] == arrived["drop"] == first["drop"]
+    assert (first["written"], again["written"], first["record"]) == (True, False, again["record"])
 
 
 def test_a_fetch_that_breaks_off_goes_on_after_the_last_good_piece(exchange: Exchange, served: Server) -> None:

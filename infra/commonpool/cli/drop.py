@@ -46,7 +46,12 @@ def pack(target: Target, name: str, files: Sequence[Path], to: Path, key: Path, 
     output.say(
         f"wrote {to}: {count(len(files), 'file')}, {size:,} bytes, for {spec.consumer} alone; serve that folder by HTTP"
     )
-    output.data(drop.digest(content))
+    if output.structured:
+        output.document(
+            "Drop", folder=str(to), consumer=spec.consumer, **{key: data[key] for key in ("drop", "files", "bytes")}
+        )
+    else:
+        output.data(drop.digest(content))
     return OK
 
 
@@ -70,6 +75,11 @@ def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[s
     path.write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (into / drop.MANIFEST).write_bytes(content)
     output.say(f"{count(len(files), 'file')} arrived in {into} as they were sent; give {path} to {fields['provider']}")
+    if output.structured:
+        names = [str(into / one["name"]) for one in fields["files"]]
+        output.document(
+            "DropArrival", drop=drop.digest(content), provider=fields["provider"], files=names, receipt=str(path)
+        )
     return OK
 
 
@@ -90,13 +100,19 @@ def acknowledge(target: Target, receipt: Path, manifest: Path, output: Output) -
     drop.check(said, _public(estate, fields["consumer"], str(said.get("key"))))
     journal = evidence.opened(target, estate.pool.name)
     before = query.records(journal.folder, kinds=("drop.acknowledged",))
-    if any(one.data["drop"] == said["drop"] for one in before):
+    known = next((one for one in before if one.data["drop"] == said["drop"]), None)
+    if known is not None:
         output.say("this receipt was recorded before; nothing is written")
+        if output.structured:
+            output.document("DropAcknowledgement", drop=said["drop"], record=known.sequence, written=False)
         return OK
     data = {**_parties(find(estate, fields["agreement"])), "drop": said["drop"], "at": said["at"],
             "key": f"{fields['consumer']}/{said['key']}", "signature": said["signature"]}  # fmt: skip
     record = journal.append([Entry("drop.acknowledged", _who(), data)], grace=evidence.GRACE_SECONDS)[0]
-    output.data(f"record {record.sequence}: {fields['consumer']} received {said['drop']}")
+    if output.structured:
+        output.document("DropAcknowledgement", drop=said["drop"], record=record.sequence, written=True)
+    else:
+        output.data(f"record {record.sequence}: {fields['consumer']} received {said['drop']}")
     return OK
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
-from commonpool.cli.output import Output
+from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
 drop = typer.Typer(
@@ -34,11 +34,13 @@ def drop_pack(
     key: KEY,
     estate: o.ESTATE = None,
     pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Encrypt files to the consumer's own keys, with a signed manifest of digests."""
     from commonpool.cli import drop as commands
 
-    raise typer.Exit(commands.pack(Target(estate=estate, pool=pool), agreement, files, to, key, Output()))
+    raise typer.Exit(commands.pack(Target(estate=estate, pool=pool), agreement, files, to, key, Output(output, color)))
 
 
 @drop.command("fetch")
@@ -56,11 +58,13 @@ def drop_fetch(
         ),
     ] = None,
     estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Fetch a drop, or go on where it broke off; verifies, opens, and writes the signed receipt."""
     from commonpool.cli import drop as commands
 
-    raise typer.Exit(commands.fetch(Target(estate=estate), place, into, key, header or (), Output()))
+    raise typer.Exit(commands.fetch(Target(estate=estate), place, into, key, header or (), Output(output, color)))
 
 
 @drop.command("acknowledge")
@@ -71,8 +75,10 @@ def drop_acknowledge(
     ],
     estate: o.ESTATE = None,
     pool: o.POOL = "default",
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Record the consumer's receipt, when it is theirs."""
     from commonpool.cli import drop as commands
 
-    raise typer.Exit(commands.acknowledge(Target(estate=estate, pool=pool), receipt, manifest, Output()))
+    raise typer.Exit(commands.acknowledge(Target(estate=estate, pool=pool), receipt, manifest, Output(output, color)))
