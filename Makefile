@@ -26,6 +26,7 @@ clean:  ## delete the embedded pool's data and .venv; the built binaries stay in
 
 test: check  ## lint, types, layers, and all tests against a real control plane
 	@[ -z "$${CI:-}" ] || scripts/test-hosts
+	@.venv/bin/python tests/prepare.py
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 check:  ## lint, types, layers

@@ -1,0 +1,21 @@
+"""Build what the tests run, once, before the first of them: their time limits are for tests. `make test` calls it."""
+
+from commonpool.cli.output import Output
+from commonpool.embedded import binaries
+from commonpool.embedded.hosts import why_not
+from commonpool.embedded.node_archive import node_archive
+
+
+def main() -> None:
+    """Nothing is done where all of it stands."""
+    output = Output()
+    with output.working("building what the tests run"):
+        binaries.built(binaries.KUBERNETES, output.build)
+        binaries.built(binaries.ENVOY_GATEWAY, output.build)
+        binaries.envoy(output.build)
+        if why_not() is None:
+            node_archive(output.build)
+
+
+if __name__ == "__main__":
+    main()
