@@ -122,12 +122,12 @@ class Target:
 
     def engine_credentials(self) -> "Credentials | None":
         """Of the account that writes services and departments on the embedded pool; None elsewhere: whoever asks writes."""
+        if not self.embedded:
+            return None
         from commonpool.embedded import EmbeddedPool
         from commonpool.embedded.configuration import ENGINE
         from commonpool.engine import kubeconfig
 
-        if not self.embedded:
-            return None
         path = EmbeddedPool(self.pool).layout.component_kubeconfig(ENGINE)
         return kubeconfig.load(path, None) if path.exists() else None  # a pool that an older version started has none
 

@@ -95,16 +95,13 @@ def _decide(estate: Estate, department: Department, sums: _Sums) -> Decision:
 def problems(estate: Estate) -> list[Problem]:
     """Every promise that does not fit beside those of the departments before it, with its place."""
     found: list[Problem] = []
+    served = [grant for grant in grants(estate) if grant.namespace.startswith("service-")]
+    standing = [one for one in estate.departments if one.standing(estate.day) != "reclaimed"]
+    standing.sort(key=lambda one: _seniority(estate, one))
     for flavor in estate.pool.spec.compute.flavors:
         capacity = capacity_of(estate, flavor)
-        taken = Amount.total(
-            grant.guaranteed
-            for grant in grants(estate)
-            if grant.flavor == flavor.name and grant.namespace.startswith("service-")
-        )
-        for department in sorted(estate.departments, key=lambda one: _seniority(estate, one)):
-            if department.standing(estate.day) == "reclaimed":
-                continue
+        taken = Amount.total(grant.guaranteed for grant in served if grant.flavor == flavor.name)
+        for department in standing:
             for index, position, amount in _asks(estate, department, flavor):
                 room = (capacity - taken).clipped()
                 if amount.fits(room):
