@@ -220,7 +220,8 @@ def test_a_new_grpc_backend_that_fails_with_statuses_of_grpc_is_rolled_back(esta
         for caller in callers:
             caller.join()
     assert (record.phase, record.weight) == (Phase.ROLLED_BACK, 0)
-    assert record.reason.startswith("new failed "), record.reason
+    # By the count of failed calls, or because Envoy has taken its only host out over them, whichever is seen first.
+    assert record.reason.startswith(("new failed ", "no host of new is healthy")), record.reason
     assert set(codes) == {"OK", "INTERNAL"}, codes
 
 
