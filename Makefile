@@ -74,9 +74,9 @@ scale:  ## the same for 100, 1,000 and 5,000 departments, a simulation of severa
 	@.venv/bin/python bench/report.py
 	@.venv/bin/cog -r -I bench bench/README.md
 
-guards:  ## attacks by group, the race on a quota, the latency that the rules add
+guards:  ## attacks by group, the race on a quota, the latency that the rules add; writes the handbook's figures
 	@scripts/bootstrap dev
-	@.venv/bin/python bench/guards.py
+	@.venv/bin/python bench/guards.py --save
 
 catalogue:  ## 100,000 datasets: validation, the first index, searches
 	@scripts/bootstrap dev

@@ -1,7 +1,7 @@
 """How well the pool's walls hold, and what they cost: attacks by group, the race on a quota, the latency that rules add.
 
 One run on an embedded pool of its own, which it deletes. Usage: `make guards`, or `python bench/guards.py [--rounds 50]
-[--requests 800]`. Latencies are of one machine under its own load: only the difference means something.
+[--requests 800] [--save]`. Latencies are of one machine under its own load: only the difference means something.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from escapes.attempts import ADMISSION, CATALOGUE, CORE, OWN, pod, thing  # noqa
 from escapes.caller import Caller  # noqa: E402
 from escapes.ground import Ground, attack, differences, stand  # noqa: E402
 
+RESULTS = ROOT / "bench" / "results" / "guards.txt"
 PEOPLE = ("admin", "developer", "account", "nobody", "mistake")
 BINDINGS = {
     "ValidatingAdmissionPolicyBinding": f"{ADMISSION}/validatingadmissionpolicybindings",
@@ -156,6 +157,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=50)
     arguments.add_argument("--requests", type=int, default=800)
+    arguments.add_argument(
+        "--save", action="store_true", help="keep what is printed in bench/results, for the handbook"
+    )
     wanted = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="commonpool-guards-") as temporary:
         folder = Path(temporary)
@@ -164,14 +168,13 @@ def main() -> None:
         try:
             (folder / "estate").mkdir()
             ground = stand(pool, folder / "estate")
-            for title, text in (
-                ("attacks", attacks(ground)),
-                ("race on a quota", quota_race(ground.administrator, wanted.rounds)),
-                ("latency of writes", latency(ground, wanted.requests)),
-            ):
-                print(f"{title}\n{text}\n", flush=True)
+            found = [attacks(ground), quota_race(ground.administrator, wanted.rounds), latency(ground, wanted.requests)]
         finally:
             pool.reset()
+    text = "\n\n".join(found) + "\n"
+    sys.stdout.write(text)
+    if wanted.save:
+        RESULTS.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -68,11 +69,12 @@ class Trial:
         return found
 
     def note(self, word: str, words: str, machines: Sequence[str]) -> None:
-        """For the keeper: what it is at."""
+        """For the keeper: what it is at. Machines are brought in side by side, so several threads note at once."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch = self.folder / "state.new"
-        scratch.write_text(json.dumps(asdict(State(word, words, tuple(machines), time.time()))), encoding="utf-8")
-        scratch.replace(self.folder / "state.json")
+        descriptor, scratch = tempfile.mkstemp(dir=self.folder, prefix="state-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(State(word, words, tuple(machines), time.time())), file)
+        os.replace(scratch, self.folder / "state.json")
 
     def keeper(self) -> psutil.Process | None:
         """The process that keeps them, known by its command line."""
