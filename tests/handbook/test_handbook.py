@@ -100,7 +100,7 @@ def test_a_block_needs_only_programs_that_are_known() -> None:
             assert block.words, f"{page.name}:{block.line}: a block without a language is neither run nor read"
             if block.words[0] == "sh":
                 assert set(block.words[1:]) <= NEEDS, f"{page.name}:{block.line}"
-            assert block.words[0] in {"sh", "yaml", "python", "text", "console", "{include}"}, (
+            assert block.words[0] in {"sh", "yaml", "python", "text", "console", "{include}", "{literalinclude}"}, (
                 f"{page.name}:{block.line}"
             )
 
