@@ -100,18 +100,17 @@ def acknowledge(target: Target, receipt: Path, manifest: Path, output: Output) -
     drop.check(said, _public(estate, fields["consumer"], str(said.get("key"))))
     journal = evidence.opened(target, estate.pool.name)
     before = query.records(journal.folder, kinds=("drop.acknowledged",))
-    known = next((one for one in before if one.data["drop"] == said["drop"]), None)
-    if known is not None:
-        output.say("this receipt was recorded before; nothing is written")
-        if output.structured:
-            output.document("DropAcknowledgement", drop=said["drop"], record=known.sequence, written=False)
-        return OK
-    data = {**_parties(find(estate, fields["agreement"])), "drop": said["drop"], "at": said["at"],
-            "key": f"{fields['consumer']}/{said['key']}", "signature": said["signature"]}  # fmt: skip
-    record = journal.append([Entry("drop.acknowledged", _who(), data)], grace=evidence.GRACE_SECONDS)[0]
-    if output.structured:
-        output.document("DropAcknowledgement", drop=said["drop"], record=record.sequence, written=True)
+    record = next((one for one in before if one.data["drop"] == said["drop"]), None)
+    written = record is None
+    if record is None:
+        data = {**_parties(find(estate, fields["agreement"])), "drop": said["drop"], "at": said["at"],
+                "key": f"{fields['consumer']}/{said['key']}", "signature": said["signature"]}  # fmt: skip
+        record = journal.append([Entry("drop.acknowledged", _who(), data)], grace=evidence.GRACE_SECONDS)[0]
     else:
+        output.say("this receipt was recorded before; nothing is written")
+    if output.structured:
+        output.document("DropAcknowledgement", drop=said["drop"], record=record.sequence, written=written)
+    elif written:
         output.data(f"record {record.sequence}: {fields['consumer']} received {said['drop']}")
     return OK
 
