@@ -162,6 +162,29 @@ def test_what_is_not_there_or_not_reached_is_told_in_words(exchange: Exchange, s
         drop.pack([], exchange.folder, drop.Terms("a", "b", "c", "d"), ["key"], "2026-01-01T00:00:00Z")
 
 
+def test_a_redirect_is_not_followed_so_the_token_goes_nowhere_else(
+    exchange: Exchange, served: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The proxy keeps the token from the backend, who would get it by sending its bearer to another address of its own."""
+    (exchange.folder / "token").write_text("of-the-pool", encoding="utf-8")
+    monkeypatch.setenv("COMMONPOOL_TOKEN_FILE", str(exchange.folder / "token"))
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{served.url}{self.path}")
+            self.end_headers()
+
+        def log_message(self, format: str, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        assert exchange.fetch(f"http://127.0.0.1:{backend.server_address[1]}") == 1
+        backend.shutdown()
+    assert ("302" in capsys.readouterr().err, served.ranges) == (True, [])
+
+
 def test_pieces_that_were_damaged_here_are_fetched_again(exchange: Exchange, served: Server) -> None:
     parts = exchange.folder / "in" / ".parts"
     parts.mkdir(parents=True)

@@ -152,6 +152,16 @@ def receipt(manifest: bytes, department: str, at: str) -> Fields:
     }
 
 
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """Follows nobody: what goes with a request, the token of the pool, would go wherever its answer says."""
+
+    def redirect_request(self, *request: Any, **more: Any) -> None:  # noqa: ANN401
+        """No request follows, so the redirect is an error like others."""
+
+
+_OPENER = urllib.request.build_opener(_Staying)
+
+
 class Source:
     """Where a drop is fetched from: a URL with ranges, or a folder."""
 
@@ -184,9 +194,9 @@ class Source:
         headers = self.headers | ({"Range": f"bytes={start}-"} if start else {})
         request = urllib.request.Request(f"{self.place}/{urllib.parse.quote(name)}", headers=headers)  # noqa: S310
         try:
-            answer = urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+            answer = _OPENER.open(request, timeout=ANSWER_SECONDS)
         except urllib.error.HTTPError as error:
-            if 400 <= error.code < 500 and error.code not in _PASSING:
+            if 300 <= error.code < 500 and error.code not in _PASSING:
                 raise DropRefused(f"{self.place} answers {error.code} {error.reason} to {name}") from error
             raise
         if start and answer.status != 206:
