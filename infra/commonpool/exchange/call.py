@@ -16,6 +16,8 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import HttpBody, Processin
 
 from commonpool.exchange import wire, x_road
 from commonpool.exchange.fields import NotFilterable, filtered
+from commonpool.exchange.room import Room
+from commonpool.exchange.tally import RECORDED, Tally
 from commonpool.exchange.terms import Book, Terms, today
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import ASKED, Volume, until_midnight
@@ -49,6 +51,8 @@ class Call:
     record: Recording
     vault: Vault
     volume: Volume
+    tally: Tally
+    room: Room
     service: str = ""
     subject: str = ""
     consumer: str = ""
@@ -68,6 +72,7 @@ class Call:
     _answer_size: int = 0
     _answer_headers: dict[str, str] = field(default_factory=dict)
     _gone: int = 0
+    _room: int = 0
 
     async def take(self, message: ProcessingRequest) -> Responses:
         """What Envoy is told. Raises `Refusal` when the call ends here, `JournalUnavailable` when it broke off half-way."""
@@ -77,7 +82,7 @@ class Call:
         if self.terms is not None and not self.book.stands(self.terms):
             raise await self._ended(self.terms)
         if kind == "request_body":
-            return self._request_body(message.request_body)
+            return await self._request_body(message.request_body)
         if kind == "request_trailers":
             return [wire.request_trailers()]
         if kind == "response_headers":
@@ -187,11 +192,13 @@ class Call:
             found["xRoad"] = self.message.evidence()
         return found
 
-    def _request_body(self, body: HttpBody) -> Responses:
+    async def _request_body(self, body: HttpBody) -> Responses:
         self._request.update(body.body)
         self._request_size += len(body.body)
         if self._keeps:
-            self._requested += body.body[: LARGEST - len(self._requested)]
+            kept = body.body[: LARGEST - len(self._requested)]
+            await self._take_room(len(kept))
+            self._requested += kept
         return [wire.request_body(body.body, end=body.end_of_stream)]
 
     # -- the answer
@@ -232,11 +239,25 @@ class Call:
         return wire.response_body(before, end=False) if before else []
 
     async def _hold(self, body: HttpBody) -> Responses:
+        await self._take_room(len(body.body))
         self._held += body.body
         if len(self._held) > LARGEST:
             detail = f"the answer is larger than {LARGEST:,} bytes, above which no fields are taken out and no text is kept; ask for less at a time"
             raise await self._refuse(502, "answer-too-large", "The answer is too large", detail)
         return await self._finished(end=True) if body.end_of_stream else []
+
+    async def _take_room(self, size: int) -> None:
+        assert self.terms is not None
+        if not self.room.take(self.terms.agreement, size):
+            detail = f"so many calls under {self.terms.agreement}, or of all, are held whole at present that there is no room for this one"
+            raise await self._refuse(503, "no-room", "Too much is held at one time", detail, again=1)
+        self._room += size
+
+    def leave(self) -> None:
+        """Nothing of it is held any more, whatever became of it."""
+        if self.terms is not None:
+            self.room.give_back(self.terms.agreement, self._room)
+        self._room = 0
 
     async def _finished(self, *, end: bool, before: bytes = b"") -> Responses:
         """The rest of the answer, once its record is durable."""
@@ -320,9 +341,8 @@ class Call:
         """A call that the route refused, although this process had nothing against it."""
         self.over = True
         if self.service and self._status in _DENIALS and "x-envoy-upstream-service-time" not in self._answer_headers:
-            await self._recorded(
-                DENIED, {**self._parties(), "status": self._status, "path": self._line[1].partition("?")[0]}
-            )
+            data = {**self._parties(), "status": self._status, "path": self._line[1].partition("?")[0]}
+            await self._tallied(DENIED, data)
 
     async def broken(self) -> None:
         """The stream ended before the answer did: the caller or the service went away."""
@@ -338,9 +358,16 @@ class Call:
         path = self._line[1].partition("?")[0]
         data: dict[str, Any] = {**self._parties(), "status": status, "path": path, "reason": reason, "detail": detail}
         if self.asked is not None:
-            data["asked"] = self.asked.sequence
-        await self._recorded(kind, data)
+            await self._recorded(kind, data | {"asked": self.asked.sequence})
+        else:
+            await self._tallied(kind, data)
         return Refusal(status, reason, title, detail, again)
+
+    async def _tallied(self, kind: str, data: dict[str, Any]) -> None:
+        """A refusal that completes no other record, with its number in the day once there were many."""
+        number = self.tally.take(self.subject, self.service, today())
+        if number:
+            await self._recorded(kind, data | ({"times": number} if number > RECORDED else {}))
 
     async def _recorded(self, kind: str, data: dict[str, Any]) -> Record:
         try:

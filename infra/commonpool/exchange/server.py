@@ -18,6 +18,8 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import (
 
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.exchange.call import Call, Refusal
+from commonpool.exchange.room import Room
+from commonpool.exchange.tally import Tally
 from commonpool.exchange.terms import DEPARTMENT, LABEL, Book, today
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import Volume
@@ -35,6 +37,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated w
     def __init__(self, book: Book, recorder: Recorder, vault: Vault, volume: Volume) -> None:
         """What all calls share."""
         self.book, self.recorder, self.vault, self.volume = book, recorder, vault, volume
+        self.tally, self.room = Tally(volume.day), Room()
         self.halted = ""  # why nothing is accepted at present
 
     async def record(self, entry: Entry) -> Record:
@@ -49,7 +52,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated w
         context: "grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]",
     ) -> AsyncIterator[ProcessingResponse]:
         """Answer each message in its turn."""
-        call = Call(self.book, self.record, self.vault, self.volume)
+        call = Call(self.book, self.record, self.vault, self.volume, self.tally, self.room)
         try:
             async for message in requests:
                 for response in await call.take(message):
@@ -57,6 +60,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated w
         except Refusal as refusal:
             yield refusal.response
         finally:
+            call.leave()
             if not call.over:
                 with contextlib.suppress(JournalError, asyncio.CancelledError):
                     await asyncio.shield(call.broken())
