@@ -4,6 +4,7 @@ import base64
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from commonpool.embedded.certificate import Authority
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from escapes.attempt import APPLY, MERGE, STRATEGIC, Attempt, Body, changed
-from escapes.attempts import CORE, OTHER, PLATFORM, SERVED, SYSTEM, pod, thing
+from escapes.attempts import CORE, IMAGE, OTHER, PLATFORM, SERVED, SYSTEM, container, pod, thing
 from escapes.caller import Caller
 from escapes.ground import Ground, attack
 
@@ -112,7 +113,8 @@ def test_a_machine_changes_neither_what_it_is_nor_another_one(ground: Ground, ma
 def given(ground: Ground, machine: Caller) -> Iterator[str]:
     """A pod of a department that the machine was given; its path."""
     place, admin = f"{CORE}/namespaces/{OTHER}/pods", ground.administrator
-    assert admin.send("POST", place, pod("given", OTHER, schedulerName="nobody")).status == 201
+    made = pod("given", OTHER, schedulerName="nobody", initContainers=[container("first")])
+    assert admin.send("POST", place, made).status == 201
     target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
     assert (
         admin.send("POST", f"{place}/given/binding", thing("v1", "Binding", "given", OTHER, target=target)).status
@@ -132,12 +134,87 @@ def test_a_machine_says_how_its_pods_do_and_nothing_else_of_them(ground: Ground,
         "the API server's address": {"status": {"podIP": "10.96.0.1", "podIPs": [{"ip": "10.96.0.1"}]}},
         "a machine's address": {"status": {"podIP": "10.20.1.1", "podIPs": [{"ip": "10.20.1.1"}]}},
     }
+    for word in ("containerStatuses", "initContainerStatuses"):
+        for words, amounts in {
+            "more than it asks for": {"allocatedResources": {"cpu": "1k", "memory": "1Mi"}},
+            "larger requests": {"resources": {"requests": {"cpu": "1m", "memory": "1Ti"}}},
+            "a larger limit": {"resources": {"limits": {"memory": "1Ti"}}},
+        }.items():
+            patches[f"{words} in {word}"] = {"status": {word: [said("main" if word[0] == "c" else "first", amounts)]}}
     for words, patch in patches.items():
         tried = [one for one in changed("T30", words, f"{given}/status", live, patch) if one.kind != APPLY]
         assert attack(machine, tried).survived == []
+    amounts = {
+        "allocatedResources": {"cpu": "1m", "memory": "1Mi"},
+        "resources": live["spec"]["containers"][0]["resources"],
+    }
+    usual = {"status": {"containerStatuses": [said("main", amounts)]}}
+    assert machine.send("PATCH", f"{given}/status", usual, STRATEGIC).status == 200
     own = {"status": {"phase": "Running", "podIP": "10.128.0.9", "podIPs": [{"ip": "10.128.0.9"}]}}
-    said = machine.send("PATCH", f"{given}/status", own, STRATEGIC)
-    assert (said.status, said.body["status"]["podIP"]) == (200, "10.128.0.9"), said.words
+    answer = machine.send("PATCH", f"{given}/status", own, STRATEGIC)
+    assert (answer.status, answer.body["status"]["podIP"]) == (200, "10.128.0.9"), answer.words
+
+
+def said(container: str, amounts: Body) -> Body:
+    """What a kubelet reports of a container that runs."""
+    running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    return {
+        "name": container,
+        "image": IMAGE,
+        "imageID": "x",
+        "ready": True,
+        "restartCount": 0,
+        "state": running,
+        **amounts,
+    }
+
+
+def test_a_machine_uses_up_no_departments_storage_by_what_it_says_of_a_claim(ground: Ground, machine: Caller) -> None:
+    """Anywhere, since no department of this estate has any."""
+    admin, place = ground.administrator, f"{CORE}/namespaces/default"
+    asked = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}
+    assert admin.send("POST", f"{place}/persistentvolumeclaims", thing("v1", "PersistentVolumeClaim", "claimed", "default", spec=asked)).status == 201  # fmt: skip
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "claimed"}}
+    made = pod("claimed", "default", schedulerName="nobody", volumes=[volume], nodeName=NODE)
+    assert admin.send("POST", f"{place}/pods", made).status == 201
+    path = f"{place}/persistentvolumeclaims/claimed"
+    larger, usual = ({"status": {"allocatedResources": {"storage": amount}}} for amount in ("1Ti", "1Gi"))
+    refused = machine.send("PATCH", f"{path}/status", larger, MERGE)
+    taken = machine.send("PATCH", f"{path}/status", usual, MERGE)
+    for one in (f"{place}/pods/claimed?gracePeriodSeconds=0", path):
+        admin.send("DELETE", one)
+    assert (refused.status, "no more than it asks for" in refused.words) == (403, True), refused.words
+    assert taken.status == 200, taken.words
+
+
+def event(name: str, namespace: str, **fields: Any) -> Body:
+    about = {"kind": "Pod", "namespace": namespace, "name": "x"}
+    return thing("v1", "Event", name, namespace, involvedObject=about, reason="x", type="Normal", **fields)
+
+
+def test_a_machine_speaks_of_itself_in_its_own_name_only(ground: Ground, machine: Caller) -> None:
+    """Its events are no other's, in no namespace; by them people would look for what went wrong elsewhere."""
+    admin, place = ground.administrator, f"{CORE}/namespaces/{OTHER}/events"
+    known = admin.send(
+        "POST", place, event("known", OTHER, message="as it was", source={"component": "x", "host": ANOTHER})
+    )
+    assert known.status in (201, 409), known.words
+    live, own = ground.read(f"{place}/known"), {"component": "kubelet", "host": NODE}
+    attempts = [
+        Attempt("T30", "an event of another machine", "POST", place, event("a", OTHER, source={"host": ANOTHER}))
+    ]
+    attempts += [Attempt("T30", "an event of nobody", "POST", place, event("b", OTHER))]
+    large = event("c", OTHER, source=own, message="x" * 100_000)
+    attempts += [Attempt("T30", "an event that fills the store", "POST", place, large)]
+    for words, patch in {
+        "another's event": {"message": "all is well"},
+        "another's event, taken over": {"source": own},
+    }.items():
+        attempts += [one for one in changed("T30", words, f"{place}/known", live, patch) if one.kind != APPLY]
+    assert attack(machine, attempts).survived == []
+    assert machine.send("POST", place, event("own", OTHER, source=own)).status == 201
+    for name in ("known", "own"):
+        admin.send("DELETE", f"{place}/{name}")
 
 
 def test_a_machine_that_forgets_itself_comes_back_as_nothing(ground: Ground, machine: Caller) -> None:

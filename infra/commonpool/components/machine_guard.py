@@ -10,13 +10,15 @@ from commonpool.components import admission
 from commonpool.components.rendering import PREFIX, SITE, Body
 from commonpool.model import Pool
 
+_USER = "system:node:"
+LARGEST_EVENT = 16 << 10  # characters; a kubelet's have some hundreds
 _NO_KUBELET = "!('system:nodes' in request.userInfo.groups)"
 _MACHINE = ("a-machine", "'system:nodes' in request.userInfo.groups")
 
 
 def objects(pool: Pool) -> list[Body]:
     """What it is, the pods that it makes of itself, and what it says of those that it was given (CVE-2025-5187 is of this class)."""
-    return [*_itself(pool), *_made_there(pool), *_said_of_pods(pool)]
+    return [*_itself(pool), *_made_there(pool), *_said_of_pods(pool), *_said_of_claims(pool), *_events(pool)]
 
 
 def _itself(pool: Pool) -> list[Body]:
@@ -96,7 +98,11 @@ def _said_of_pods(pool: Pool) -> list[Body]:
     checks = [
         admission.Check(
             " && ".join(kept), "a machine says how its pods do, and changes neither annotations nor finalizers"
-        )
+        ),
+        admission.Check(
+            " && ".join(_given(kind, said) for kind, said in _STATUSES.items()),
+            "a machine gives its pods no more than they ask for; quotas count what it says that it gave",
+        ),
     ]
     ranges = pool.spec.network.ranges
     if any(one.purpose == "pods" for one in ranges):  # else pods may well have addresses beside the machines'
@@ -109,6 +115,60 @@ def _said_of_pods(pool: Pool) -> list[Body]:
             )
         )
     return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[_MACHINE], part="said")
+
+
+_STATUSES = {"containers": "containerStatuses", "initContainers": "initContainerStatuses"}
+_GIVEN = {"allocatedResources": "requests", "resources.?requests": "requests", "resources.?limits": "limits"}
+
+
+def _given(kind: str, said: str) -> str:
+    """CEL: whether no container was given more than its spec asks for; while it is made smaller, than it had before."""
+    former = f"oldObject.status.?{said}.orValue([]).exists(o, o.name == s.name && %s)"
+    checks = [_no_more(f"s.?{part}", f"c.?resources.?{asked}", f"o.?{part}", former) for part, asked in _GIVEN.items()]
+    each = f"object.spec.?{kind}.orValue([]).all(c, c.name != s.name || ({' && '.join(checks)}))"
+    return f"object.status.?{said}.orValue([]).all(s, {each})"
+
+
+def _said_of_claims(pool: Pool) -> list[Body]:
+    """Of a claim, a quota counts what a machine says that was allocated, where that is more than what was asked for."""
+    rule = admission.requests_for([""], ["persistentvolumeclaims/status"], ["UPDATE"], ["v1"])
+    said = "status.?allocatedResources"
+    check = admission.Check(
+        _no_more(f"object.{said}", "object.spec.?resources.?requests", f"oldObject.{said}", "%s"),
+        "a machine gives a claim no more than it asks for; quotas count what it says that it gave",
+    )
+    return admission.validating(pool, "nodes", admission.anywhere(rule), [check], conditions=[_MACHINE], part="claims")
+
+
+def _no_more(said: str, asked: str, before: str, former: str) -> str:
+    """CEL: whether no amount is larger than what was asked for, or than `before`, which is looked for as `former` says."""
+    given, wanted, had = (f"{amounts}.orValue({{}})" for amounts in (said, asked, before))
+    within = [
+        f"word in {most} && !quantity({given}[word]).isGreaterThan(quantity({most}[word]))" for most in (wanted, had)
+    ]
+    return f"{given}.all(word, !(word in {wanted}) || {within[0]} || {former % within[1]})"
+
+
+def _events(pool: Pool) -> list[Body]:
+    """A kubelet may write events anywhere, and over anybody's; by what they say, people look for what went wrong."""
+    rule = admission.requests_for([""], ["events"], ["CREATE", "UPDATE"], ["v1"])
+    name = f"request.userInfo.username.substring({len(_USER)})"
+
+    def own(event: str) -> str:
+        by = f"[{event}.?source.?host.orValue(''), {event}.?reportingInstance.orValue('')]"
+        return f"{by}.exists(by, by == {name} || by == 'kube-proxy-' + {name})"
+
+    checks = [
+        admission.Check(
+            f"{own('object')} && (oldObject == null || {own('oldObject')})",
+            "a machine's events bear its own name, and it changes nobody else's",
+        ),
+        admission.Check(
+            f"size('%s'.format([object])) <= {LARGEST_EVENT}",
+            f"an event of a machine has at most {LARGEST_EVENT} characters",
+        ),
+    ]
+    return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[_MACHINE], part="events")
 
 
 def _kept(field: str, condition: str) -> str:
