@@ -33,9 +33,11 @@ _COUNTS = {
     "services": "services",
     "persistent_volume_claims": "persistentvolumeclaims",
 }
-# Kinds that go with Deployments and the like are bounded with them; a Deployment keeps ten ReplicaSets of its past.
+# Kinds that go with Deployments and the like are bounded with them; a Deployment keeps ten ReplicaSets of its past, and as
+# many ControllerRevisions each StatefulSet and each DaemonSet, unless they say to keep two thousand million.
 _WITH_WORKLOADS = {
     "count/replicasets.apps": 12,
+    "count/controllerrevisions.apps": 24,
     "count/daemonsets.apps": 1,
     "count/horizontalpodautoscalers.autoscaling": 1,
     "count/poddisruptionbudgets.policy": 1,

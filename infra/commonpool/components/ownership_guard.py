@@ -36,6 +36,10 @@ _POOLS_MEMORY = (
 # Kubernetes sets these itself on what a department makes, and takes them away again: of a pod only while a Job controls it.
 _OF_CLAIMS, _OF_JOBS = "kubernetes.io/pvc-protection", "batch.kubernetes.io/job-tracking"
 _OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
+# Characters of an object of any other kind than these two, which Kubernetes bounds itself (1 MiB). Some 20 times what a large
+# pod takes; counts times sizes is what a department can put into the store, and a full store stops everybody.
+LARGEST = 128 << 10
+_BOUNDED_BY_KUBERNETES = ("configmaps", "secrets")
 _SCALED = "has(request.subResource) && request.subResource == 'scale'"
 _KINDS = {
     "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
@@ -160,6 +164,10 @@ def _owned(pool: Pool) -> list[Body]:
             "how many of a shared service run stands in its manifest",
             settled=f"!({_SCALED})",
         ),
+        admission.Check(
+            _of_a_size(),
+            f"an object has at most {LARGEST} characters in all; what is larger goes into ConfigMaps, volumes or images",
+        ),
     ]
     elsewhere = ("not-a-machine", "request.resource.resource != 'nodes'")  # their labels have a rule of their own
     in_use = "request.resource.resource == 'gatewayclasses' && request.operation == 'UPDATE' && object.spec == oldObject.spec"
@@ -190,6 +198,12 @@ def _ends() -> str:
         ["f in ['foregroundDeletion', 'orphan']", *own, f"(oldObject != null && has({old}) && f in {old})"]
     )
     return f"object == null || !has({new}) || request.namespace == '' || ({others}) || {new}.all(f, {known})"
+
+
+def _of_a_size() -> str:
+    """CEL: whether an object in a namespace is no larger than it may be, by the text that CEL makes of the whole of it."""
+    kinds = f"request.resource.resource in {list(_BOUNDED_BY_KUBERNETES)!r}"
+    return f"object == null || request.namespace == '' || {kinds} || size('%s'.format([object])) <= {LARGEST}"
 
 
 def _counted_by_its_job() -> str:

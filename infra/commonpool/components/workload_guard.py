@@ -85,8 +85,8 @@ def _pods(pool: Pool) -> list[Body]:
             "affinity is to pods of the own namespace; by another's a pod could keep others off a machine, or come near them",
         ),
         admission.Check(
-            f"!has({grace}) || {grace} <= {GRACE_SECONDS}",
-            f"terminationGracePeriodSeconds is at most {GRACE_SECONDS}: for so long others wait for the machine",
+            f"(!has({grace}) || {grace} <= {GRACE_SECONDS}) && {_probes_end()}",
+            f"terminationGracePeriodSeconds, a probe's too, is at most {GRACE_SECONDS}: for so long others wait for the machine",
         ),
         admission.Check(
             "(!has(object.spec.hostUsers) || object.spec.hostUsers) && (!has(object.spec.os) || object.spec.os.name == 'linux')",
@@ -125,6 +125,16 @@ def _counted() -> str:
     containers = f"object.spec.containers.all(c, {of('c')})"
     first = f"(!has(object.spec.initContainers) || object.spec.initContainers.all(c, {of('c')}))"
     return f"{containers} && {first} && {of('object.spec')} && !has(object.spec.resourceClaims)"
+
+
+def _probes_end() -> str:
+    """CEL: whether no probe gives its container longer to end than a pod may; a kubelet waits for that one instead."""
+    probes = [
+        f"c.?{word}.?terminationGracePeriodSeconds.orValue(0) <= {GRACE_SECONDS}"
+        for word in ("livenessProbe", "startupProbe")
+    ]
+    ends = " && ".join(probes)
+    return f"object.spec.containers.all(c, {ends}) && (!has(object.spec.initContainers) || object.spec.initContainers.all(c, {ends}))"
 
 
 def _among_its_own() -> str:
