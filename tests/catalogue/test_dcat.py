@@ -88,11 +88,12 @@ def test_what_is_no_catalogue_is_refused(document: object) -> None:
         dcat.manifests(document, provider="", budget_item="")
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_only_text() -> None:
+@pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-1+1", "@SUM(1)", "＝1+1", "＋1+1", "－1+1", "＠SUM(1)"])
+def test_a_cell_that_a_spreadsheet_would_run_is_only_text(formula: str) -> None:
     text = table.export(ESTATE).replace("江河水位实时监测", "'=cmd|' /C calc'!A0")
     (one,) = [found for found in table.manifests(text) if found["metadata"]["name"] == "water-levels"]
     assert one["spec"]["displayName"] == "=cmd|' /C calc'!A0"
     dataset = ESTATE.dataset("water-levels")
     assert dataset is not None
-    renamed = dataset.model_copy(update={"spec": dataset.spec.model_copy(update={"display_name": "=1+1"})})
-    assert "'=1+1" in table.export(replace(ESTATE, datasets=(renamed,)))
+    renamed = dataset.model_copy(update={"spec": dataset.spec.model_copy(update={"display_name": formula})})
+    assert f",'{formula}," in table.export(replace(ESTATE, datasets=(renamed,)))

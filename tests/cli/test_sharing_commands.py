@@ -193,3 +193,21 @@ def test_an_import_with_one_bad_line_writes_nothing(estate: Path, tmp_path: Path
     names = sorted(path.name for path in (estate / "datasets").iterdir())
     assert "更新周期 '每世纪' is none of 实时" in run(estate, "dataset", "import", str(file), fails=True)
     assert sorted(path.name for path in (estate / "datasets").iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "words"),
+    [
+        ("json", b"[" * 200_000, "import_invalid"),
+        ("json", b'{"dcat:dataset": [{"cp:name": "a\\u0000b", "dct:identifier": "a"}]}', "name_invalid"),
+        ("json", b'{"dcat:dataset": [{"cp:name": "../a", "dct:identifier": "a"}]}', "name_invalid"),
+        ("csv", "信息资源分类".encode("gb18030"), "import_invalid"),
+        ("csv", b'"' + b"x" * 200_000 + b'"', "import_invalid"),
+    ],
+)
+def test_a_file_made_to_break_the_import_is_refused_in_words(
+    estate: Path, tmp_path: Path, suffix: str, content: bytes, words: str
+) -> None:
+    file = tmp_path / f"catalogue.{suffix}"
+    file.write_bytes(content)
+    assert words in run(estate, "dataset", "import", str(file), "--budget-item", "x", fails=True)

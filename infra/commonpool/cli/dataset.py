@@ -1,5 +1,6 @@
 """`commonpool dataset list|search|show|import|export`: the catalogue of what departments have."""
 
+import csv
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from commonpool.model import Dataset, Estate
 
 FOLDER = "datasets"
+_LONGEST_NAME = 63  # of any object of an estate
 
 
 def search(target: Target, text: str, filters: Mapping[str, str], limit: int, output: Output) -> int:
@@ -127,10 +129,14 @@ def import_file(
 
     import yaml
 
+    from commonpool.catalogue.table import names
     from commonpool.cli.proposal import schema
     from commonpool.model import EstateRefused, show_path
 
     values = _read(file, provider, budget_item)
+    for name in names(values):
+        if "/" in name or name.startswith(".") or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise CommandFailed(f"{name[:_LONGEST_NAME]!r} is not a name", code="name_invalid")
     folder = target.estate_folder() / FOLDER
     texts = {
         str(one["metadata"]["name"]): _HEAD.format(schema=schema("Dataset", folder)) + _yaml(yaml, one)
@@ -148,8 +154,6 @@ def import_file(
     with tempfile.TemporaryDirectory(prefix="commonpool-") as scratch:
         drafts = []
         for name, text in texts.items():
-            if "/" in name or name.startswith("."):
-                raise CommandFailed(f"{name!r} is not a name", code="name_invalid")
             (Path(scratch) / f"{name}.yaml").write_text(text, encoding="utf-8")
             drafts.append(Path(scratch) / f"{name}.yaml")
         fresh = [path for path in drafts if path.stem not in there]
@@ -197,10 +201,10 @@ def _read(file: Path, provider: str, budget_item: str) -> list[dict[str, Any]]:
     from commonpool.catalogue.table import TableInvalid
     from commonpool.catalogue.table import manifests as from_table
 
-    text = file.read_text(encoding="utf-8-sig")
     try:
+        text = file.read_text(encoding="utf-8-sig")
         if file.suffix == ".csv":
             return from_table(text)
         return from_dcat(json.loads(text), provider=provider, budget_item=budget_item)
-    except (CatalogueInvalid, TableInvalid, json.JSONDecodeError) as error:
+    except (CatalogueInvalid, TableInvalid, csv.Error, json.JSONDecodeError, RecursionError, UnicodeError) as error:
         raise CommandFailed(f"{file}: {error}", code="import_invalid") from None
