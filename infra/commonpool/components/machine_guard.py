@@ -155,7 +155,7 @@ def _events(pool: Pool) -> list[Body]:
     name = f"request.userInfo.username.substring({len(_USER)})"
 
     def own(event: str) -> str:
-        by = f"[{event}.?source.?host.orValue(''), {event}.?reportingInstance.orValue('')]"
+        by = f"[dyn({event}).?source.?host.orValue(''), dyn({event}).?reportingInstance.orValue('')]"
         return f"{by}.exists(by, by == {name} || by == 'kube-proxy-' + {name})"
 
     checks = [
@@ -164,8 +164,7 @@ def _events(pool: Pool) -> list[Body]:
             "a machine's events bear its own name, and it changes nobody else's",
         ),
         admission.Check(
-            f"size('%s'.format([object])) <= {LARGEST_EVENT}",
-            f"an event of a machine has at most {LARGEST_EVENT} characters",
+            f"{admission.SIZE} <= {LARGEST_EVENT}", f"an event of a machine has at most {LARGEST_EVENT} characters"
         ),
     ]
     return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[_MACHINE], part="events")

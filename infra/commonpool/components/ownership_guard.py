@@ -201,9 +201,9 @@ def _ends() -> str:
 
 
 def _of_a_size() -> str:
-    """CEL: whether an object in a namespace is no larger than it may be, by the text that CEL makes of the whole of it."""
+    """CEL: whether an object in a namespace is no larger than it may be."""
     kinds = f"request.resource.resource in {list(_BOUNDED_BY_KUBERNETES)!r}"
-    return f"object == null || request.namespace == '' || {kinds} || size('%s'.format([object])) <= {LARGEST}"
+    return f"object == null || request.namespace == '' || {kinds} || {admission.SIZE} <= {LARGEST}"
 
 
 def _counted_by_its_job() -> str:
