@@ -60,6 +60,7 @@ def accepted(root: Path, **spec: Any) -> Estate:
         ({**HTTP, "backends": [OLD | {"machines": ["ha-registry-9"]}]}, "machine-unknown", "write ha-registry-1"),
         ({**HTTP, "backends": [{"name": "x", "machines": ["ha-registry-1"]}]}, "backend-port", "add port:"),
         ({**HTTP, "backends": [OLD | {"port": 10250}]}, "backend-port", ""),
+        ({**HTTP, "backends": [OLD | {"machines": ["rs-nas-1"], "port": 2049}]}, "backend-port", ""),
         ({**HTTP, "backends": [OLD | {"machines": ["rs-11"]}]}, "backend-role", ""),
         ({**HTTP, "backends": [OLD | {"machines": ["rs-07"]}]}, "backend-role", ""),
         ({**HTTP, "backends": [{"name": "x", "pods": True}]}, "backend-pods", "add spec.workload"),

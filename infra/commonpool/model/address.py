@@ -18,7 +18,10 @@ NEVER = {
     "the reserved range": ("240.0.0.0/4",),
     "the range of IPv4 addresses in IPv6 disguise": ("::ffff:0:0/96", "64:ff9b::/96"),
 }
-RESERVED_PORTS = frozenset({2379, 2380, 6443, 10250, 10255, 10256, 10257, 10259})  # of Kubernetes itself
+# A disk is exported to the machines' addresses, and the proxy is at one of them: by a service at the port of NFS, whoever may
+# call that would mount what is every department's.
+RESERVED_PORTS = dict.fromkeys((2379, 2380, 6443, 10250, 10255, 10256, 10257, 10259), "of Kubernetes itself")
+RESERVED_PORTS |= dict.fromkeys((111, 2049), "by which disks are exported to machines")
 _ALLOWED = ("machines", "storage")
 
 

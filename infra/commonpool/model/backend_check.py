@@ -48,7 +48,7 @@ def _machines(subject: Subject, service: SharedService, where: Location, backend
     if backend.machines and backend.port in RESERVED_PORTS:
         yield subject.problem(
             (*where, "port"),
-            f"port {backend.port} is one of Kubernetes itself",
+            f"port {backend.port} is one {RESERVED_PORTS[backend.port]}",
             "backend-port",
             "write the port of the service's own server",
         )
