@@ -80,6 +80,11 @@ def inside(*rules: Body, key: str = FLAVOR, among: Sequence[str] = (), others: S
     return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [*OURS["matchExpressions"], *wanted]}}
 
 
+def outside(key: str, *rules: Body) -> Body:
+    """Constraints for what lies in namespaces that lack a label, and for what lies in none."""
+    return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [{"key": key, "operator": "DoesNotExist"}]}}
+
+
 def named(namespace: str, *rules: Body) -> Body:
     """Constraints for what lies in one namespace, whether it is of this pool's departments or of the platform."""
     name = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace]}
