@@ -23,7 +23,7 @@ RULES: dict[AdmissionRule, str] = {
     "engine": "writes of the preview's account, and of the engine's beyond the pool's own namespaces",
     "kinds": "quotas, limits, network policies, roles, tokens and bindings of pods by anybody but the platform",
     "namespaces": "namespaces of the pool, their labels and owners by anybody but the platform; any by a person; another owner's",
-    "nodes": "what a machine says of itself: flavor, trust, site, name, that it is open; pods of its own; of others more than how they do; amounts that nobody asked for; events in other names",
+    "nodes": "what a machine says of itself: flavor, trust, site, name, that it is open; pods of its own; of others more than how they do or asked for; events in other names",
     "owned": "changes of what the platform wrote, its marks on what it did not write, and objects that are too large",
     "placement": "pods on machines of a flavor that is not granted, on a chosen node, or on one that is not open",
     "pods": "pods with devices and volumes that nobody counts, that keep others away, that hold on, or whose tokens live long",
