@@ -327,8 +327,6 @@ def _greedy_pods() -> Iterator[tuple[str, str, Body]]:
         yield "T17", f"that holds its machine by a {word}", {"containers": [container(**held)]}
         beside = container("beside", restartPolicy="Always", **held)
         yield "T17", f"that holds its machine by the {word} of a sidecar", {"initContainers": [beside]}
-    for words, large in {"one long argument": ["x" * 200_000], "many short ones": ["x"] * 60_000}.items():
-        yield "T15", f"that fills the store with {words}", {"containers": [container(args=large)]}
     share = {"driver": "nfs.csi.k8s.io", "volumeAttributes": {"server": "10.20.1.21", "share": "/export/a"}}
     yield "T28", "with a driver's volume of its own choice", {"volumes": [{"name": "v", "csi": share}]}
     for word in ("nvidia.com/gpu", "hugepages-2Mi", "deviceclass.resource.kubernetes.io/gpu"):

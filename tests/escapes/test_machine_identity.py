@@ -135,11 +135,12 @@ def test_a_machine_says_how_its_pods_do_and_nothing_else_of_them(ground: Ground,
         "a machine's address": {"status": {"podIP": "10.20.1.1", "podIPs": [{"ip": "10.20.1.1"}]}},
     }
     for word in ("containerStatuses", "initContainerStatuses"):
-        for words, amounts in {
+        larger: dict[str, Body] = {
             "more than it asks for": {"allocatedResources": {"cpu": "1k", "memory": "1Mi"}},
             "larger requests": {"resources": {"requests": {"cpu": "1m", "memory": "1Ti"}}},
             "a larger limit": {"resources": {"limits": {"memory": "1Ti"}}},
-        }.items():
+        }
+        for words, amounts in larger.items():
             patches[f"{words} in {word}"] = {"status": {word: [said("main" if word[0] == "c" else "first", amounts)]}}
     for words, patch in patches.items():
         tried = [one for one in changed("T30", words, f"{given}/status", live, patch) if one.kind != APPLY]
@@ -206,10 +207,11 @@ def test_a_machine_speaks_of_itself_in_its_own_name_only(ground: Ground, machine
     attempts += [Attempt("T30", "an event of nobody", "POST", place, event("b", OTHER))]
     large = event("c", OTHER, source=own, message="x" * 100_000)
     attempts += [Attempt("T30", "an event that fills the store", "POST", place, large)]
-    for words, patch in {
+    patches: dict[str, Body] = {
         "another's event": {"message": "all is well"},
         "another's event, taken over": {"source": own},
-    }.items():
+    }
+    for words, patch in patches.items():
         attempts += [one for one in changed("T30", words, f"{place}/known", live, patch) if one.kind != APPLY]
     assert attack(machine, attempts).survived == []
     assert machine.send("POST", place, event("own", OTHER, source=own)).status == 201

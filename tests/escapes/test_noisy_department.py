@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from commonpool.components.fairness import DEPARTMENTS, FLOW_CONTROL, PLATFORM
-from escapes.attempts import CORE, OTHER, OWN, thing
+from escapes.attempts import CORE, OTHER, OWN, container, pod, thing
 from escapes.attempts import PLATFORM as SYSTEM
 from escapes.caller import Caller
 from escapes.ground import Ground, token
@@ -86,3 +86,21 @@ def test_a_flood_of_objects_ends_at_the_quota_and_others_are_answered(ground: Gr
     assert used == hard
     assert set(lists) <= {200, 429}, "it waits, or is told to come again"
     assert set(others) == {200, 201}, "nobody else is"
+
+
+@pytest.mark.parametrize("person", ["admin", "developer", "account", "mistake"])
+@pytest.mark.parametrize("arguments", [["x" * 200_000], ["x"] * 60_000], ids=["long", "many"])
+def test_no_object_is_so_large_that_a_few_thousand_fill_the_store(
+    ground: Ground, person: str, arguments: list[str]
+) -> None:
+    large, labels = pod("large", containers=[container(args=arguments)]), {"a": "b"}
+    template = {"metadata": {"labels": labels}, "spec": large["spec"]}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    for path, body in (
+        (f"{CORE}/namespaces/{OWN}/pods", large),
+        (f"/apis/apps/v1/namespaces/{OWN}/deployments", thing("apps/v1", "Deployment", "large", OWN, spec=spec)),
+    ):
+        answer = ground.people[person].send("POST", path, body)
+        assert (answer.status, "characters in all" in answer.words) == (403, True), answer.words
+    whole = thing("v1", "ConfigMap", "large", OWN, data={"x": "y" * 900_000})
+    assert ground.people[person].send("POST", f"{CORE}/namespaces/{OWN}/configmaps?dryRun=All", whole).status == 201

@@ -3,7 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-ALL, EACH = 128 << 20, 32 << 20  # of all agreements, of one; the process takes some ten times that while it filters
+# Of all agreements, and of one: 16 answers of the largest size at one time. While an answer is filtered, which few are at one
+# time, it takes some ten times its size besides.
+ALL, EACH = 256 << 20, 64 << 20
 
 
 @dataclass
