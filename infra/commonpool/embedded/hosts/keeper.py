@@ -19,7 +19,6 @@ from typing import Any
 
 from commonpool.components import names
 from commonpool.components.rendering import PROXY_NAMESPACE
-from commonpool.embedded.binaries import Observer
 from commonpool.embedded.configuration import POD_RANGE
 from commonpool.embedded.hosts.error import HostFailed
 from commonpool.embedded.hosts.host import Shape, attempt
@@ -95,11 +94,17 @@ class Keeper:
         print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
         self.trial.note("working", words, self.names)
 
+    def _building(self, words: str, done: float | None) -> None:
+        """How far a build is: its ends go into the log, each package only to whoever waits."""
+        if done in (None, 0.0, 1.0):
+            self._say(words)
+        else:
+            self.trial.note("working", words, self.names)
+
     def _archive(self) -> NodeArchive:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
-        told: Observer = lambda message, done: self._say(message) if done in (None, 0.0, 1.0) else None  # noqa: E731
         try:
-            return node_archive(told)
+            return node_archive(self._building)
         finally:
             os.setpriority(os.PRIO_PROCESS, 0, 0)
 
