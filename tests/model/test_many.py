@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from commonpool.model import many
+from commonpool.model.cache import Cache
 from commonpool.model.document import read
 
 TEXTS = [
@@ -43,8 +44,11 @@ def test_what_others_read_is_what_one_process_reads(files: list[tuple[Path, str]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(many._Elsewhere, "__init__", counted)
-        found = list(many.read_many(files))
-    assert found == [read(path, name) for path, name in files]
+        cache = Cache()
+        found = list(many.read_many(files, cache))
+    alone = Cache()
+    assert found == [read(path, name, alone) for path, name in files]
+    assert cache.read == alone.read, "and what is kept of it"
     assert begun == [17, 16], "and this process reads half as many"
 
 
@@ -52,12 +56,12 @@ def test_a_process_that_ends_early_costs_nothing_but_time(
     files: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert list(many.read_many(files)) == [read(path, name) for path, name in files]
+    assert list(many.read_many(files, Cache())) == [read(path, name) for path, name in files]
 
 
 def test_no_process_outlives_a_reading_that_is_given_up(files: list[tuple[Path, str]]) -> None:
     before = children()
-    reading = many.read_many(files)
+    reading = many.read_many(files, Cache())
     next(reading)
     assert children() - before
     reading.close()
@@ -66,3 +70,11 @@ def test_no_process_outlives_a_reading_that_is_given_up(files: list[tuple[Path, 
 
 def children() -> set[int]:
     return {int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
+
+
+def test_what_is_known_is_read_by_one_process(files: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Cache()
+    expected = list(many.read_many(files, first))
+    monkeypatch.setattr(many, "_Elsewhere", None)
+    known = Cache(Path(os.devnull), first.read | {bytes(64 * [number]): b"" for number in range(30)})
+    assert list(many.read_many(files, known)) == expected

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from commonpool.folder import cache_folder
+from commonpool.model.cache import Cache, opened
 from commonpool.model.document import Document
 from commonpool.model.many import read_many
 
@@ -116,7 +117,8 @@ class Index:
             changed = sorted(path for path, stamp in present.items() if known.get(path) != stamp)
             for path in (*gone, *(path for path in changed if path in known)):
                 self._forget(path)
-            documents = read_many([(self.folder / path, path) for path in changed])
+            known = opened(self.folder.parent) if len(changed) > LARGE else Cache()
+            documents = read_many([(self.folder / path, path) for path in changed], known)
             for path, document in zip(changed, documents, strict=True):
                 self._add(path, document, *present[path])
         return len(gone) + len(changed)
