@@ -1,7 +1,7 @@
 """What stands in the pool of one stack's objects: one metadata list per kind, compared with the records.
 
 No spec is read. An object counts as drifted when it is gone, is another object of the same name, or when somebody
-changed a field that we own (see `record.owned_fields`). Objects that are only patched carry no label of ours, so their
+changed a field that we own (see `record.applied_fields`). Objects that are only patched carry no label of ours, so their
 kinds are listed whole.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused
-from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, owned_fields, sealed
+from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, applied_fields, sealed
 from commonpool.engine.state import State
 
 Place = tuple[str, Identity]  # (provider, identity)
@@ -32,7 +32,10 @@ class Drift(StrEnum):
 
 @dataclass
 class Index:
-    """Live metadata by place, for the kinds in `listed`: of our own objects, and of those that we only patch."""
+    """Live metadata by place, for the kinds in `listed`: of our own objects, and of those that we only patch.
+
+    Instead of `managedFields`, which are most of a list, `applied` has their digests: made while other lists are under way.
+    """
 
     live: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     patched: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
@@ -47,7 +50,7 @@ class Index:
             return Drift.REPLACED
         if found["metadata"].get("deletionTimestamp") and not record.patch:
             return Drift.DELETING
-        return Drift.NONE if owned_fields(found, record.owner) == record.fields else Drift.CHANGED
+        return Drift.NONE if found["applied"].get(record.owner, "") == record.fields else Drift.CHANGED
 
     def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
         """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
@@ -134,5 +137,7 @@ async def _metadata(connect: Connect, wanted: tuple[str, str, str], selector: st
     for item in items:
         metadata = item["metadata"]
         identity = Identity(group, kind, metadata.get("namespace", ""), metadata["name"])
-        found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+        applied = applied_fields(item)
+        metadata.pop("managedFields", None)
+        found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "applied": applied}
     return found

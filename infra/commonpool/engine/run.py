@@ -6,10 +6,11 @@ known, a run that finds nothing to do ends there, without starting the program a
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import Any
 
 from commonpool.engine import index as indexes
@@ -125,7 +126,7 @@ def select(program: Program, state: State, index: indexes.Index, options: Option
     """The units that must be evaluated; None for all of a program that has no units. Pure."""
     if program.units is None:
         return None
-    changed = {unit for unit, digest in program.units.items() if state.units.get(unit) != digest}
+    changed = _changed(program.units, state)
     if EVERYTHING in state.pending or options.refresh:
         changed |= set(program.units)
     if index.leftovers(state):  # whose unit is not known: only a whole evaluation tells what nobody declares any more
@@ -135,6 +136,10 @@ def select(program: Program, state: State, index: indexes.Index, options: Option
     if options.targets:
         chosen = {unit for unit in chosen if any(fnmatchcase(unit, target) for target in options.targets)}
     return frozenset(chosen)
+
+
+def _changed(units: Mapping[str, str], state: State) -> set[str]:
+    return {unit for unit, digest in units.items() if state.units.get(unit) != digest}
 
 
 async def _evaluate(
@@ -242,6 +247,9 @@ async def _opened(
     clusters.declare("", default_provider(program))
     for urn, inputs in state.providers.items():
         clusters.declare(urn, inputs)
+    if program.units is None or _changed(program.units, state):
+        # Then what evaluates is needed, and the server takes its time for the lists.
+        asyncio.get_running_loop().run_in_executor(None, import_module, "commonpool.engine.monitor")
     with garbage.put_off():
         index = await indexes.load(clusters.connect, state, everything=bool(state.pending) or options.adopt)
         selected = select(program, state, index, options)
