@@ -117,8 +117,8 @@ class Index:
             changed = sorted(path for path, stamp in present.items() if known.get(path) != stamp)
             for path in (*gone, *(path for path in changed if path in known)):
                 self._forget(path)
-            known = opened(self.folder.parent) if len(changed) > LARGE else Cache()
-            documents = read_many([(self.folder / path, path) for path in changed], known)
+            cache = opened(self.folder.parent) if len(changed) > LARGE else Cache()
+            documents = read_many([(self.folder / path, path) for path in changed], cache)
             for path, document in zip(changed, documents, strict=True):
                 self._add(path, document, *present[path])
         return len(gone) + len(changed)

@@ -14,7 +14,7 @@ from typing import Any
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused
 from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, applied_fields, sealed
-from commonpool.engine.state import State
+from commonpool.engine.state import Kind, State
 
 Place = tuple[str, Identity]  # (provider, identity)
 Connect = Callable[[str], Awaitable[Cluster]]
@@ -39,7 +39,7 @@ class Index:
 
     live: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     patched: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
-    listed: set[tuple[str, str, str]] = field(default_factory=set)
+    listed: set[Kind] = field(default_factory=set)
 
     def drift(self, record: Record) -> Drift:
         """Compare one record with what stands."""
@@ -54,14 +54,15 @@ class Index:
 
     def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
         """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
-        known = {(record.provider, record.identity) for record in state.records.values()}
         seen = {record.uid for record in state.records.values()}  # two providers may speak to one cluster
+        others = [(place, found) for place, found in self.live.items() if found["metadata"]["uid"] not in seen]
+        known = {(record.provider, record.identity) for record in state.records.values()} if others else set()
         result = []
-        for (provider, identity), found in self.live.items():
+        for place, found in others:
             uid = found["metadata"]["uid"]
-            if (provider, identity) not in known and uid not in seen and sealed(state.key, found):
+            if place not in known and uid not in seen and sealed(state.key, found):
                 seen.add(uid)
-                result.append((provider, found))
+                result.append((place[0], found))
         return result
 
     def smuggled(self, state: State) -> list[Mapping[str, Any]]:
@@ -84,9 +85,8 @@ def urn_of(live: Mapping[str, Any]) -> str:
     return str(live["metadata"].get("annotations", {}).get(RESOURCE, ""))
 
 
-async def load(connect: Connect, state: State, *, everything: bool) -> Index:
+async def complete(index: Index, connect: Connect, state: State, *, everything: bool) -> None:
     """List what the records name; `everything` asks for every kind, for the run after one that was killed."""
-    index = Index()
     wanted = state.kinds()
     await asyncio.gather(*(_list_patched(index, connect, kind) for kind in state.patched_kinds()))
     await extend(index, connect, state, wanted)
@@ -95,10 +95,9 @@ async def load(connect: Connect, state: State, *, everything: bool) -> Index:
             cluster = await connect(provider)
             others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted
             await asyncio.gather(*(_list_where_allowed(index, connect, state, kind) for kind in others))
-    return index
 
 
-async def _list_where_allowed(index: Index, connect: Connect, state: State, kind: tuple[str, str, str]) -> None:
+async def _list_where_allowed(index: Index, connect: Connect, state: State, kind: Kind) -> None:
     """A credential that may not even list a kind has made nothing of it."""
     try:
         await _list(index, connect, state, kind)
@@ -108,22 +107,22 @@ async def _list_where_allowed(index: Index, connect: Connect, state: State, kind
             raise
 
 
-async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[tuple[str, str, str]]) -> None:
+async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[Kind]) -> None:
     """Add kinds to an index; those that are listed already cost nothing."""
     missing = [kind for kind in sorted(wanted) if kind not in index.listed]
     index.listed.update(missing)
     await asyncio.gather(*(_list(index, connect, state, kind) for kind in missing))
 
 
-async def _list(index: Index, connect: Connect, state: State, wanted: tuple[str, str, str]) -> None:
+async def _list(index: Index, connect: Connect, state: State, wanted: Kind) -> None:
     index.live |= await _metadata(connect, wanted, f"{PART_OF}={state.part_of}")
 
 
-async def _list_patched(index: Index, connect: Connect, wanted: tuple[str, str, str]) -> None:
+async def _list_patched(index: Index, connect: Connect, wanted: Kind) -> None:
     index.patched |= await _metadata(connect, wanted, "")
 
 
-async def _metadata(connect: Connect, wanted: tuple[str, str, str], selector: str) -> dict[Place, Mapping[str, Any]]:
+async def _metadata(connect: Connect, wanted: Kind, selector: str) -> dict[Place, Mapping[str, Any]]:
     provider, api_version, kind = wanted
     cluster = await connect(provider)
     try:

@@ -234,8 +234,10 @@ async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
+    clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
+    clusters.declare("", default_provider(program))
     with garbage.put_off():
-        state = await states.load(cluster, program.project, program.stack)
+        state, index = await _read(program, cluster, clusters)
     if state.lost and not options.adopt:
         raise StateDamaged(
             f"what the pool remembered of stack {program.stack} is gone, although it was applied; restore the Secrets of "
@@ -243,15 +245,8 @@ async def _opened(
         )
     for words in state.damage:
         observer(Event("note", f"{words}: everything is looked at, and what it held is rebuilt"))
-    clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
-    clusters.declare("", default_provider(program))
-    for urn, inputs in state.providers.items():
-        clusters.declare(urn, inputs)
-    if program.units is None or _changed(program.units, state):
-        # Then what evaluates is needed, and the server takes its time for the lists.
-        asyncio.get_running_loop().run_in_executor(None, import_module, "commonpool.engine.monitor")
     with garbage.put_off():
-        index = await indexes.load(clusters.connect, state, everything=bool(state.pending) or options.adopt)
+        await indexes.complete(index, clusters.connect, state, everything=bool(state.pending) or options.adopt)
         selected = select(program, state, index, options)
     run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
     run.order = max((record.order for record in state.records.values()), default=0)
@@ -260,6 +255,26 @@ async def _opened(
     finally:
         await asyncio.shield(run.finish())
         await clusters.close()
+
+
+async def _read(program: Program, cluster: Cluster, clusters: Clusters) -> tuple[State, indexes.Index]:
+    """What the pool remembers, and what stands of the kinds that it names: the server lists them while records are read."""
+    index, lists = indexes.Index(), list[asyncio.Task[None]]()
+
+    def expect(state: State) -> None:
+        for urn, inputs in state.providers.items():
+            clusters.declare(urn, inputs)
+        lists.append(asyncio.create_task(indexes.extend(index, clusters.connect, state, state.expected)))
+        if program.units is None or _changed(program.units, state):  # then it will be evaluated
+            asyncio.get_running_loop().run_in_executor(None, import_module, "commonpool.engine.monitor")
+
+    try:
+        state = await states.load(cluster, program.project, program.stack, expect)
+        await asyncio.gather(*lists)
+    finally:
+        for task in lists:
+            task.cancel()
+    return state, index
 
 
 def default_provider(program: Program) -> dict[str, Any]:
