@@ -154,6 +154,19 @@ def test_a_cache_that_cannot_be_written_is_none(root: Path, monkeypatch: pytest.
     assert load_estate(root).departments == load_estate(root).departments
 
 
+def test_who_has_no_home_reads_without(root: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("COMMONPOOL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    for _ in range(2):
+        parsed.clear()
+        load_estate(root)
+        assert "d0.yaml" in parsed
+
+
 def test_nothing_is_written_while_nothing_changes(root: Path) -> None:
     load_estate(root)
     before = kept(root).stat()

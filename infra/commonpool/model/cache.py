@@ -29,8 +29,8 @@ _HEXADECIMAL = 64  # digits of a SHA-256
 class Cache:
     """The values of one estate's manifests. Use `opened`, and `save` when all of them were read."""
 
-    def __init__(self, path: Path = Path(os.devnull), lines: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
-        """`lines` are by their first 64 bytes, the digest of a manifest."""
+    def __init__(self, path: Path | None = None, lines: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+        """`lines` are by their first 64 bytes, the digest of a manifest; without a path nothing is kept."""
         self._path, self._known = path, lines
         self.read: dict[bytes, bytes] = {}
 
@@ -50,7 +50,7 @@ class Cache:
 
     def save(self) -> None:
         """Write what was read since `opened`, unless that is what stands there; what cannot be written is not kept."""
-        if self.read.keys() == self._known.keys():
+        if self._path is None or self.read.keys() == self._known.keys():
             return
         content = b"\n".join(self.read.values())
         with contextlib.suppress(OSError):
@@ -64,7 +64,10 @@ class Cache:
 def opened(root: Path) -> Cache:
     """What is known of the estate in a folder."""
     name = hashlib.sha256(f"{_version()}:{root.resolve()}".encode()).hexdigest()[:24]
-    path = cache_folder() / "manifests" / name
+    try:
+        path = cache_folder() / "manifests" / name
+    except RuntimeError:  # a user without a home
+        return Cache()
     digest, _, content = _own(path).partition(b"\n")
     if _digest(content) != digest:
         return Cache(path, {})
