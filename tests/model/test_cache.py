@@ -154,6 +154,15 @@ def test_a_cache_that_cannot_be_written_is_none(root: Path, monkeypatch: pytest.
     assert load_estate(root).departments == load_estate(root).departments
 
 
+def test_a_full_disk_leaves_nothing_behind(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert load_estate(root).departments
+    assert list((root.parent / "cache" / "manifests").iterdir()) == []
+
+
 def test_who_has_no_home_reads_without(root: Path, parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")

@@ -55,9 +55,7 @@ class Cache:
         content = b"\n".join(self.read.values())
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as scratch:  # 0600
-                scratch.write(_digest(content) + b"\n" + content)
-            os.replace(scratch.name, self._path)
+            _write(self._path, _digest(content) + b"\n" + content)
             _forget(self._path.parent)
 
 
@@ -89,7 +87,7 @@ def _digest(content: bytes) -> bytes:
 @cache
 def _version() -> str:
     """Of what makes values out of bytes."""
-    code = Path(__file__).with_name("document.py").read_bytes()
+    code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("cache.py", "document.py"))
     return f"{hashlib.sha256(code).hexdigest()}:{yaml.__version__}:{yaml.__with_libyaml__}"
 
 
@@ -103,6 +101,18 @@ def _own(path: Path) -> bytes:
             return file.read()
     except OSError:
         return b""
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing, for its owner alone."""
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(scratch, path)
+    except OSError:
+        os.unlink(scratch)
+        raise
 
 
 def _forget(folder: Path) -> None:
