@@ -80,8 +80,11 @@ def test_a_problem_is_never_kept(root: Path, parsed: list[str]) -> None:
 
 
 @pytest.mark.parametrize("values", [{"half": "\ud83d"}, {"large": 1 << 64}])
-def test_what_json_cannot_say_is_not_kept(values: object) -> None:
-    assert cache.line_of(b"bytes", values) is None
+def test_what_json_cannot_say_is_not_kept(root: Path, values: object) -> None:
+    known = cache.Cache(root)
+    known.keep(b"bytes", values)
+    known.save()
+    assert not (root.parent / "cache").exists()
 
 
 def cut(path: Path) -> None:

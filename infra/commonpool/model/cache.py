@@ -32,27 +32,28 @@ class Cache:
     def __init__(self, path: Path | None = None, lines: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         """`lines` are by their first 64 bytes, the digest of a manifest; without a path nothing is kept."""
         self._path, self._known = path, lines
-        self.read: dict[bytes, bytes] = {}
-
-    def __len__(self) -> int:
-        """How many manifests are known."""
-        return len(self._known)
+        self._read: dict[bytes, bytes] = {}
 
     def values(self, content: bytes) -> Any:  # noqa: ANN401
         """What a manifest of these bytes holds; None when that is not known."""
-        found = self._known.get(_digest(content))
-        return self.keep(found) if found else None
+        key = _digest(content)
+        found = self._known.get(key)
+        if found is None:
+            return None
+        self._read[key] = found
+        return orjson.loads(found[_HEXADECIMAL:])
 
-    def keep(self, line: bytes) -> Any:  # noqa: ANN401
-        """Know what `line_of` made; returns the values."""
-        self.read[line[:_HEXADECIMAL]] = line
-        return orjson.loads(line[_HEXADECIMAL:])
+    def keep(self, content: bytes, values: Any) -> None:  # noqa: ANN401
+        """Know what a manifest holds, unless JSON cannot say it: an integer beyond 64 bits, half a surrogate pair."""
+        with contextlib.suppress(TypeError, ValueError):
+            key = _digest(content)
+            self._read[key] = key + orjson.dumps(values)
 
     def save(self) -> None:
         """Write what was read since `opened`, unless that is what stands there; what cannot be written is not kept."""
-        if self._path is None or self.read.keys() == self._known.keys():
+        if self._path is None or self._read.keys() == self._known.keys():
             return
-        content = b"\n".join(self.read.values())
+        content = b"\n".join(self._read.values())
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(self._path, _digest(content) + b"\n" + content)
@@ -70,14 +71,6 @@ def opened(root: Path) -> Cache:
     if _digest(content) != digest:
         return Cache(path, {})
     return Cache(path, {line[:_HEXADECIMAL]: line for line in content.split(b"\n")})
-
-
-def line_of(content: bytes, values: Any) -> bytes | None:  # noqa: ANN401
-    """What is kept of a manifest; None where JSON cannot say it: an integer beyond 64 bits, half a surrogate pair."""
-    try:
-        return _digest(content) + orjson.dumps(values)
-    except (TypeError, ValueError):
-        return None
 
 
 def _digest(content: bytes) -> bytes:

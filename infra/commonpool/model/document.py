@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from commonpool.model.cache import Cache, line_of
+from commonpool.model.cache import Cache
 from commonpool.model.problem import Problem, shown
 
 LARGEST_FILE = 1 << 20  # bytes; the largest manifest seen in practice is some 30 kB
@@ -91,8 +91,8 @@ def read(path: Path, name: str, cache: Cache | None = None) -> Document:
     if problem:
         return Document(name, None, (problem,))
     document = parse(text, name)
-    if cache is not None and document.values is not None and (line := line_of(content, document.values)):
-        cache.keep(line)
+    if cache is not None and document.values is not None:
+        cache.keep(content, document.values)
     return document
 
 

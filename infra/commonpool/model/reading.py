@@ -14,10 +14,9 @@ from commonpool.model.agreement import Agreement
 from commonpool.model.base import suggestion
 from commonpool.model.cache import Cache, opened
 from commonpool.model.dictionary import Dictionary
-from commonpool.model.document import Document, locate, read
+from commonpool.model.document import locate, read
 from commonpool.model.estate import FOLDERS, Estate, show_path
 from commonpool.model.inventory import Machine, read_inventory
-from commonpool.model.many import read_many
 from commonpool.model.pool import Pool
 from commonpool.model.problem import EstateRefused, Problem, shown
 from commonpool.model.statement import Statement, text_digest
@@ -63,9 +62,7 @@ class _Reader:
         """Every manifest of a kind, sorted by name; `proposed` are further files of it."""
         folder, model = FOLDERS[word]
         paths = (*_files(self.root / folder, self.root, self.problems), *proposed)
-        documents = read_many([(path, show_path(path, self.root)) for path in paths], self.cache)
-        read_ones = zip(paths, documents, strict=True)
-        found = [(path.stem, one) for path, document in read_ones if (one := self.checked(path, document, model, word))]
+        found = [(path.stem, one) for path in paths if (one := self.manifest(path, model, word))]
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def statements(self, proposed: Sequence[Path]) -> dict[str, Statement]:
@@ -76,11 +73,8 @@ class _Reader:
 
     def manifest(self, path: Path, model: type[M], word: str) -> M | None:
         """One manifest, or None and its problems; the only ones of their kind are keyed by their word alone."""
-        return self.checked(path, read(path, show_path(path, self.root), self.cache), model, word)
-
-    def checked(self, path: Path, document: Document, model: type[M], word: str) -> M | None:
-        """The same for a file that was read."""
-        name = document.path
+        name = show_path(path, self.root)
+        document = read(path, name, self.cache)
         self.problems += document.problems
         if document.problems:
             return None
