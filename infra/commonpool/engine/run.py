@@ -236,6 +236,20 @@ async def _opened(
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
     clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
     clusters.declare("", default_provider(program))
+    try:
+        run = await _looked(program, cluster, clusters, observer, options, preview=preview)
+        try:
+            yield run
+        finally:
+            await asyncio.shield(run.finish())
+    finally:
+        await clusters.close()
+
+
+async def _looked(
+    program: Program, cluster: Cluster, clusters: Clusters, observer: Observer, options: Options, *, preview: bool
+) -> Deployment:
+    """A run that knows what is recorded and what stands, and so which units it is about."""
     with garbage.put_off():
         state, index = await _read(program, cluster, clusters)
     if state.lost and not options.adopt:
@@ -250,11 +264,7 @@ async def _opened(
         selected = select(program, state, index, options)
     run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
     run.order = max((record.order for record in state.records.values()), default=0)
-    try:
-        yield run
-    finally:
-        await asyncio.shield(run.finish())
-        await clusters.close()
+    return run
 
 
 async def _read(program: Program, cluster: Cluster, clusters: Clusters) -> tuple[State, indexes.Index]:
