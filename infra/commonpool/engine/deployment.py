@@ -35,9 +35,8 @@ from commonpool.engine.record import Identity
 from commonpool.engine.state import EVERYTHING, State
 
 FLUSH_SECONDS = 10.0  # records younger than this are recovered from the seals of live objects instead
-FLUSH_SHARE = (
-    20  # at most one part in so many of the time: each save packs everything anew, so a large stack's are rarer
-)
+FLUSH_SHARE = 20  # the other parts of the time: each save packs everything anew, so those of a large stack are rarer
+LONGEST_FLUSH_SECONDS = 120.0  # also after a save that waited for an API server that was away
 
 T = TypeVar("T")
 ConfigValue = str | int | float | bool | list[Any] | dict[str, Any]
@@ -235,7 +234,7 @@ class Deployment:
     async def _flush(self) -> None:
         took = 0.0
         while True:
-            await asyncio.sleep(max(FLUSH_SECONDS, FLUSH_SHARE * took))
+            await asyncio.sleep(min(max(FLUSH_SECONDS, FLUSH_SHARE * took), LONGEST_FLUSH_SECONDS))
             began = time.monotonic()
             with contextlib.suppress(EngineError):
                 await self.save()

@@ -1,9 +1,9 @@
 """What the pool remembers of a stack, in Secrets of the pool's own namespace.
 
-One Secret is the ApplySet parent with the stack's key, outputs, providers and, while a run is under way, the units that
-it touches. Up to 32 more hold the records of resources, spread over them by unit, so that a change of one department
-rewrites one small Secret and none reaches etcd's limit. Every write carries the resourceVersion that was read: a
-writer that lost its lease cannot overwrite its successor.
+One Secret is the ApplySet parent with the stack's key, outputs, providers, the kinds of its objects and, while a run is
+under way, the units that it touches. Up to 32 more hold the records of resources, spread over them by unit, so that a
+change of one department rewrites one small Secret and none reaches etcd's limit. Every write carries the resourceVersion
+that was read: a writer that lost its lease cannot overwrite its successor.
 
 Each Secret carries a digest of its content, the parent one of each other Secret, and the stack's lease one of the
 parent, so what was truncated, edited, deleted or put back from an old copy is noticed. Because every Secret also carries
