@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 VARIABLES = {  # of the environment, those that stand for no option
-    "COMMONPOOL_CACHE": "Folder of built binaries; default: `$XDG_CACHE_HOME/commonpool`, else `~/.cache/commonpool`.",
+    "COMMONPOOL_CACHE": "Folder of built binaries, and of what was read before; default: `$XDG_CACHE_HOME/commonpool`, else `~/.cache/commonpool`.",
     "COMMONPOOL_DATA": "Folder of embedded pools and surveys; default: `$XDG_DATA_HOME/commonpool`, else `~/.local/share/commonpool`.",
     "COMMONPOOL_JOURNAL": "Folder of the journal of evidence; default: the embedded pool's, else one for each cluster in the data folder.",
     "COMMONPOOL_TOKEN_FILE": "File with the caller's token for `commonpool drop`, for instance the one mounted into a Pod.",

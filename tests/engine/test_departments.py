@@ -74,6 +74,36 @@ def test_no_change_writes_nothing_and_one_change_writes_only_that_department(
     assert namespaces_written(writes()) == {f"{fresh}7-main"}
 
 
+def test_which_kinds_to_list_is_known_before_the_records_are_read(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
+) -> None:
+    estates.write(tmp_path, 2, prefix=fresh)
+    apply(tmp_path, fresh)
+    seen: list[tuple[frozenset[states.Kind], int]] = []
+
+    def expect(state: states.State) -> None:
+        seen.append((state.expected, len(state.records)))
+
+    state = on_cluster(lambda cluster: states.load(cluster, "commonpool", fresh, expect))
+    assert seen == [(frozenset(state.kinds()), 0)]
+
+
+def test_what_an_older_version_recorded_without_its_kinds_is_looked_at_all_the_same(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster, writes: Writes
+) -> None:
+    estates.write(tmp_path, 2, prefix=fresh)
+    pack = states._pack
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(states, "_pack", lambda values: pack({key: values[key] for key in values if key != "kinds"}))
+        apply(tmp_path, fresh)
+    writes()
+    assert apply(tmp_path, fresh).counts == {}
+    assert writes() == []
+    gone = ("networking.k8s.io/v1", "NetworkPolicy", f"{fresh}1-main", "default-deny")
+    assert on_cluster(lambda cluster: cluster.delete(*gone))
+    assert [(one.kind, one.namespace, one.name) for one in apply(tmp_path, fresh).changes] == [gone[1:]]
+
+
 def test_a_removed_department_goes_and_the_others_stay(
     tmp_path: Path, fresh: str, apply: Callable[..., Result], writes: Writes
 ) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from commonpool.folder import cache_folder
-from commonpool.model.document import Document
-from commonpool.model.many import read_many
+from commonpool.model.cache import Cache, opened
+from commonpool.model.document import Document, read
 
 LARGE = 5_000  # files; so many are looked at in some 20 ms
 LATELY_SECONDS = 60.0
@@ -116,9 +116,9 @@ class Index:
             changed = sorted(path for path, stamp in present.items() if known.get(path) != stamp)
             for path in (*gone, *(path for path in changed if path in known)):
                 self._forget(path)
-            documents = read_many([(self.folder / path, path) for path in changed])
-            for path, document in zip(changed, documents, strict=True):
-                self._add(path, document, *present[path])
+            cache = opened(self.folder.parent) if len(changed) > LARGE else Cache()
+            for path in changed:
+                self._add(path, read(self.folder / path, path, cache), *present[path])
         return len(gone) + len(changed)
 
     @contextmanager

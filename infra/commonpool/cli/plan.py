@@ -17,6 +17,7 @@ from commonpool.cli.target import Target, needs_exchange, programs, stand_ins
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster, Event, Options, Program, Result
+    from commonpool.journal import Entry
     from commonpool.model import Estate
 
 
@@ -216,16 +217,21 @@ async def _with_cluster(run: Run) -> int:
 
 
 def _evidence(run: Run, cluster: "Cluster") -> RunEvidence:
-    from commonpool.cli import decisions
+    def begun() -> "list[Entry]":
+        from commonpool.cli import decisions
+
+        return decisions.begun(run)
 
     name = run.estate.pool.name if run.estate is not None else ""
-    evidence = RunEvidence(run.target, name, lambda: decisions.begun(run), run.output.say)
+    evidence = RunEvidence(run.target, name, begun, run.output.say)
     evidence.watch(cluster)
     return evidence
 
 
 async def _ended(run: Run, evidence: RunEvidence) -> None:
     """The end is recorded when there was a beginning; a journal that is full by then has refused the writes already."""
+    if not evidence.begun:
+        return
     from commonpool.cli import decisions
     from commonpool.engine.error import EvidenceUnavailable
 

@@ -7,6 +7,7 @@ by running again.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from commonpool.engine.record import Identity
 from commonpool.engine.state import EVERYTHING, State
 
 FLUSH_SECONDS = 10.0  # records younger than this are recovered from the seals of live objects instead
+FLUSH_SHARE = 20  # the other parts of the time: each save packs everything anew, so those of a large stack are rarer
+LONGEST_FLUSH_SECONDS = 120.0  # also after a save that waited for an API server that was away
 
 T = TypeVar("T")
 ConfigValue = str | int | float | bool | list[Any] | dict[str, Any]
@@ -229,10 +232,13 @@ class Deployment:
         self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(min(max(FLUSH_SECONDS, FLUSH_SHARE * took), LONGEST_FLUSH_SECONDS))
+            began = time.monotonic()
             with contextlib.suppress(EngineError):
                 await self.save()
+            took = time.monotonic() - began
 
     async def save(self) -> None:
         """Write what changed of the state."""

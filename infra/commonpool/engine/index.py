@@ -1,7 +1,7 @@
 """What stands in the pool of one stack's objects: one metadata list per kind, compared with the records.
 
 No spec is read. An object counts as drifted when it is gone, is another object of the same name, or when somebody
-changed a field that we own (see `record.owned_fields`). Objects that are only patched carry no label of ours, so their
+changed a field that we own (see `record.applied_fields`). Objects that are only patched carry no label of ours, so their
 kinds are listed whole.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused
-from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, owned_fields, sealed
-from commonpool.engine.state import State
+from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, applied_fields, sealed
+from commonpool.engine.state import Kind, State
 
 Place = tuple[str, Identity]  # (provider, identity)
 Connect = Callable[[str], Awaitable[Cluster]]
@@ -32,11 +32,14 @@ class Drift(StrEnum):
 
 @dataclass
 class Index:
-    """Live metadata by place, for the kinds in `listed`: of our own objects, and of those that we only patch."""
+    """Live metadata by place, for the kinds in `listed`: of our own objects, and of those that we only patch.
+
+    Instead of `managedFields`, which are most of a list, `applied` has their digests: made while other lists are under way.
+    """
 
     live: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     patched: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
-    listed: set[tuple[str, str, str]] = field(default_factory=set)
+    listed: set[Kind] = field(default_factory=set)
 
     def drift(self, record: Record) -> Drift:
         """Compare one record with what stands."""
@@ -47,18 +50,19 @@ class Index:
             return Drift.REPLACED
         if found["metadata"].get("deletionTimestamp") and not record.patch:
             return Drift.DELETING
-        return Drift.NONE if owned_fields(found, record.owner) == record.fields else Drift.CHANGED
+        return Drift.NONE if found["applied"].get(record.owner, "") == record.fields else Drift.CHANGED
 
     def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
         """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
-        known = {(record.provider, record.identity) for record in state.records.values()}
         seen = {record.uid for record in state.records.values()}  # two providers may speak to one cluster
+        others = [(place, found) for place, found in self.live.items() if found["metadata"]["uid"] not in seen]
+        known = {(record.provider, record.identity) for record in state.records.values()} if others else set()
         result = []
-        for (provider, identity), found in self.live.items():
+        for place, found in others:
             uid = found["metadata"]["uid"]
-            if (provider, identity) not in known and uid not in seen and sealed(state.key, found):
+            if place not in known and uid not in seen and sealed(state.key, found):
                 seen.add(uid)
-                result.append((provider, found))
+                result.append((place[0], found))
         return result
 
     def smuggled(self, state: State) -> list[Mapping[str, Any]]:
@@ -81,9 +85,8 @@ def urn_of(live: Mapping[str, Any]) -> str:
     return str(live["metadata"].get("annotations", {}).get(RESOURCE, ""))
 
 
-async def load(connect: Connect, state: State, *, everything: bool) -> Index:
+async def complete(index: Index, connect: Connect, state: State, *, everything: bool) -> None:
     """List what the records name; `everything` asks for every kind, for the run after one that was killed."""
-    index = Index()
     wanted = state.kinds()
     await asyncio.gather(*(_list_patched(index, connect, kind) for kind in state.patched_kinds()))
     await extend(index, connect, state, wanted)
@@ -92,10 +95,9 @@ async def load(connect: Connect, state: State, *, everything: bool) -> Index:
             cluster = await connect(provider)
             others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted
             await asyncio.gather(*(_list_where_allowed(index, connect, state, kind) for kind in others))
-    return index
 
 
-async def _list_where_allowed(index: Index, connect: Connect, state: State, kind: tuple[str, str, str]) -> None:
+async def _list_where_allowed(index: Index, connect: Connect, state: State, kind: Kind) -> None:
     """A credential that may not even list a kind has made nothing of it."""
     try:
         await _list(index, connect, state, kind)
@@ -105,22 +107,22 @@ async def _list_where_allowed(index: Index, connect: Connect, state: State, kind
             raise
 
 
-async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[tuple[str, str, str]]) -> None:
+async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[Kind]) -> None:
     """Add kinds to an index; those that are listed already cost nothing."""
     missing = [kind for kind in sorted(wanted) if kind not in index.listed]
     index.listed.update(missing)
     await asyncio.gather(*(_list(index, connect, state, kind) for kind in missing))
 
 
-async def _list(index: Index, connect: Connect, state: State, wanted: tuple[str, str, str]) -> None:
+async def _list(index: Index, connect: Connect, state: State, wanted: Kind) -> None:
     index.live |= await _metadata(connect, wanted, f"{PART_OF}={state.part_of}")
 
 
-async def _list_patched(index: Index, connect: Connect, wanted: tuple[str, str, str]) -> None:
+async def _list_patched(index: Index, connect: Connect, wanted: Kind) -> None:
     index.patched |= await _metadata(connect, wanted, "")
 
 
-async def _metadata(connect: Connect, wanted: tuple[str, str, str], selector: str) -> dict[Place, Mapping[str, Any]]:
+async def _metadata(connect: Connect, wanted: Kind, selector: str) -> dict[Place, Mapping[str, Any]]:
     provider, api_version, kind = wanted
     cluster = await connect(provider)
     try:
@@ -134,5 +136,7 @@ async def _metadata(connect: Connect, wanted: tuple[str, str, str], selector: st
     for item in items:
         metadata = item["metadata"]
         identity = Identity(group, kind, metadata.get("namespace", ""), metadata["name"])
-        found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+        applied = applied_fields(item)
+        metadata.pop("managedFields", None)
+        found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "applied": applied}
     return found

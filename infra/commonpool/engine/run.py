@@ -6,10 +6,11 @@ known, a run that finds nothing to do ends there, without starting the program a
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import Any
 
 from commonpool.engine import index as indexes
@@ -125,7 +126,7 @@ def select(program: Program, state: State, index: indexes.Index, options: Option
     """The units that must be evaluated; None for all of a program that has no units. Pure."""
     if program.units is None:
         return None
-    changed = {unit for unit, digest in program.units.items() if state.units.get(unit) != digest}
+    changed = _changed(program.units, state)
     if EVERYTHING in state.pending or options.refresh:
         changed |= set(program.units)
     if index.leftovers(state):  # whose unit is not known: only a whole evaluation tells what nobody declares any more
@@ -135,6 +136,10 @@ def select(program: Program, state: State, index: indexes.Index, options: Option
     if options.targets:
         chosen = {unit for unit in chosen if any(fnmatchcase(unit, target) for target in options.targets)}
     return frozenset(chosen)
+
+
+def _changed(units: Mapping[str, str], state: State) -> set[str]:
+    return {unit for unit, digest in units.items() if state.units.get(unit) != digest}
 
 
 async def _evaluate(
@@ -229,8 +234,24 @@ async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
+    clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
+    clusters.declare("", default_provider(program))
+    try:
+        run = await _looked(program, cluster, clusters, observer, options, preview=preview)
+        try:
+            yield run
+        finally:
+            await asyncio.shield(run.finish())
+    finally:
+        await clusters.close()
+
+
+async def _looked(
+    program: Program, cluster: Cluster, clusters: Clusters, observer: Observer, options: Options, *, preview: bool
+) -> Deployment:
+    """A run that knows what is recorded and what stands, and so which units it is about."""
     with garbage.put_off():
-        state = await states.load(cluster, program.project, program.stack)
+        state, index = await _read(program, cluster, clusters)
     if state.lost and not options.adopt:
         raise StateDamaged(
             f"what the pool remembered of stack {program.stack} is gone, although it was applied; restore the Secrets of "
@@ -238,20 +259,32 @@ async def _opened(
         )
     for words in state.damage:
         observer(Event("note", f"{words}: everything is looked at, and what it held is rebuilt"))
-    clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
-    clusters.declare("", default_provider(program))
-    for urn, inputs in state.providers.items():
-        clusters.declare(urn, inputs)
     with garbage.put_off():
-        index = await indexes.load(clusters.connect, state, everything=bool(state.pending) or options.adopt)
+        await indexes.complete(index, clusters.connect, state, everything=bool(state.pending) or options.adopt)
         selected = select(program, state, index, options)
     run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
     run.order = max((record.order for record in state.records.values()), default=0)
+    return run
+
+
+async def _read(program: Program, cluster: Cluster, clusters: Clusters) -> tuple[State, indexes.Index]:
+    """What the pool remembers, and what stands of the kinds that it names: the server lists them while records are read."""
+    index, lists = indexes.Index(), list[asyncio.Task[None]]()
+
+    def expect(state: State) -> None:
+        for urn, inputs in state.providers.items():
+            clusters.declare(urn, inputs)
+        lists.append(asyncio.create_task(indexes.extend(index, clusters.connect, state, state.expected)))
+        if program.units is None or _changed(program.units, state):  # then it will be evaluated
+            asyncio.get_running_loop().run_in_executor(None, import_module, "commonpool.engine.monitor")
+
     try:
-        yield run
+        state = await states.load(cluster, program.project, program.stack, expect)
+        await asyncio.gather(*lists)
     finally:
-        await asyncio.shield(run.finish())
-        await clusters.close()
+        for task in lists:
+            task.cancel()
+    return state, index
 
 
 def default_provider(program: Program) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What the pool remembers of a stack, in Secrets of the pool's own namespace.
 
-One Secret is the ApplySet parent with the stack's key, outputs, providers and, while a run is under way, the units that
-it touches. Up to 32 more hold the records of resources, spread over them by unit, so that a change of one department
-rewrites one small Secret and none reaches etcd's limit. Every write carries the resourceVersion that was read: a
-writer that lost its lease cannot overwrite its successor.
+One Secret is the ApplySet parent with the stack's key, outputs, providers, the kinds of its objects and, while a run is
+under way, the units that it touches. Up to 32 more hold the records of resources, spread over them by unit, so that a
+change of one department rewrites one small Secret and none reaches etcd's limit. Every write carries the resourceVersion
+that was read: a writer that lost its lease cannot overwrite its successor.
 
 Each Secret carries a digest of its content, the parent one of each other Secret, and the stack's lease one of the
 parent, so what was truncated, edited, deleted or put back from an old copy is noticed. Because every Secret also carries
@@ -17,7 +17,7 @@ import hashlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -36,6 +36,7 @@ BUCKETS = 32
 EVERYTHING = "*"
 STATE_DIGEST = "commonpool.dev/state"  # annotation of the lease
 LONGEST_NAME = 180  # a Secret's name has 253 characters
+Kind = tuple[str, str, str]  # provider, apiVersion, kind
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -52,6 +53,7 @@ class State:
     units: dict[str, str] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     last_run: dict[str, str] = field(default_factory=dict)
+    expected: frozenset[Kind] = frozenset()  # the kinds of when it was written, known before the records are read
     records: dict[str, Record] = field(default_factory=dict)
     unit_of: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -95,15 +97,15 @@ class State:
             self.buckets[number].discard(urn)
             self.touched.add(number)
 
-    def kinds(self) -> set[tuple[str, str, str]]:
-        """(provider, apiVersion, kind) of every object that is ours: what a membership list must ask for."""
+    def kinds(self) -> set[Kind]:
+        """Those of every object that is ours: what a membership list must ask for."""
         return self._kinds(patched=False)
 
-    def patched_kinds(self) -> set[tuple[str, str, str]]:
+    def patched_kinds(self) -> set[Kind]:
         """The same of the objects of others that are patched."""
         return self._kinds(patched=True)
 
-    def _kinds(self, *, patched: bool) -> set[tuple[str, str, str]]:
+    def _kinds(self, *, patched: bool) -> set[Kind]:
         return {
             (record.provider, record.api_version, record.identity.kind)
             for record in self.records.values()
@@ -132,9 +134,12 @@ def _selector(project: str, stack: str) -> str:
     return f"{PROJECT_LABEL}={label_of(project)},{STACK_LABEL}={label_of(stack)}"
 
 
-async def load(cluster: Cluster, project: str, stack: str) -> State:
+async def load(
+    cluster: Cluster, project: str, stack: str, expect: Callable[["State"], None] = lambda state: None
+) -> State:
     """Read what the pool remembers; what is damaged is noted in the state, which then asks for everything to be looked at.
 
+    `expect` is called once `expected`, `units` and `providers` are known, and gets its turns while the records are read.
     Raises `StateDamaged` when the stack's key can be read nowhere any more.
     """
     state = State(project, stack)
@@ -142,27 +147,26 @@ async def load(cluster: Cluster, project: str, stack: str) -> State:
         cluster.list_objects("v1", "Secret", namespace=NAMESPACE, selector=_selector(project, stack)),
         _lease(cluster, state.name),
     )
-    parent: Mapping[str, Any] | None = None
     for item in items:
         name = item["metadata"]["name"]
         state.versions[name] = item["metadata"]["resourceVersion"]
-        state.written[name] = b""
         content = _content(item)
+        state.written[name] = content or b""
         if content is None:
             state.damage.append(f"the Secret {NAMESPACE}/{name} does not match its own digest")
             continue
-        state.written[name] = content
         state.key = state.key or base64.b64decode(item["data"].get("key", ""))
-        values = orjson.loads(gzip.decompress(content))
-        if name == state.name:
-            parent = values
-            continue
-        for unit, records in values.items():
-            for record in records:
-                state.put(Record.from_json(record), unit)
-    state.touched.clear()
+    parent = _unpack(state.written[state.name]) if state.written.get(state.name) else None
     if parent is not None:
         _read_parent(state, parent)
+        expect(state)
+    for name, content in state.written.items():
+        if content and name != state.name:
+            for unit, records in _unpack(content).items():
+                for record in records:
+                    state.put(Record.from_json(record), unit)
+            await asyncio.sleep(0)
+    state.touched.clear()
     _compare(state, parent, _remembered(lease))
     if state.damage:
         state.pending = tuple({*state.pending, EVERYTHING})
@@ -236,6 +240,7 @@ def _read_parent(state: State, values: Mapping[str, Any]) -> None:
     state.units = values["units"]
     state.pending = tuple(values["pending"])
     state.last_run = values["lastRun"]
+    state.expected = frozenset(tuple(kind) for kind in values.get("kinds", ()))
 
 
 def _content(item: Mapping[str, Any]) -> bytes | None:
@@ -265,6 +270,7 @@ def changed(state: State) -> dict[str, bytes | None]:
         "units": state.units,
         "pending": sorted(state.pending),
         "lastRun": state.last_run,
+        "kinds": sorted(state.kinds()),
         "buckets": _digests(state, found),
     }
     found[state.name] = _pack(parent)
@@ -289,6 +295,11 @@ def _bucket(state: State, number: int) -> bytes:
 def _pack(values: Mapping[str, Any]) -> bytes:
     # mtime=0: the same values are the same bytes. Level 3: a third of the time of 9 for 8 % more bytes.
     return gzip.compress(orjson.dumps(values, option=orjson.OPT_SORT_KEYS), compresslevel=3, mtime=0)
+
+
+def _unpack(content: bytes) -> dict[str, Any]:
+    values: dict[str, Any] = orjson.loads(gzip.decompress(content))
+    return values
 
 
 async def save(cluster: Cluster, state: State) -> int:

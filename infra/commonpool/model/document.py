@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from commonpool.model.cache import Cache
 from commonpool.model.problem import Problem, shown
 
 LARGEST_FILE = 1 << 20  # bytes; the largest manifest seen in practice is some 30 kB
@@ -78,12 +79,21 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
 
-def read(path: Path, name: str) -> Document:
+def read(path: Path, name: str, cache: Cache | None = None) -> Document:
     """Read a manifest; `name` is what messages call it. Never raises for what the file holds."""
-    text, problem = _text(path, name)
+    content, problem = _content(path, name)
     if problem:
         return Document(name, None, (problem,))
-    return parse(text, name)
+    known = cache.values(content) if cache is not None else None
+    if known is not None:
+        return Document(name, known)
+    text, problem = _text(content, name)
+    if problem:
+        return Document(name, None, (problem,))
+    document = parse(text, name)
+    if cache is not None and document.values is not None:
+        cache.keep(content, document.values)
+    return document
 
 
 def parse(text: str, name: str) -> Document:
@@ -114,17 +124,21 @@ def parse(text: str, name: str) -> Document:
         return Document(name, None, (Problem(name, 1, 1, words or "the nesting is too deep", "yaml-syntax"),))
 
 
-def _text(path: Path, name: str) -> tuple[str, Problem | None]:
-    def refuse(message: str, rule: str, fix: str = "", line: int = 1) -> tuple[str, Problem]:
-        return "", Problem(name, line, 1, message, rule, fix=fix)
-
+def _content(path: Path, name: str) -> tuple[bytes, Problem | None]:
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
-            return refuse(f"the file has {size:,} bytes; the limit is {LARGEST_FILE:,}", "file-size", "split it")
-        content = path.read_bytes()
+            words = f"the file has {size:,} bytes; the limit is {LARGEST_FILE:,}"
+            return b"", Problem(name, 1, 1, words, "file-size", fix="split it")
+        return path.read_bytes(), None
     except OSError as error:
-        return refuse(f"the file cannot be read: {error.strerror}", "file-unreadable")
+        return b"", Problem(name, 1, 1, f"the file cannot be read: {error.strerror}", "file-unreadable")
+
+
+def _text(content: bytes, name: str) -> tuple[str, Problem | None]:
+    def refuse(message: str, rule: str, fix: str = "", line: int = 1) -> tuple[str, Problem]:
+        return "", Problem(name, line, 1, message, rule, fix=fix)
+
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return refuse("the file is UTF-16", "file-encoding", "save it as UTF-8")
     try:

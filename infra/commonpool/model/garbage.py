@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def put_off() -> Iterator[None]:
-    """No search meanwhile: among millions of small values that all stay it finds nothing, again and again."""
+    """No search meanwhile, nor ever through what is there at the end: among millions of small values it finds nothing, again and again."""
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if collecting:
+            gc.freeze()
             gc.enable()

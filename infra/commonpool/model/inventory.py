@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from commonpool.model.base import Date, Declared, Name, Text
+from commonpool.model.cache import Cache
 from commonpool.model.document import Location, locate, read
 from commonpool.model.problem import Problem, shown
 from commonpool.model.quantity import Quantity
@@ -72,9 +73,9 @@ class Machine:
         return (self.file, *locate(Path(self.file), self.where))
 
 
-def read_inventory(path: Path, shown_path: str, site: str) -> tuple[list[Machine], list[Problem]]:
+def read_inventory(path: Path, shown_path: str, site: str, cache: Cache) -> tuple[list[Machine], list[Problem]]:
     """The machines of one site, and what is wrong with its inventory."""
-    document = read(path, shown_path)
+    document = read(path, shown_path, cache)
     if document.values is None:
         return [], list(document.problems)
     values = document.values

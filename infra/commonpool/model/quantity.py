@@ -7,6 +7,7 @@ Stricter than the API server where it is known to go wrong: no negative numbers,
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -39,22 +40,8 @@ class Quantity:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `500m`, `1.5`, `64Gi`, `12E6`. Raises `QuantityError`. Fractions of a nano-unit round up."""
-        match = _GRAMMAR.fullmatch(text) if len(text) <= LONGEST else None
-        if match is None:
-            raise QuantityError(_why(text))
-        _, whole, fraction, suffix = match.groups(default="")
-        if suffix in _BINARY:
-            factor = Fraction(2 ** _BINARY[suffix])
-        else:
-            exponent = int(suffix[1:]) if suffix[:1] in "eE" and len(suffix) > 1 else _DECIMAL[suffix]
-            if abs(exponent) > 18:
-                raise QuantityError(f"the exponent of {text!r} is beyond 18")
-            factor = Fraction(10) ** exponent
-        amount = Fraction(int(whole + fraction), 10 ** len(fraction)) * factor * NANO
-        nano = -(-amount.numerator // amount.denominator)
-        if nano > LARGEST:
-            raise QuantityError(f"{text!r} is more than 2^63-1, the largest amount that Kubernetes can count")
-        return cls(nano, binary=suffix in _BINARY)
+        nano, binary = _amount(text)
+        return cls(nano, binary=binary)
 
     @classmethod
     def zero(cls) -> Self:
@@ -164,6 +151,27 @@ class Quantity:
         if isinstance(value, str):
             return cls.parse(value)
         raise QuantityError("a quantity is text such as 500m, 4 or 64Gi")
+
+
+@lru_cache(maxsize=1 << 12)
+def _amount(text: str) -> tuple[int, bool]:
+    """Billionths of a unit, and whether the suffix is binary; an estate says few amounts many times."""
+    match = _GRAMMAR.fullmatch(text) if len(text) <= LONGEST else None
+    if match is None:
+        raise QuantityError(_why(text))
+    _, whole, fraction, suffix = match.groups(default="")
+    if suffix in _BINARY:
+        factor = Fraction(2 ** _BINARY[suffix])
+    else:
+        exponent = int(suffix[1:]) if suffix[:1] in "eE" and len(suffix) > 1 else _DECIMAL[suffix]
+        if abs(exponent) > 18:
+            raise QuantityError(f"the exponent of {text!r} is beyond 18")
+        factor = Fraction(10) ** exponent
+    amount = Fraction(int(whole + fraction), 10 ** len(fraction)) * factor * NANO
+    nano = -(-amount.numerator // amount.denominator)
+    if nano > LARGEST:
+        raise QuantityError(f"{text!r} is more than 2^63-1, the largest amount that Kubernetes can count")
+    return nano, suffix in _BINARY
 
 
 def _why(text: str) -> str:

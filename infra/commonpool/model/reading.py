@@ -12,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 from commonpool.model import garbage
 from commonpool.model.agreement import Agreement
 from commonpool.model.base import suggestion
+from commonpool.model.cache import Cache, opened
 from commonpool.model.dictionary import Dictionary
-from commonpool.model.document import Document, locate, read
+from commonpool.model.document import locate, read
 from commonpool.model.estate import FOLDERS, Estate, show_path
 from commonpool.model.inventory import Machine, read_inventory
-from commonpool.model.many import read_many
 from commonpool.model.pool import Pool
 from commonpool.model.problem import EstateRefused, Problem, shown
 from commonpool.model.statement import Statement, text_digest
@@ -37,7 +37,9 @@ def load_estate(root: Path, proposed: Sequence[Path] = (), *, agreeing: bool = F
     from commonpool.model.checks import check
 
     with garbage.put_off():
-        estate, problems = _read(root, proposed)
+        cache = opened(root)
+        estate, problems = _read(root, proposed, cache)
+        cache.save()
         if estate is not None and not problems:
             problems = [one for one in check(estate) if not (agreeing and one.rule in UNDER_WAY)]
         if estate is None or problems:
@@ -50,6 +52,7 @@ class _Reader:
     """Reads the manifests of one estate and remembers what it met."""
 
     root: Path
+    cache: Cache
     problems: list[Problem] = field(default_factory=list)
     sources: dict[str, Path] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -59,9 +62,7 @@ class _Reader:
         """Every manifest of a kind, sorted by name; `proposed` are further files of it."""
         folder, model = FOLDERS[word]
         paths = (*_files(self.root / folder, self.root, self.problems), *proposed)
-        documents = read_many([(path, show_path(path, self.root)) for path in paths])
-        read_ones = zip(paths, documents, strict=True)
-        found = [(path.stem, one) for path, document in read_ones if (one := self.checked(path, document, model, word))]
+        found = [(path.stem, one) for path in paths if (one := self.manifest(path, model, word))]
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def statements(self, proposed: Sequence[Path]) -> dict[str, Statement]:
@@ -72,11 +73,8 @@ class _Reader:
 
     def manifest(self, path: Path, model: type[M], word: str) -> M | None:
         """One manifest, or None and its problems; the only ones of their kind are keyed by their word alone."""
-        return self.checked(path, read(path, show_path(path, self.root)), model, word)
-
-    def checked(self, path: Path, document: Document, model: type[M], word: str) -> M | None:
-        """The same for a file that was read."""
-        name = document.path
+        name = show_path(path, self.root)
+        document = read(path, name, self.cache)
         self.problems += document.problems
         if document.problems:
             return None
@@ -109,8 +107,8 @@ class _Reader:
             refuse(f"{own!r} is declared in {other} too", "name-duplicate", Problem.who, "choose another name")
 
 
-def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Problem]]:
-    reader = _Reader(root)
+def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | None, list[Problem]]:
+    reader = _Reader(root, cache)
     if not (root / POOL_FILE).is_file():
         problem = Problem(
             show_path(root / POOL_FILE, root),
@@ -138,7 +136,7 @@ def _read(root: Path, proposed: Sequence[Path]) -> tuple[Estate | None, list[Pro
         holidays = reader.manifest(root / HOLIDAYS_FILE, Holidays, "holidays")
     if pool is None:
         return None, reader.problems
-    machines = _machines(root, pool, reader.problems)
+    machines = _machines(root, pool, reader)
     machine_text = repr(
         [(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines]
     )
@@ -212,14 +210,14 @@ def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
     return True
 
 
-def _machines(root: Path, pool: Pool, problems: list[Problem]) -> list[Machine]:
+def _machines(root: Path, pool: Pool, reader: _Reader) -> list[Machine]:
     machines: list[Machine] = []
     seen: dict[str, str] = {}
     for index, site in enumerate(pool.spec.compute.sites):
         path = root / site.inventory
         if not path.is_file():
             line, column = locate(root / POOL_FILE, ("spec", "compute", "sites", index, "inventory"))
-            problems.append(
+            reader.problems.append(
                 Problem(
                     show_path(root / POOL_FILE, root),
                     line,
@@ -231,11 +229,11 @@ def _machines(root: Path, pool: Pool, problems: list[Problem]) -> list[Machine]:
                 )
             )
             continue
-        found, wrong = read_inventory(path, show_path(path, root), site.name)
-        problems += wrong
+        found, wrong = read_inventory(path, show_path(path, root), site.name, reader.cache)
+        reader.problems += wrong
         for machine in found:
             if machine.name in seen:
-                problems.append(
+                reader.problems.append(
                     Problem(
                         *machine.source,
                         f"machine {machine.name} stands in {seen[machine.name]} too",
