@@ -16,6 +16,7 @@ from commonpool.cli.failure import CommandFailed, markdown, report
 from commonpool.cli.output import Format, Output, table
 from commonpool.cli.report import field_line, to_markdown
 from commonpool.cli.survey import Progress
+from commonpool.cli.target import Target
 from commonpool.engine import FieldChange, ResourceProblem, Result
 from commonpool.ledger import Ledger
 from commonpool.machines import Event
@@ -245,3 +246,11 @@ def test_of_many_departments_the_last_screen_shows_those_that_the_run_touched(mo
         "water-bureau",
         str(len(estate.departments) - 1),
     ]
+
+
+def test_the_command_to_run_next_has_the_configuration_and_no_secret() -> None:
+    target = Target(
+        program=Path("hello"), stacks=("dev",), config={"text": "two words"}, secret_config={"key": "canary"}
+    )
+    words = target.rerun("up").partition(" up ")[2]
+    assert words == "--program hello --stack dev -c 'text=two words' --secret key=VALUE"

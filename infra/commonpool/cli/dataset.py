@@ -1,7 +1,7 @@
 """`commonpool dataset list|search|show|import|export`: the catalogue of what departments have."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -158,8 +158,8 @@ def import_file(
         except EstateRefused as error:
             raise EstateRefused([_told(one, scratch, file) for one in error.problems]) from None
     if dry_run:
-        output.data("\n".join(sorted(texts)))
         output.say(f"  {count(len(texts), 'dataset')} would be written to {show_path(folder, folder)}")
+        _imported(texts, output, written=False)
         return 0
     folder.mkdir(exist_ok=True)
     before = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in there}
@@ -173,7 +173,15 @@ def import_file(
             path.write_text(before[name], encoding="utf-8") if name in before else path.unlink()
         raise
     output.say(f"wrote {count(len(texts), 'dataset')} to {show_path(folder, folder)}")
+    _imported(texts, output, written=True)
     return 0
+
+
+def _imported(names: Iterable[str], output: Output, *, written: bool) -> None:
+    if output.structured:
+        output.document("DatasetImport", datasets=sorted(names), written=written)
+    elif not written:
+        output.data("\n".join(sorted(names)))
 
 
 _HEAD = "# yaml-language-server: $schema={schema}\n"
