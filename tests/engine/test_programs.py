@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.cli import report
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, up
 from programs import Stack, messages
@@ -301,6 +302,22 @@ def test_a_patch_takes_no_field_from_others_unless_it_is_told_to(stack: Stack, o
         'k8s.core.v1.ConfigMapPatch("p", metadata={"name": "none", "namespace": "default"}, data={"a": "1"})'
     )
     assert "does not exist" in messages(missing)
+
+
+def test_a_patch_of_a_namespace_is_not_the_namespace(stack: Stack) -> None:
+    source = """
+        k8s.core.v1.NamespacePatch("p", metadata={"name": "default", "labels": {name: "yes"}})
+        k8s.core.v1.ConfigMap("kept", metadata={"namespace": "default", "name": name}, data={}, opts=Options(retain_on_delete=True))
+    """
+    assert stack.up(source).problems == ()
+    shown = stack.destroy()
+    assert messages(shown) == ""
+    assert {report.place(change) for change in report.shown(shown.changes)} == {
+        "NamespacePatch default",
+        f"ConfigMap default/{stack.name}",
+        f"Namespace {stack.name}",
+    }
+    assert [change.name for change in report.losses(shown.changes)] == [stack.name]
 
 
 def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(stack: Stack) -> None:
