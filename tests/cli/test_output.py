@@ -254,3 +254,16 @@ def test_the_command_to_run_next_has_the_configuration_and_no_secret() -> None:
     )
     words = target.rerun("up").partition(" up ")[2]
     assert words == "--program hello --stack dev -c 'text=two words' --secret key=VALUE"
+
+
+def test_on_a_terminal_the_last_column_of_texts_goes_on_below_itself() -> None:
+    rows = [["a", "one two three four five six"], ["b", "政务信息资源共享管理暂行办法"]]
+    shown = table(["rule", "refuses"], rows, left=2, width=30)
+    assert shown.splitlines() == [
+        "rule  refuses",
+        "a     one two three four five",
+        "      six",
+        "b     政务信息资源共享管理暂行",
+        "      办法",
+    ]
+    assert table(["rule", "refuses"], rows, left=2).splitlines()[1] == "a     one two three four five six"
