@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import signal
 import sys
 
 # Allocations, and rounds of the younger generations. A large estate is a million values that all stay, and searching them for
@@ -14,6 +15,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a poor terminal is no reason to fail
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the system's wish to end is one as good as Ctrl-C
     gc.set_threshold(*COLLECTED_AFTER)
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter searches everything once more when it ends
