@@ -218,6 +218,14 @@ def test_the_catalogue_comes_back_from_its_export_as_it_was(estate: Path, tmp_pa
     assert run(estate, "dataset", "export", "--form", form) == file.read_text(encoding="utf-8") or form == "csv"
 
 
+def test_a_table_in_another_encoding_is_refused_with_the_way_out(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.csv"
+    file.write_bytes("名称,江河水位\n".encode("gb18030"))
+    told = run(estate, "dataset", "import", str(file), fails=True)
+    assert "is not UTF-8 at byte 0 [import_invalid]" in told
+    assert "iconv -f GB18030" in told
+
+
 def test_an_import_with_one_bad_line_writes_nothing(estate: Path, tmp_path: Path) -> None:
     file = tmp_path / "catalogue.csv"
     text = run(estate, "dataset", "export", "--form", "csv")

@@ -205,7 +205,13 @@ def _read(file: Path, provider: str, budget_item: str) -> list[dict[str, Any]]:
     from commonpool.catalogue.table import TableInvalid
     from commonpool.catalogue.table import manifests as from_table
 
-    text = file.read_text(encoding="utf-8-sig")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        step = f"save it as “CSV UTF-8”, or run: iconv -f GB18030 -t UTF-8 {file}"
+        raise CommandFailed(
+            f"{file} is not UTF-8 at byte {error.start}", code="import_invalid", next_step=step
+        ) from None
     try:
         if file.suffix == ".csv":
             return from_table(text)
