@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from commonpool.cli import report
 from commonpool.embedded import EmbeddedPool
-from commonpool.engine import Cluster, up
+from commonpool.engine import Cluster, readiness, up
 from programs import Stack, messages
 
 OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
@@ -320,7 +320,10 @@ def test_a_patch_of_a_namespace_is_not_the_namespace(stack: Stack) -> None:
     assert [change.name for change in report.losses(shown.changes)] == [stack.name]
 
 
-def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(stack: Stack) -> None:
+def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "QUIET_SECONDS", 0.05)
     source = """
         labels = {"app": "web"}
         k8s.apps.v1.Deployment("web", metadata={**inside, "name": "web"}, spec={"replicas": 1,
@@ -329,7 +332,8 @@ def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(st
     """
     program = stack.load(source)
     for _ in range(2):
-        assert "not_ready" in messages(stack.run(up, program, timeout=1))
+        assert "not_ready" in messages(stack.run(up, program, timeout=2))
+    assert any("Unschedulable" in note for note in stack.notes), "what the pods say is told while they are awaited"
     job = """
         k8s.batch.v1.Job("j", metadata={**inside, "name": "j", "annotations": {"pulumi.com/replaceUnready": "true"}},
             spec={"active_deadline_seconds": 1, "template": {"spec": {"restart_policy": "Never",
