@@ -184,6 +184,7 @@ async def _with_cluster(run: Run) -> int:
             kept.enter_context(holding(run.estate))
         run.cluster = cluster = await kept.enter_async_context(await Cluster.connect(run.target.credentials()))
         run.evidence = _evidence(run, cluster)
+        cluster.trouble = lambda words: run.output.progress(f"{words}; trying again")
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
         await _know_moves(run, cluster)
