@@ -142,7 +142,7 @@ def test_transforms_run_from_the_resource_outwards_and_change_inputs_and_options
             raise ValueError("no such team")
         config_map("child", {}, transforms=[transform])
     """)
-    assert "no such team" in messages(failing)
+    assert f"failed: no such team ({stack.folder / '__main__.py'}:" in messages(failing)
 
 
 def test_what_exists_is_read_by_its_type_alone(stack: Stack) -> None:

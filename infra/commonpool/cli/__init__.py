@@ -16,6 +16,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a poor terminal is no reason to fail
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the system's wish to end is one as good as Ctrl-C
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a program that ends closes its connections, which is no news
     gc.set_threshold(*COLLECTED_AFTER)
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter searches everything once more when it ends

@@ -214,7 +214,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _serve(monitor: "Monitor", threads: int) -> tuple[Any, str]:
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a program that ends closes its connections, which is no news
     import grpc  # type: ignore[import-untyped]
     from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 

@@ -4,6 +4,7 @@ The program serves them by Pulumi's public `Callbacks` protocol and names each b
 resource's own come first, then those of its parents from the inside out, then the stack's.
 """
 
+import re
 from itertools import chain
 from typing import Any
 
@@ -82,8 +83,8 @@ class Transforms:
         try:
             answer = await callback_pb2_grpc.CallbacksStub(self._channels[callback.target]).Invoke(wanted)  # type: ignore[no-untyped-call]
         except grpc.aio.AioRpcError as error:
-            words = (error.details() or str(error)).partition(" error: ")[2] or error.details()
-            raise ProgramFailed(f"a transform of {request.type} {request.name!r} failed: {words}") from error
+            words = f"a transform of {request.type} {request.name!r} failed: {_words(error.details() or str(error))}"
+            raise ProgramFailed(words) from error
         return resource_pb2.TransformResponse.FromString(answer.response)
 
     def _merged(self, request: Any, answer: Any) -> Any:  # noqa: ANN401
@@ -113,6 +114,13 @@ class Transforms:
         parent = "" if former.noParent else former.parentUrn or request.parent
         token, name = former.type or request.type, former.name or request.name
         return make_urn(former.stack or self.stack, former.project or self.project, parent, token, name)
+
+
+def _words(details: str) -> str:
+    """What the program's exception said, and where it was raised: the SDK tells both in one text."""
+    said, _, trace = details.partition(":\n  File ")
+    place = re.findall(r'(?:^|File )"(.+?)", line (\d+)', trace)[-1:]
+    return f"{said.partition(' error: ')[2] or said}{''.join(f' ({file}:{line})' for file, line in place)}"
 
 
 def _options(request: Any) -> Any:  # noqa: ANN401
