@@ -31,7 +31,8 @@ def run(estate: Path, *words: str, fails: bool = False) -> str:
 
 
 def document(estate: Path, *words: str) -> dict[str, Any]:
-    return dict(json.loads(run(estate, *words, "--output", "json").partition("\n  warning")[0]))
+    found, _ = json.JSONDecoder().raw_decode(run(estate, *words, "--output", "json"))  # messages stand behind it
+    return dict(found)
 
 
 def key_line(path: Path) -> str:

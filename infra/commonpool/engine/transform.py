@@ -81,7 +81,7 @@ class Transforms:
         )
         wanted = callback_pb2.CallbackInvokeRequest(token=callback.token, request=asked.SerializeToString())
         try:
-            answer = await callback_pb2_grpc.CallbacksStub(self._channels[callback.target]).Invoke(wanted)  # type: ignore[no-untyped-call]
+            answer = await callback_pb2_grpc.CallbacksStub(self._channels[callback.target]).Invoke(wanted)
         except grpc.aio.AioRpcError as error:
             words = f"a transform of {request.type} {request.name!r} failed: {_words(error.details() or str(error))}"
             raise ProgramFailed(words) from error
