@@ -267,3 +267,18 @@ def test_on_a_terminal_the_last_column_of_texts_goes_on_below_itself() -> None:
         "      办法",
     ]
     assert table(["rule", "refuses"], rows, left=2).splitlines()[1] == "a     one two three four five six"
+
+
+@pytest.mark.parametrize("words", [["department", "list"], ["explain", "nothing", "-o", "json"]])
+def test_a_reader_who_goes_or_a_disk_that_is_full_ends_it_in_words_if_any(words: list[str]) -> None:
+    command = [sys.executable, "-m", "commonpool.cli", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as gone:
+        assert gone.stdout is not None
+        gone.stdout.close()
+        assert gone.stderr is not None
+        assert (gone.stderr.read(), gone.wait()) == ("", 1)
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("error: what is printed cannot be written: No space left on device [file_error]")
+    assert "Traceback" not in ended.stderr

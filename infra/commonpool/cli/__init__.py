@@ -24,7 +24,18 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; every exception becomes an exit code and words."""
+    """Run one command; every exception becomes an exit code and words, for whoever still listens."""
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:  # what went wrong cannot even be printed where it belongs
+        print(f"error: what is printed cannot be written: {error.strerror} [file_error]", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     from typer.main import get_command
 
     from commonpool.cli.app import app
@@ -37,8 +48,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return found if isinstance(found, int) else 0
     except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        raise
     except BaseException as error:
         return report(error, wanted_format(words))
 

@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from commonpool.cli.failure import CommandFailed
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -165,7 +167,12 @@ class Output:
     def _print(self, text: str, stream: TextIO) -> None:
         showing = self._status is not None
         self.clear()
-        print(harmless(text), file=stream, flush=True)  # whoever reads it through a pipe waits for it
+        try:
+            print(harmless(text), file=stream, flush=True)  # whoever reads it through a pipe waits for it
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandFailed(f"what is printed cannot be written: {error.strerror}", code="file_error") from error
         if showing and self._doing:
             self._show()
 
