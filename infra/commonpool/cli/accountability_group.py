@@ -113,7 +113,7 @@ def progress_report(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """The month's report, in Markdown."""
+    """The month's report, in Markdown or as a document."""
     from commonpool.cli import progress as commands
 
     raise typer.Exit(
