@@ -16,6 +16,7 @@ from commonpool.cli.failure import CommandFailed, markdown, report
 from commonpool.cli.output import Format, Output, table
 from commonpool.cli.report import field_line, to_markdown
 from commonpool.cli.survey import Progress
+from commonpool.cli.target import Target
 from commonpool.engine import FieldChange, ResourceProblem, Result
 from commonpool.ledger import Ledger
 from commonpool.machines import Event
@@ -245,3 +246,39 @@ def test_of_many_departments_the_last_screen_shows_those_that_the_run_touched(mo
         "water-bureau",
         str(len(estate.departments) - 1),
     ]
+
+
+def test_the_command_to_run_next_has_the_configuration_and_no_secret() -> None:
+    target = Target(
+        program=Path("hello"), stacks=("dev",), config={"text": "two words"}, secret_config={"key": "canary"}
+    )
+    words = target.rerun("up").partition(" up ")[2]
+    assert words == "--program hello --stack dev -c 'text=two words' --secret key=VALUE"
+
+
+def test_on_a_terminal_the_last_column_of_texts_goes_on_below_itself() -> None:
+    rows = [["a", "one two three four five six"], ["b", "政务信息资源共享管理暂行办法"]]
+    shown = table(["rule", "refuses"], rows, left=2, width=30)
+    assert shown.splitlines() == [
+        "rule  refuses",
+        "a     one two three four five",
+        "      six",
+        "b     政务信息资源共享管理暂行",
+        "      办法",
+    ]
+    assert table(["rule", "refuses"], rows, left=2).splitlines()[1] == "a     one two three four five six"
+
+
+@pytest.mark.parametrize("words", [["department", "list"], ["explain", "nothing", "-o", "json"]])
+def test_a_reader_who_goes_or_a_disk_that_is_full_ends_it_in_words_if_any(words: list[str]) -> None:
+    command = [sys.executable, "-m", "commonpool.cli", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as gone:
+        assert gone.stdout is not None
+        gone.stdout.close()
+        assert gone.stderr is not None
+        assert (gone.stderr.read(), gone.wait()) == ("", 1)
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("error: what is printed cannot be written: No space left on device [file_error]")
+    assert "Traceback" not in ended.stderr

@@ -31,7 +31,8 @@ def run(estate: Path, *words: str, fails: bool = False) -> str:
 
 
 def document(estate: Path, *words: str) -> dict[str, Any]:
-    return dict(json.loads(run(estate, *words, "--output", "json").partition("\n  warning")[0]))
+    found, _ = json.JSONDecoder().raw_decode(run(estate, *words, "--output", "json"))  # messages stand behind it
+    return dict(found)
 
 
 def key_line(path: Path) -> str:
@@ -145,6 +146,38 @@ def test_a_wrong_record_is_answered_disputed_and_decided(estate: Path) -> None:
     assert [one["state"] for one in items] == ["corrected", "corrected after a dispute"]
 
 
+def test_what_was_written_is_told_as_a_document_too(estate: Path, tmp_path: Path) -> None:
+    correction = (
+        "correction", "new", "moved", "--dataset", "companies", "--item", "name", "--record", "3305",
+        "--found-by", "water-bureau", "--description", "It moved",
+    )  # fmt: skip
+    (draft,) = document(estate, *correction, "--dry-run")["items"]
+    assert draft["file"].endswith("corrections/moved.yaml")
+    assert not (estate / "corrections" / "moved.yaml").exists()
+    assert document(estate, *correction)["state"] == "open"
+    answered = document(
+        estate, "correction", "answer", "moved", "--result", "corrected", "--by", "Office", "--reason", "So it was"
+    )
+    assert answered["state"] == "corrected"
+    month = answered["spec"]["submitted"][:7]
+    report = document(estate, "progress", "report", "--month", month)
+    assert "moved" in {one["metadata"]["name"] for one in report["corrections"]}
+    new = ("--consumer", "water-bureau", "--dataset", "civil-servants", *TASK)
+    assert document(estate, "request", "new", "wish", *new)["clock"]["state"] == "open"
+    decide = ("request", "decide", "wish", "--grant", "--end", "2099-12-31", "--by")
+    drafts = document(estate, *decide, "Office", "--dry-run")["items"]
+    assert [Path(one["file"]).parent.name for one in drafts] == ["agreements", "requests"]
+    assert document(estate, *decide, "Office")["spec"]["decision"]["outcome"] == "granted"
+    assert document(estate, "agreement", "list")["items"][-1]["metadata"]["name"] == "wish"
+    run(estate, "request", "new", "other", *new)
+    assert run(estate, "request", "decide", "other", "--grant", "--end", "2099-12-31", "--by", "", fails=True)
+    assert not (estate / "agreements" / "other.yaml").exists(), "neither is written when one is refused"
+    file = tmp_path / "catalogue.csv"
+    file.write_text(run(estate, "dataset", "export", "--form", "csv"), encoding="utf-8")
+    imported = document(estate, "dataset", "import", str(file), "--replace", "--dry-run")
+    assert (imported["written"], "companies" in imported["datasets"]) == (False, True)
+
+
 def test_what_is_late_is_on_the_scoreboard_and_in_the_months_report(estate: Path) -> None:
     path = estate / "progress" / "market-supervision.yaml"
     text = path.read_text(encoding="utf-8").replace('due: "2027-09-30"', 'due: "2026-09-30"')
@@ -184,6 +217,14 @@ def test_the_catalogue_comes_back_from_its_export_as_it_was(estate: Path, tmp_pa
     shown = document(estate, "dataset", "show", "mental-health-patients")["spec"]
     assert shown["sharing"]["basis"] == {"law": "中华人民共和国精神卫生法", "article": "第四条"}
     assert run(estate, "dataset", "export", "--form", form) == file.read_text(encoding="utf-8") or form == "csv"
+
+
+def test_a_table_in_another_encoding_is_refused_with_the_way_out(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.csv"
+    file.write_bytes("名称,江河水位\n".encode("gb18030"))
+    told = run(estate, "dataset", "import", str(file), fails=True)
+    assert "is not UTF-8 at byte 0 [import_invalid]" in told
+    assert "iconv -f GB18030" in told
 
 
 def test_an_import_with_one_bad_line_writes_nothing(estate: Path, tmp_path: Path) -> None:

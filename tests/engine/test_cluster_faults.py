@@ -114,15 +114,18 @@ def test_a_server_that_never_answers_is_unreachable_and_never_means_gone() -> No
 
 
 def test_nobody_listening_is_unreachable() -> None:
-    """A refused connection, until patience ends."""
+    """A refused connection, until patience ends; who asked hears of it at once."""
+    heard: list[str] = []
 
     async def scenario() -> None:
         credentials = Credentials(server="http://127.0.0.1:1", origin="x")
         async with await Cluster.connect(credentials, patience=0.5) as cluster:
+            cluster.trouble = heard.append
             with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
                 await cluster.version()
 
     run(scenario())
+    assert len(heard) > 1
 
 
 def test_a_create_whose_answer_was_lost_is_looked_up_and_not_sent_again() -> None:

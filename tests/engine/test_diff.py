@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from commonpool.engine.diff import field_changes, immutable_refusal
+from commonpool.engine.diff import field_changes, immutable_refusal, immutable_words
 from commonpool.engine.error import Refused
 from commonpool.engine.event import FieldChange
 from commonpool.engine.mask import MASK
@@ -173,6 +173,12 @@ def test_only_the_servers_own_refusal_of_a_change_in_place_asks_for_a_replacemen
 ) -> None:
     """A policy that happens to use the word deletes nothing."""
     assert immutable_refusal(Refused(message, status=status)) is expected
+
+
+def test_the_reason_of_a_replacement_is_the_field_and_not_what_it_held() -> None:
+    template = '{"metadata":{"labels":{"batch.kubernetes.io/controller-uid":"1"}},"spec":{"containers":[{"name":"x"}]}}'
+    message = f'Job.batch "a" is invalid: spec.template: Invalid value: {template}: field is immutable'
+    assert immutable_words(Refused(message, status=422)).endswith("spec.template: Invalid value: …: field is immutable")
 
 
 def test_a_secret_annotation_of_a_secret_is_masked_beside_its_data() -> None:

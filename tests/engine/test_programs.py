@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.cli import report
 from commonpool.embedded import EmbeddedPool
-from commonpool.engine import Cluster, up
+from commonpool.engine import Cluster, readiness, up
 from programs import Stack, messages
 
 OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
@@ -31,7 +32,7 @@ def test_manifest_components_apply_namespaces_and_definitions_first_whatever_the
 apiVersion: {group}/v1
 kind: Gadget
 metadata: {{name: g, namespace: {stack.name}-app}}
-spec: {{when: 2024-01-01, mode: 0644}}
+spec: {{when: 2024-01-01, mode: 0644, on: {{1: a, 0.5: b}}}}
 ---
 apiVersion: v1
 kind: List
@@ -65,13 +66,11 @@ spec:
     assert (first.problems, first.counts, first.outputs["number"]) == ((), {"create": 5}, 4)
     assert "canary-1b7" not in repr(first)
     live = read(on_cluster, f"{group}/v1", "Gadget", f"{stack.name}-app", "g")
-    assert live["spec"] == {"when": "2024-01-01", "mode": 0o644}
+    assert live["spec"] == {"when": "2024-01-01", "mode": 0o644, "true": {"1": "a", "0.5": "b"}}
     writes()
     assert stack.up(source).counts == {}
     assert writes() == []
-    older = source.replace("k8s.yaml.v2.ConfigFile", "k8s.yaml.ConfigFile").replace(
-        "resources.apply", "resources.apply"
-    )
+    older = source.replace("k8s.yaml.v2.ConfigFile", "k8s.yaml.ConfigFile")
     assert stack.preview(older).problems == ()
     destroyed = stack.destroy()
     assert (destroyed.problems, destroyed.outputs) == ((), {})
@@ -89,7 +88,6 @@ spec:
         ('from pulumi_kubernetes.kustomize import Directory\nDirectory("d", ".")', "kubernetes:kustomize:directory"),
         ('k8s.Provider("p", render_yaml_to_directory="out")', "renderYamlToDirectory"),
         ('k8s.Provider("p", enable_server_side_apply=False)', "enableServerSideApply"),
-        ('config_map("a", transforms=[lambda given: None])', "transforms"),
         ('pulumi.ResourceHook("h", lambda given: None)', "hooks"),
         ('pulumi.runtime.invoke("aws:index/getRegion:getRegion", {})', "aws:index/getRegion:getRegion"),
     ],
@@ -100,12 +98,81 @@ def test_what_needs_a_plugin_or_the_cli_is_refused_by_its_name(stack: Stack, sou
     assert name in messages(refused)
 
 
+def test_transforms_run_from_the_resource_outwards_and_change_inputs_and_options(
+    stack: Stack, on_cluster: OnCluster, writes: Writes
+) -> None:
+    source = """
+        def marked(mark, **options):
+            async def transform(given):
+                if not given.type_.endswith(":ConfigMap"):
+                    return None
+                data = dict(given.props["data"])
+                data["order"] = data.get("order", "") + mark
+                return pulumi.ResourceTransformResult({**given.props, "data": data}, Options.merge(given.opts, Options(**options)))
+            return transform
+        pulumi.runtime.register_resource_transform(marked("s"))
+        class Group(pulumi.ComponentResource):
+            def __init__(self, called, opts):
+                super().__init__("acme:app:Group", called, None, opts)
+                value = {"value": config.require("value"), "space": space.metadata.name}
+                config_map("child", value, parent=self, transforms=[marked("o", ignore_changes=["data.value"])])
+        Group("group", Options(transforms=[marked("p")]))
+        text = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: text, namespace: {name}}}, data: {{value: a}}}}"
+        k8s.yaml.v2.ConfigGroup("texts", yaml=text, opts=Options(depends_on=[space], transforms=[marked("y")]))
+        if config.get("old"):
+            config_map("old", {}, called="renamed")
+        else:
+            config_map("new", {}, called="renamed", transforms=[marked("", aliases=[pulumi.Alias(name="old")])])
+    """
+
+    def data(called: str) -> Any:
+        return read(on_cluster, "v1", "ConfigMap", stack.name, called)["data"]
+
+    shown = stack.preview(source, value="1", old="yes")
+    first = stack.up(source, value="1", old="yes")
+    assert (messages(shown), messages(first), first.counts) == ("", "", {"create": 4})
+    assert data("child") == {"value": "1", "space": stack.name, "order": "ops"}
+    assert data("text") == {"value": "a", "order": "ys"}
+    writes()
+    second = stack.up(source, value="2")
+    assert (messages(second), second.counts) == ("", {})
+    assert {event["objectRef"].get("namespace") for event in writes()} <= {"commonpool-system"}
+    failing = stack.preview("""
+        def transform(given):
+            raise ValueError("no such team")
+        config_map("child", {}, transforms=[transform])
+    """)
+    assert f"failed: no such team ({stack.folder / '__main__.py'}:" in messages(failing)
+
+
 def test_what_exists_is_read_by_its_type_alone(stack: Stack) -> None:
     found = stack.preview("""
         system = k8s.core.v1.Namespace.get("system", "kube-system")
         pulumi.export("system", system.metadata.name)
     """)
     assert (found.problems, found.outputs) == ((), {"system": "kube-system"})
+
+
+def test_what_is_looked_up_by_the_id_of_something_new_is_unknown_in_a_preview(stack: Stack) -> None:
+    source = """
+        own = k8s.core.v1.ConfigMap("own", metadata=inside, data={"a": "b"})
+        pulumi.export("data", k8s.core.v1.ConfigMap.get("again", own.id).data["a"])
+    """
+    shown, applied = stack.preview(source), stack.up(source)
+    assert (messages(shown), shown.outputs) == ("", {"data": "[known after apply]"})
+    assert (messages(applied), applied.outputs) == ("", {"data": "b"})
+
+
+def test_outputs_are_told_alike_each_time(stack: Stack) -> None:
+    words = [f"{number:x}" for number in range(40)]
+    found = stack.preview(f"for word in {words}: pulumi.export(word, {{word + x: x for x in {words}}})").outputs
+    assert list(found) == sorted(words)
+    assert list(found["0"]) == sorted(f"0{word}" for word in words)  # type: ignore[call-overload]
+
+
+def test_a_program_that_ends_itself_has_not_declared_everything(stack: Stack) -> None:
+    refused = stack.preview("import sys\nsys.exit(0)")
+    assert "the program ended itself by sys.exit(0)" in messages(refused)
 
 
 def test_a_renamed_parent_with_an_alias_renames_nothing_in_the_cluster(stack: Stack, writes: Writes) -> None:
@@ -237,7 +304,26 @@ def test_a_patch_takes_no_field_from_others_unless_it_is_told_to(stack: Stack, o
     assert "does not exist" in messages(missing)
 
 
-def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(stack: Stack) -> None:
+def test_a_patch_of_a_namespace_is_not_the_namespace(stack: Stack) -> None:
+    source = """
+        k8s.core.v1.NamespacePatch("p", metadata={"name": "default", "labels": {name: "yes"}})
+        k8s.core.v1.ConfigMap("kept", metadata={"namespace": "default", "name": name}, data={}, opts=Options(retain_on_delete=True))
+    """
+    assert stack.up(source).problems == ()
+    shown = stack.destroy()
+    assert messages(shown) == ""
+    assert {report.place(change) for change in report.shown(shown.changes)} == {
+        "NamespacePatch default",
+        f"ConfigMap default/{stack.name}",
+        f"Namespace {stack.name}",
+    }
+    assert [change.name for change in report.losses(shown.changes)] == [stack.name]
+
+
+def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "QUIET_SECONDS", 0.05)
     source = """
         labels = {"app": "web"}
         k8s.apps.v1.Deployment("web", metadata={**inside, "name": "web"}, spec={"replicas": 1,
@@ -246,7 +332,8 @@ def test_what_was_not_ready_is_waited_for_again_and_a_failed_job_is_made_anew(st
     """
     program = stack.load(source)
     for _ in range(2):
-        assert "not_ready" in messages(stack.run(up, program, timeout=1))
+        assert "not_ready" in messages(stack.run(up, program, timeout=2))
+    assert any("Unschedulable" in note for note in stack.notes), "what the pods say is told while they are awaited"
     job = """
         k8s.batch.v1.Job("j", metadata={**inside, "name": "j", "annotations": {"pulumi.com/replaceUnready": "true"}},
             spec={"active_deadline_seconds": 1, "template": {"spec": {"restart_policy": "Never",

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,10 +25,13 @@ PLAIN = b"id,name\n" + b"110101,someone\n" * 1_500_000  # 22 MB: three pieces
 
 
 class Server:
-    """Hands out a folder with ranges, and notes what was asked for; `cut` ends each answer after so many bytes."""
+    """Hands out a folder, and notes which ranges were asked for; `cut` ends each answer after so many bytes.
+
+    With `whole`, it knows no ranges.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.cut, self.ranges, self.sent = 0, list[str](), 0
+        self.cut, self.ranges, self.sent, self.whole = 0, list[str](), 0, False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,6 +42,7 @@ class Server:
                 content = (folder / self.path.lstrip("/")).read_bytes()
                 asked = self.headers.get("Range", "")
                 server.ranges.append(asked)
+                asked = "" if server.whole else asked
                 start = int(asked.removeprefix("bytes=").rstrip("-") or 0)
                 self.send_response(206 if asked else 200)
                 self.send_header("Content-Length", str(len(content) - start))
@@ -143,6 +150,31 @@ def test_a_fetch_that_breaks_off_goes_on_after_the_last_good_piece(exchange: Exc
     assert served.ranges == ["", "", f"bytes={8 << 20}-", f"bytes={16 << 20}-"]
 
 
+def test_a_server_without_ranges_sends_again_what_is_there(exchange: Exchange, served: Server) -> None:
+    served.whole = True
+    parts = exchange.folder / "in" / ".parts"
+    parts.mkdir(parents=True)
+    (parts / "people.csv.age").write_bytes((exchange.drop / "people.csv.age").read_bytes()[: 8 << 20])
+    assert exchange.fetch(served.url) == 0
+    assert (exchange.folder / "in" / "people.csv").read_bytes() == PLAIN
+    assert served.ranges == ["", f"bytes={8 << 20}-"]
+
+
+def test_a_drop_for_which_the_disk_has_no_room_leaves_nothing(exchange: Exchange) -> None:
+    words = ("pack", "people-for-d1", str(exchange.folder / "people.csv"), "--to", str(exchange.drop))
+    key = ("--key", str(exchange.folder / "d0.pem"), "--estate", str(exchange.estate))
+    ended = subprocess.run(
+        [sys.executable, "-m", "commonpool.cli", "drop", *words, *key],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, "cannot be encrypted into" in ended.stderr) == (1, True), ended.stderr
+    assert not exchange.drop.exists()
+    assert exchange.pack() == 0
+
+
 def test_a_fetch_that_gives_up_is_continued_by_the_next_one(exchange: Exchange, served: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     served.cut = 1 << 20  # never a whole piece
     assert exchange.fetch(served.url) == 1
@@ -158,8 +190,8 @@ def test_what_is_not_there_or_not_reached_is_told_in_words(exchange: Exchange, s
         place.manifest()
     with pytest.raises(drop.DropInterrupted, match=r"cannot be reached: .*refused"):
         drop.Source("http://127.0.0.1:1", {}).manifest()
-    with pytest.raises(drop.DropRefused, match="exists already"):
-        drop.pack([], exchange.folder, drop.Terms("a", "b", "c", "d"), ["key"], "2026-01-01T00:00:00Z")
+    with pytest.raises(drop.DropRefused, match="exists already"), drop.new_folder(exchange.folder):
+        pass
 
 
 def test_a_redirect_is_not_followed_so_the_token_goes_nowhere_else(
@@ -199,7 +231,7 @@ def test_pieces_that_were_damaged_here_are_fetched_again(exchange: Exchange, ser
 def test_nobody_but_the_consumer_opens_it(exchange: Exchange, served: Server, key: str, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     assert exchange.fetch(served.url, key) == 1
     assert "is none of d1" in capsys.readouterr().err
-    with pytest.raises(drop.DropRefused, match="not encrypted to this key"):
+    with pytest.raises(drop.DropRefused, match="cannot be opened by this key: No matching keys"):
         fields = json.loads((exchange.drop / "manifest.json").read_bytes())
         files = [drop.Packed.from_json(one) for one in fields["files"]]
         drop.fetch(drop.Source(str(exchange.drop), {}), files, exchange.folder / "other", agreements.key(key), print)

@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import signal
 import sys
 
 # Allocations, and rounds of the younger generations. A large estate is a million values that all stay, and searching them for
@@ -14,6 +15,8 @@ def main() -> None:
     """Run the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a poor terminal is no reason to fail
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the system's wish to end is one as good as Ctrl-C
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a program that ends closes its connections, which is no news
     gc.set_threshold(*COLLECTED_AFTER)
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter searches everything once more when it ends
@@ -21,7 +24,18 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; every exception becomes an exit code and words."""
+    """Run one command; every exception becomes an exit code and words, for whoever still listens."""
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:  # what went wrong cannot even be printed where it belongs
+        print(f"error: what is printed cannot be written: {error.strerror} [file_error]", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     from typer.main import get_command
 
     from commonpool.cli.app import app
@@ -34,8 +48,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return found if isinstance(found, int) else 0
     except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        raise
     except BaseException as error:
         return report(error, wanted_format(words))
 

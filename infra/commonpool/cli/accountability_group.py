@@ -50,12 +50,14 @@ def correction_new(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")] = False,
     estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Say that a record is wrong."""
     from commonpool.cli import correction as commands
 
     given = {"dataset": dataset, "item": item, "record": record, "found_by": found_by, "description": description}
-    raise typer.Exit(commands.new(Target(estate=estate), name, given, Output(), dry_run=dry_run))
+    raise typer.Exit(commands.new(Target(estate=estate), name, given, Output(output, color), dry_run=dry_run))
 
 
 @correction.command("list")
@@ -73,11 +75,13 @@ def correction_answer(
     by: Annotated[str, typer.Option("--by", metavar="ROLE", help="Role that checked or decided.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why.")],
     estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Answer it; where it is disputed, decide."""
     from commonpool.cli import correction as commands
 
-    raise typer.Exit(commands.answer(Target(estate=estate), name, result.value, by, reason, Output()))
+    raise typer.Exit(commands.answer(Target(estate=estate), name, result.value, by, reason, Output(output, color)))
 
 
 @correction.command("dispute")
@@ -85,11 +89,13 @@ def correction_dispute(
     name: NAME,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why the outcome is not accepted.")],
     estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Do not accept the outcome."""
     from commonpool.cli import correction as commands
 
-    raise typer.Exit(commands.dispute(Target(estate=estate), name, reason, Output()))
+    raise typer.Exit(commands.dispute(Target(estate=estate), name, reason, Output(output, color)))
 
 
 @progress.command("list")
@@ -104,8 +110,12 @@ def progress_list(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color
 def progress_report(
     month: Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Default: this month.")] = None,
     estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
-    """The month's report, in Markdown."""
+    """The month's report, in Markdown or as a document."""
     from commonpool.cli import progress as commands
 
-    raise typer.Exit(commands.report(Target(estate=estate), month or date.today().strftime("%Y-%m"), Output()))
+    raise typer.Exit(
+        commands.report(Target(estate=estate), month or date.today().strftime("%Y-%m"), Output(output, color))
+    )

@@ -65,11 +65,29 @@ def find(estate: "Estate", name: str) -> "Agreement":
 
 
 def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: bool) -> int:
-    """Write a draft that is valid in the estate, or nothing; provider and contacts follow from what is agreed on."""
-    from commonpool.cli.proposal import place, quoted, schema, write
+    """Write a draft that is valid in the estate, or nothing."""
+    from commonpool.cli.proposal import write
     from commonpool.model import load_estate
 
     estate = load_estate(target.estate_folder(), agreeing=True)
+    path, text = compose(estate, name, draft)
+    write(target, estate, path, text, output, dry_run=dry_run, agreeing=True)
+    if not dry_run:
+        tell_signers(target, name, _provider(estate, draft), output)
+        _present(target, name, output)
+    return 0
+
+
+def tell_signers(target: Target, name: str, provider: str, output: Output) -> None:
+    """What both sides do with a draft."""
+    sign_it = target.command(f"agreement sign {name} --department {provider}")
+    output.say(f"  next     both read it and sign: {sign_it} --key FILE")
+
+
+def compose(estate: "Estate", name: str, draft: Draft) -> tuple[Path, str]:
+    """Place and text of a new agreement; provider and contacts follow from what is agreed on."""
+    from commonpool.cli.proposal import place, quoted, schema
+
     path = place(estate, "agreements", name)
     provider = _provider(estate, draft)
     contacts: dict[str, str] = {}
@@ -95,11 +113,7 @@ def new(target: Target, name: str, draft: Draft, output: Output, *, dry_run: boo
         consumer=draft.consumer,
         **contacts,
     )
-    write(target, estate, path, text, output, dry_run=dry_run, agreeing=True)
-    if not dry_run:
-        sign_it = f"agreement sign {name} --department"
-        output.say(f"  next     both read it and sign: {target.command(f'{sign_it} {provider}')} --key FILE")
-    return 0
+    return path, text
 
 
 def _provider(estate: "Estate", draft: Draft) -> str:
@@ -216,7 +230,17 @@ def say(
             f"{target.command(f'agreement sign {name} --department {one}')} --key FILE" for one in standing.missing
         ]
         output.say(f"  next     {others[0] if others else target.command('up')}")
+        _present(target, name, output)
     return 0
+
+
+def _present(target: Target, name: str, output: Output) -> None:
+    """What stands after a change, for scripts; people were told already."""
+    from commonpool.model import load_estate
+
+    if output.structured:
+        after = load_estate(target.estate_folder(), agreeing=True)
+        output.document("Agreement", **_document(after, find(after, name)))
 
 
 def _place(estate: "Estate", name: str, department: str, act: str, at: str) -> Path:

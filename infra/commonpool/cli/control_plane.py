@@ -84,13 +84,9 @@ def reset(names: Sequence[str], output: Output, *, yes: bool) -> None:
 
 def status(names: Sequence[str], output: Output) -> None:
     """The named pools, or all of this machine."""
-    known = pool_names()
     for name in names:
-        if name not in known:
-            raise CommandFailed(
-                f"there is no embedded pool {name!r}", code="pool_unknown", next_step=nearest(name, known)
-            )
-    found = [EmbeddedPool(one).status() for one in names or known]
+        _need(name)
+    found = [EmbeddedPool(one).status() for one in names or pool_names()]
     if output.structured:
         output.document("EmbeddedPoolList", items=[_document(one) for one in found])
     elif not found:
@@ -99,8 +95,15 @@ def status(names: Sequence[str], output: Output) -> None:
         output.data("\n\n".join("\n".join(_lines(one, output)) for one in found))
 
 
+def _need(name: str) -> None:
+    known = pool_names()
+    if name not in known:
+        raise CommandFailed(f"there is no embedded pool {name!r}", code="pool_unknown", next_step=nearest(name, known))
+
+
 def kubeconfig(name: str, user: str, groups: tuple[str, ...], path: Path | None, days: int, output: Output) -> None:
     """Issue a kubeconfig, or tell where the administrator's is."""
+    _need(name)
     pool = EmbeddedPool(name)
     if not user:
         output.data(str(pool.kubeconfig))

@@ -54,8 +54,10 @@ def new(target: Target, name: str, given: dict[str, str], output: Output, *, dry
     write(target, estate, path, text, output, dry_run=dry_run)
     if not dry_run:
         after = load_estate(target.estate_folder())
-        clock = after.correction_clock(find(after, name))
-        output.say(f"  {_provider(after, find(after, name))} answers: {clock.words()}\n  by       {clock.source}")
+        one, clock = find(after, name), after.correction_clock(find(after, name))
+        output.say(f"  {_provider(after, one)} answers: {clock.words()}\n  by       {clock.source}")
+        if output.structured:
+            output.document("Correction", **to_json(after, one))
     return 0
 
 
@@ -80,7 +82,7 @@ def list_corrections(target: Target, output: Output) -> int:
         for one in estate.corrections
     )
     headings = ["correction", "about", "found by", "provider", "received", "outcome", "clock"]
-    items = (_document(estate, one) for one in estate.corrections)
+    items = (to_json(estate, one) for one in estate.corrections)
     output.listing(
         "CorrectionList", items, headings, rows, "0 corrections; `commonpool correction new NAME` writes the first"
     )
@@ -95,7 +97,8 @@ def state(one: "Correction") -> str:
     return outcome.result if outcome else "open"
 
 
-def _document(estate: "Estate", one: "Correction") -> dict[str, Any]:
+def to_json(estate: "Estate", one: "Correction") -> dict[str, Any]:
+    """A correction with its clock and what came of it."""
     clock = estate.correction_clock(one)
     manifest = one.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
@@ -151,4 +154,6 @@ def _write(target: Target, estate: "Estate", name: str, key: str, value: dict[st
         raise
     one = find(after, name)
     output.say(f"wrote {show_path(path, estate.root)}: {state(one)}, {after.correction_clock(one).words()}")
+    if output.structured:
+        output.document("Correction", **to_json(after, one))
     return 0

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -162,8 +162,8 @@ def import_file(
         except EstateRefused as error:
             raise EstateRefused([_told(one, scratch, file) for one in error.problems]) from None
     if dry_run:
-        output.data("\n".join(sorted(texts)))
         output.say(f"  {count(len(texts), 'dataset')} would be written to {show_path(folder, folder)}")
+        _imported(texts, output, written=False)
         return 0
     folder.mkdir(exist_ok=True)
     before = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in there}
@@ -177,7 +177,15 @@ def import_file(
             path.write_text(before[name], encoding="utf-8") if name in before else path.unlink()
         raise
     output.say(f"wrote {count(len(texts), 'dataset')} to {show_path(folder, folder)}")
+    _imported(texts, output, written=True)
     return 0
+
+
+def _imported(names: Iterable[str], output: Output, *, written: bool) -> None:
+    if output.structured:
+        output.document("DatasetImport", datasets=sorted(names), written=written)
+    elif not written:
+        output.data("\n".join(sorted(names)))
 
 
 _HEAD = "# yaml-language-server: $schema={schema}\n"
@@ -203,8 +211,14 @@ def _read(file: Path, provider: str, budget_item: str) -> list[dict[str, Any]]:
 
     try:
         text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        step = f"save it as “CSV UTF-8”, or run: iconv -f GB18030 -t UTF-8 {file}"
+        raise CommandFailed(
+            f"{file} is not UTF-8 at byte {error.start}", code="import_invalid", next_step=step
+        ) from None
+    try:
         if file.suffix == ".csv":
             return from_table(text)
         return from_dcat(json.loads(text), provider=provider, budget_item=budget_item)
-    except (CatalogueInvalid, TableInvalid, csv.Error, json.JSONDecodeError, RecursionError, UnicodeError) as error:
+    except (CatalogueInvalid, TableInvalid, csv.Error, json.JSONDecodeError, RecursionError) as error:
         raise CommandFailed(f"{file}: {error}", code="import_invalid") from None

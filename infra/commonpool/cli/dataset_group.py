@@ -121,11 +121,15 @@ def dataset_import(
     replace: Annotated[bool, typer.Option("--replace", help="Write datasets anew that stand in the estate.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and write nothing.")] = False,
     estate: o.ESTATE = None,
+    output: o.OUTPUT = Format.TEXT,
+    color: o.COLOR = Color.AUTO,
 ) -> None:
     """Write manifests for the datasets of a file; all of them valid or none."""
     from commonpool.cli import dataset as commands
 
     target = Target(estate=estate)
     raise typer.Exit(
-        commands.import_file(target, file, provider, budget_item, Output(), replace=replace, dry_run=dry_run)
+        commands.import_file(
+            target, file, provider, budget_item, Output(output, color), replace=replace, dry_run=dry_run
+        )
     )

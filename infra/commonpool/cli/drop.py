@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from commonpool.cli import evidence
 from commonpool.cli.agreement import find, read_key
-from commonpool.cli.failure import OK, CommandFailed
+from commonpool.cli.failure import OK, CommandFailed, Interrupted
 from commonpool.cli.output import Output, count
 from commonpool.cli.target import Target
 
@@ -28,21 +28,21 @@ def pack(target: Target, name: str, files: Sequence[Path], to: Path, key: Path, 
     spec = agreement.spec
     private, declared = _own_key(estate, spec.provider, key)
     terms = drop.Terms(name, estate.texts[name], spec.provider, spec.consumer)
-    with output.working(f"encrypting to {spec.consumer}"):
-        fields = drop.pack(files, to, terms, keys(estate, spec.consumer), now())
-        content = drop.write(to, drop.signed(fields, declared, private))
-    size = sum(one["bytes"] for one in fields["files"])
-    data = {
-        **_parties(agreement),
-        "text": estate.texts[name],
-        "drop": drop.digest(content),
-        "files": len(files),
-        "bytes": size,
-        "key": f"{spec.provider}/{declared}",
-    }
-    evidence.opened(target, estate.pool.name).append(
-        [Entry("drop.offered", _who(), data)], grace=evidence.GRACE_SECONDS
-    )
+    with drop.new_folder(to):
+        with output.working(f"encrypting to {spec.consumer}"):
+            fields = drop.pack(files, to, terms, keys(estate, spec.consumer), now())
+            content = drop.write(to, drop.signed(fields, declared, private))
+        size = sum(one["bytes"] for one in fields["files"])
+        data = {
+            **_parties(agreement),
+            "text": estate.texts[name],
+            "drop": drop.digest(content),
+            "files": len(files),
+            "bytes": size,
+            "key": f"{spec.provider}/{declared}",
+        }
+        journal = evidence.opened(target, estate.pool.name)
+        journal.append([Entry("drop.offered", _who(), data)], grace=evidence.GRACE_SECONDS)
     output.say(
         f"wrote {to}: {count(len(files), 'file')}, {size:,} bytes, for {spec.consumer} alone; serve that folder by HTTP"
     )
@@ -67,9 +67,12 @@ def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[s
     fields = _verified(estate, content)
     private, declared = _own_key(estate, fields["consumer"], key)
     into.mkdir(parents=True, exist_ok=True)
-    with output.working("fetching"):
-        files = [drop.Packed.from_json(one) for one in fields["files"]]
-        drop.fetch(source, files, into, private, output.progress)
+    files = [drop.Packed.from_json(one) for one in fields["files"]]
+    try:
+        with output.working("fetching"):
+            drop.fetch(source, files, into, private, output.progress)
+    except KeyboardInterrupt:
+        raise Interrupted(drop.DropInterrupted.next_step) from None
     receipt = drop.signed(drop.receipt(content, fields["consumer"], now()), declared, private)
     path = into / drop.RECEIPT
     path.write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -156,7 +159,9 @@ def _own_key(estate: "Estate", department: str, path: Path) -> Any:  # noqa: ANN
     known = estate.department(department)
     declared = next((one.id for one in known.spec.keys if one.public == public_text(private)), None) if known else None
     if declared is None:
-        raise CommandFailed(f"the key in {path} is none of {department}", code="key_unknown")
+        ids = ", ".join(one.id for one in known.spec.keys) if known else ""
+        step = f"give the key of {department} whose public half it declares ({ids or 'it declares none'})"
+        raise CommandFailed(f"the key in {path} is none of {department}", code="key_unknown", next_step=step)
     return private, declared
 
 

@@ -56,10 +56,12 @@ def report(error: BaseException, wanted: str) -> int:
 
     failure = describe(error)
     if wanted in ("json", "yaml"):
-        print(encoded(document(failure), Format(wanted)))
+        print(
+            encoded(document(failure), Format(wanted)), flush=True
+        )  # who has gone shows here, and not at the very end
         return failure.exit_code
     if wanted == "markdown":
-        print(harmless(markdown(failure)))
+        print(harmless(markdown(failure)), flush=True)
     lines = [line for problem in failure.problems for line in problem.lines()]
     lines += [f"error: {failure} [{failure.code}]", *([f"  next: {failure.next_step}"] if failure.next_step else [])]
     print(harmless("\n".join(lines)), file=sys.stderr)

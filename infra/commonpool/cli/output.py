@@ -14,12 +14,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from commonpool.cli.failure import CommandFailed
+
 if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOUR = r"\x1b\[[0-9]{1,2}m"  # as `paint` sets it
 _OBEYED = re.compile(rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|~&!@]")
+NARROWEST = 24  # columns that are worth wrapping a text into
 QUIET_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 
 
@@ -70,6 +73,11 @@ class Output:
         return sys.stdin.isatty() and sys.stderr.isatty() and self.format is Format.TEXT
 
     @property
+    def width(self) -> int:
+        """Columns of the terminal that data go to; 0 where they go elsewhere, and lines stay whole for other tools."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+    @property
     def structured(self) -> bool:
         """Whether one document is wanted, and no text."""
         return self.format in (Format.JSON, Format.YAML)
@@ -98,7 +106,7 @@ class Output:
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
         """Rows in columns, the first `left` ones flush left and numbers flush right; a table of markdown where that is wanted."""
         if self.format is not Format.MARKDOWN:
-            return table(headings, rows, left=left)
+            return table(headings, rows, left=left, width=self.width)
         marks = ["---" if column < left else "---:" for column in range(len(headings))]
         lines = [headings, marks, *([escaped(cell) for cell in row] for row in rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -159,7 +167,12 @@ class Output:
     def _print(self, text: str, stream: TextIO) -> None:
         showing = self._status is not None
         self.clear()
-        print(harmless(text), file=stream, flush=True)  # whoever reads it through a pipe waits for it
+        try:
+            print(harmless(text), file=stream, flush=True)  # whoever reads it through a pipe waits for it
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandFailed(f"what is printed cannot be written: {error.strerror}", code="file_error") from error
         if showing and self._doing:
             self._show()
 
@@ -197,8 +210,11 @@ def encoded(values: Any, format: Format) -> str:  # noqa: ANN401
     return json.dumps(values, indent=2, ensure_ascii=False)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Aligned columns; the first `left` ones flush left, numbers flush right. CJK characters count double."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int = 0) -> str:
+    """Aligned columns; the first `left` ones flush left, numbers flush right. CJK characters count double.
+
+    Where that takes more than `width`, the last column goes on below itself.
+    """
     from rich.cells import cell_len
 
     lines = [*([list(headings)] if any(headings) else []), *(list(row) for row in rows)]
@@ -208,7 +224,24 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
         gap = " " * (widths[column] - cell_len(text))
         return text + gap if column < left or column == len(headings) - 1 else gap + text
 
+    before = sum(widths[:-1]) + 2 * (len(headings) - 1)
+    if left >= len(headings) and before + widths[-1] > width >= before + NARROWEST:
+        lines = [part for line in lines for part in _wrapped(line, width - before)]
     return "\n".join("  ".join(pad(text, column) for column, text in enumerate(line)).rstrip() for line in lines)
+
+
+def _wrapped(line: list[str], room: int) -> Iterator[list[str]]:
+    """The line, and below it what its last cell does not hold in `room` columns."""
+    from rich.cells import cell_len
+
+    *cells, last = line
+    part = ""
+    for word in re.findall(r"[ -~]+?(?: +|$|(?=[^ -~]))|[^ -~] *", last):
+        if part and cell_len(part + word.rstrip()) > room:
+            yield [*cells, part.rstrip()]
+            cells, part = [""] * len(cells), ""
+        part += word
+    yield [*cells, part.rstrip()]
 
 
 def harmless(text: str) -> str:

@@ -185,6 +185,7 @@ async def _with_cluster(run: Run) -> int:
             kept.enter_context(holding(run.estate))
         run.cluster = cluster = await kept.enter_async_context(await Cluster.connect(run.target.credentials()))
         run.evidence = _evidence(run, cluster)
+        cluster.trouble = lambda words: run.output.progress(f"{words}; trying again")
         for warning in cluster.warnings:
             run.output.say(f"  warning: {warning}")
         await _know_moves(run, cluster)
@@ -334,7 +335,7 @@ def _observer(run: Run, stack: str) -> "Callable[[Event], None]":
 
     def observe(event: "Event") -> None:
         if event.kind == "note":
-            output.say(f"    {stack}: {event.message}")
+            output.say(f"    {stack}: {event.message}".replace("\n", "\n        "))
         elif event.kind == "resource" and event.change is not None:
             total = f"/{event.total}" if event.total else ""
             output.progress(f"{stack}: {event.done}{total} {event.change.operation.sign} {report.place(event.change)}")
@@ -391,7 +392,8 @@ def _finish(run: Run, brief: bool = False, screen: str = "") -> int:
 def _failure(run: Run) -> CommandFailed | None:
     problems = [problem for result in run.results for problem in result.problems]
     if problems:
-        applied = "; what was applied stays and is recorded" if run.writing else ""
+        wrote = run.writing and any(result.changed for result in run.results)
+        applied = "; what was applied stays and is recorded" if wrote else ""
         return CommandFailed(
             f"{count(len(problems), 'problem')}{applied}",
             code=problems[0].code,
@@ -399,9 +401,7 @@ def _failure(run: Run) -> CommandFailed | None:
         )
     if run.wishes.expect_no_changes and any(result.changed for result in run.results):
         message = "there are changes, and none were expected (--expect-no-changes)"
-        return CommandFailed(
-            message, code="unexpected_changes", next_step=f"{run.target.command('preview')} shows them"
-        )
+        return CommandFailed(message, code="unexpected_changes", next_step=f"{run.target.rerun('preview')} shows them")
     return None
 
 
@@ -410,26 +410,26 @@ def _close(run: Run) -> None:
     from commonpool.cli.screen import call, next_commands
 
     changed = any(result.changed for result in run.results)
-    command = run.target.command
+    command, rerun = run.target.command, run.target.rerun
     if any(result.problems for result in run.results):
-        steps = [[command(run.verb), "again, when it is mended"]]
+        steps = [[rerun(run.verb), "again, when it is mended"]]
     elif changed and run.wishes.expect_no_changes:
-        steps = [[command("preview"), "shows them"]]
-    elif run.verb == "up":
-        steps = (
-            next_commands(run.estate, command) if run.estate is not None else [[command("preview"), "finds nothing"]]
-        )
+        steps = [[rerun("preview"), "shows them"]]
+    elif run.verb == "up" and run.estate is not None:
+        steps = next_commands(run.estate, command)
     elif run.verb == "destroy":
         kept = any(change.kept for result in run.results for change in result.changes)
         steps = [
-            [f"{command('up')} --adopt", "makes it again, with what was kept"]
+            [f"{rerun('up')} --adopt", "makes it again, with what was kept"]
             if kept
-            else [command("up"), "makes it again"]
+            else [rerun("up"), "makes it again"]
         ]
-    elif changed:
-        steps = [[command("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
-    else:
+    elif changed and run.verb != "up":
+        steps = [[rerun("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
+    elif run.estate is not None:
         steps = [[command("status"), "what stands, what drifted, what is about to expire"]]
+    else:
+        steps = [[rerun("refresh"), "tells how the cluster drifts from this"]]
     for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps):
         run.output.say(line)
     called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""

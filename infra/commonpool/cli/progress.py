@@ -1,7 +1,8 @@
 """`commonpool progress list|report`: milestones by department and old system, what is late, and the month's report."""
 
 import calendar
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.model import Estate
+    from commonpool.model.correction import Correction
     from commonpool.model.overdue import Late
+    from commonpool.model.request import SharingRequest
 
 
 @dataclass(frozen=True)
@@ -94,76 +97,105 @@ def _late(one: "Late") -> dict[str, Any]:
 
 
 def report(target: Target, month: str, output: Output) -> int:
-    """The month in Markdown: what was done, what is late, tickets, requests and corrections."""
+    """The month: what was done, what is late, tickets, requests and corrections; in Markdown, or as a document."""
+    from commonpool.cli import correction, request
     from commonpool.model.overdue import late
 
+    estate, inside = _as_of(target, month)
+    done, behind, systems = list(_done(estate, inside)), list(late(estate)), scores(estate)
+    requests, corrections = _requests(estate, inside), _corrections(estate, inside)
+    if output.structured:
+        output.document(
+            "ProgressReport",
+            month=month,
+            asOf=estate.day.isoformat(),
+            done=done,
+            late=[_late(one) for one in behind],
+            systems=[asdict(one) for one in systems],
+            requests=[request.to_json(estate, one) for one in requests],
+            corrections=[correction.to_json(estate, one) for one in corrections],
+        )
+        return 0
+    lines = [f"# {estate.pool.spec.display_name}: {month}", "", f"As of {estate.day}.", "", "## Done", ""]
+    lines += [f"- {_done_words(one)}" for one in done] or ["Nothing."]
+    lines += ["", "## Late", ""]
+    lines += [f"- {one.words()}" for one in behind] or ["Nothing."]
+    lines += ["", "## Where systems stand", ""]
+    lines += _systems(systems)
+    lines += ["", "## Requests and corrections", ""]
+    answers = [_request_words(estate, one) for one in requests]
+    answers += [_correction_words(estate, one) for one in corrections]
+    lines += [f"- {words}" for words in answers] or ["None."]
+    output.data("\n".join(lines))
+    return 0
+
+
+def _as_of(target: Target, month: str) -> "tuple[Estate, Callable[[str | None], bool]]":
+    """The estate on the last day of the month, or today, and whether a day is of that month."""
     try:
         first = date.fromisoformat(f"{month}-01")
     except ValueError:
         raise CommandFailed(f"{month!r} is not a month", code="usage", next_step="write it as 2026-11") from None
     last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
-    from dataclasses import replace
-
     estate = target.load()
-    estate = replace(estate, day=min(last, estate.day))
 
     def inside(day: str | None) -> bool:
         return day is not None and first.isoformat() <= day <= last.isoformat()
 
-    lines = [f"# {estate.pool.spec.display_name}: {month}", "", f"As of {estate.day}.", "", "## Done", ""]
-    lines += _done(estate, inside) or ["Nothing."]
-    lines += ["", "## Late", ""]
-    lines += [f"- {one.words()}" for one in late(estate)] or ["Nothing."]
-    lines += [
-        "",
-        "## Where systems stand",
-        "",
-        "| department | system | done | progress | effect |",
-        "|---|---|---:|---:|---|",
-    ]
-    lines += [
-        f"| {one.department} | {one.system} | {one.done} of {one.total} | {one.percent} % | {one.effect} |"
-        for one in scores(estate)
-    ]
-    lines += ["", "## Requests and corrections", ""]
-    lines += _answers(estate, inside) or ["None."]
-    output.data("\n".join(lines))
-    return 0
+    return replace(estate, day=min(last, estate.day)), inside
 
 
-def _done(estate: "Estate", inside: Any) -> list[str]:  # noqa: ANN401
-    found = []
+def _done(estate: "Estate", inside: "Callable[[str | None], bool]") -> Iterator[dict[str, str]]:
     for progress in estate.progress:
         for system in progress.spec.systems:
             for one in system.milestones:
-                if inside(one.done):
-                    effect = f": {one.effect}" if one.effect else ""
-                    found.append(
-                        f"- {progress.name}, {system.title}: {one.title} on {one.done} (due {one.due}){effect}"
-                    )
+                if one.done is not None and inside(one.done):
+                    about = {"department": progress.name, "system": system.title, "title": one.title}
+                    yield {"kind": "milestone", **about, "day": one.done, "due": one.due, "effect": one.effect or ""}
         for ticket in progress.spec.rectifications:
-            if inside(ticket.closed):
-                found.append(
-                    f"- {progress.name}, ticket {ticket.number} closed on {ticket.closed}: {ticket.result or ''}"
-                )
+            about = {"department": progress.name, "ticket": ticket.number}
+            if ticket.closed is not None and inside(ticket.closed):
+                yield {"kind": "ticketClosed", **about, "day": ticket.closed, "result": ticket.result or ""}
             elif inside(ticket.opened):
-                found.append(f"- {progress.name}, ticket {ticket.number} opened, due {ticket.due}: {ticket.problem}")
-    return found
+                opened = {"day": ticket.opened, "due": ticket.due, "problem": ticket.problem}
+                yield {"kind": "ticketOpened", **about, **opened}
 
 
-def _answers(estate: "Estate", inside: Any) -> list[str]:  # noqa: ANN401
-    found = []
-    for request in estate.requests:
-        decision = request.spec.decision
-        if inside(request.spec.submitted) or (decision and inside(decision.day)):
-            outcome = decision.outcome if decision else "open"
-            found.append(
-                f"- request {request.name} to {estate.provider_of(request)}: {outcome}, {estate.request_clock(request).words()}"
-            )
-    for correction in estate.corrections:
-        outcome_of = correction.spec.outcome
-        if inside(correction.spec.submitted) or (outcome_of and inside(outcome_of.day)):
-            found.append(
-                f"- correction {correction.name} of {correction.spec.dataset}: {state(correction)}, {estate.correction_clock(correction).words()}"
-            )
-    return found
+def _done_words(one: dict[str, str]) -> str:
+    if one["kind"] == "milestone":
+        effect = f": {one['effect']}" if one["effect"] else ""
+        return f"{one['department']}, {one['system']}: {one['title']} on {one['day']} (due {one['due']}){effect}"
+    ticket = f"{one['department']}, ticket {one['ticket']}"
+    if one["kind"] == "ticketClosed":
+        return f"{ticket} closed on {one['day']}: {one['result']}"
+    return f"{ticket} opened, due {one['due']}: {one['problem']}"
+
+
+def _systems(systems: list[Score]) -> list[str]:
+    if not systems:
+        return ["No milestones; a manifest in progress/ makes the first."]
+    rows = [
+        f"| {one.department} | {one.system} | {one.done} of {one.total} | {one.percent} % | {one.effect} |"
+        for one in systems
+    ]
+    return ["| department | system | done | progress | effect |", "|---|---|---:|---:|---|", *rows]
+
+
+def _requests(estate: "Estate", inside: "Callable[[str | None], bool]") -> "list[SharingRequest]":
+    decided = {one.name: one.spec.decision.day for one in estate.requests if one.spec.decision}
+    return [one for one in estate.requests if inside(one.spec.submitted) or inside(decided.get(one.name))]
+
+
+def _request_words(estate: "Estate", one: "SharingRequest") -> str:
+    outcome = one.spec.decision.outcome if one.spec.decision else "open"
+    return f"request {one.name} to {estate.provider_of(one)}: {outcome}, {estate.request_clock(one).words()}"
+
+
+def _corrections(estate: "Estate", inside: "Callable[[str | None], bool]") -> "list[Correction]":
+    answered = {one.name: one.spec.outcome.day for one in estate.corrections if one.spec.outcome}
+    return [one for one in estate.corrections if inside(one.spec.submitted) or inside(answered.get(one.name))]
+
+
+def _correction_words(estate: "Estate", one: "Correction") -> str:
+    clock = estate.correction_clock(one).words()
+    return f"correction {one.name} of {one.spec.dataset}: {state(one)}, {clock}"

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,20 @@ def write(
     target: Target, estate: "Estate", path: Path, text: str, output: Output, *, dry_run: bool, agreeing: bool = False
 ) -> None:
     """Check a manifest as though it stood there, then write it, or with `dry_run` print it. Raises `EstateRefused`."""
+    from commonpool.model import show_path
+
+    check(target, estate, path, text, agreeing=agreeing)
+    if dry_run:
+        show(estate, {path: text}, output)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    output.say(f"wrote {show_path(path, estate.root)}")
+
+
+def check(target: Target, estate: "Estate", path: Path, text: str, *, agreeing: bool = False) -> None:
+    """Raises `EstateRefused` when the estate would not be valid with this manifest at its place."""
     from commonpool.model import EstateRefused, show_path
 
     with tempfile.TemporaryDirectory(prefix="commonpool-") as folder:
@@ -56,13 +71,17 @@ def write(
                 replace(one, file=shown_place if one.file == str(draft) else one.file) for one in error.problems
             ]
             raise EstateRefused(problems) from error
-    if dry_run:
-        output.data(text.rstrip())
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-    output.say(f"wrote {show_path(path, estate.root)}")
+
+
+def show(estate: "Estate", texts: Mapping[Path, str], output: Output) -> None:
+    """Print what would be written, and is not."""
+    from commonpool.model import show_path
+
+    if output.structured:
+        items = [{"file": show_path(path, estate.root), "text": text} for path, text in texts.items()]
+        output.document("DraftList", items=items)
+    else:
+        output.data("\n---\n".join(text.rstrip() for text in texts.values()))
 
 
 def quoted(text: str) -> str:

@@ -27,8 +27,9 @@ MOST_FOLDED = 300  # lines of one stack in a comment; GitHub refuses a comment o
 
 
 def place(change: "Change") -> str:
-    """`NetworkPolicy water-flood/allow-dns`."""
-    return f"{change.kind} {change.namespace}/{change.name}" if change.namespace else f"{change.kind} {change.name}"
+    """`NetworkPolicy water-flood/allow-dns`; `NamespacePatch default` where only fields of it are meant."""
+    kind = f"{change.kind}Patch" if change.patch else change.kind
+    return f"{kind} {change.namespace}/{change.name}" if change.namespace else f"{kind} {change.name}"
 
 
 def field_line(field: "FieldChange") -> str:
@@ -54,8 +55,14 @@ def order(change: "Change") -> tuple[str | bool, ...]:
 def shown(changes: "Iterable[Change]") -> "list[Change]":
     """The changes that say something: no reads, and of a namespace that goes only itself, not everything in it. Pure."""
     found = [change for change in changes if change.operation is not Operation.READ]
-    gone = {change.name for change in found if change.kind == "Namespace" and change.operation is Operation.DELETE}
+    gone = {change.name for change in found if _goes(change)}
     return [change for change in found if change.operation is not Operation.DELETE or change.namespace not in gone]
+
+
+def _goes(change: "Change") -> bool:
+    """Whether a namespace goes, with everything in it."""
+    itself = change.kind == "Namespace" and not change.patch and not change.kept
+    return itself and change.operation is Operation.DELETE
 
 
 def lines(result: "Result", output: Output, *, diff: bool) -> list[str]:
@@ -84,7 +91,7 @@ def outputs(result: "Result") -> list[str]:
 
 def _inside(change: "Change", result: "Result") -> int:
     """How many objects go together with a namespace."""
-    if change.kind != "Namespace" or change.operation is not Operation.DELETE:
+    if not _goes(change):
         return 0
     return sum(other.namespace == change.name for other in result.changes)
 
@@ -229,6 +236,8 @@ def losses(changes: "Iterable[Change]") -> "list[Change]":
         change
         for change in shown(changes)
         if change.kind in ("Namespace", "PersistentVolumeClaim")
+        and not change.patch
+        and not change.kept
         and change.operation in (Operation.DELETE, Operation.REPLACE)
     ]
 

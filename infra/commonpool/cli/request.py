@@ -10,6 +10,7 @@ from commonpool.cli.output import Output
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
+    from commonpool.cli.agreement import Draft
     from commonpool.model import Dataset, Estate
     from commonpool.model.request import SharingRequest
 
@@ -102,6 +103,8 @@ def new(target: Target, name: str, wish: Wish, output: Output, *, dry_run: bool)
         clock = after.request_clock(request)
         output.say(f"  {after.provider_of(request)} answers: {clock.words()}\n  by       {clock.source}")
         output.say(f"  next     {target.command(f'request decide {name}')} --grant … or --refuse …")
+        if output.structured:
+            output.document("SharingRequest", **to_json(after, request))
     return 0
 
 
@@ -158,14 +161,15 @@ def list_requests(target: Target, output: Output) -> int:
         for one in estate.requests
     )
     headings = ["request", "from", "to", "about", "received", "answer", "clock"]
-    items = (_document(estate, one) for one in estate.requests)
+    items = (to_json(estate, one) for one in estate.requests)
     output.listing(
         "SharingRequestList", items, headings, rows, "0 requests; `commonpool request new NAME` writes the first"
     )
     return 0
 
 
-def _document(estate: "Estate", one: "SharingRequest") -> dict[str, Any]:
+def to_json(estate: "Estate", one: "SharingRequest") -> dict[str, Any]:
+    """A request with its clock."""
     clock = estate.request_clock(one)
     manifest = one.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
@@ -190,7 +194,7 @@ def show(target: Target, name: str, output: Output) -> int:
     estate = target.load(agreeing=True)
     one = find(estate, name)
     if output.structured:
-        output.document("SharingRequest", **_document(estate, one))
+        output.document("SharingRequest", **to_json(estate, one))
         return 0
     spec, clock = one.spec, estate.request_clock(one)
     decision = spec.decision
@@ -222,50 +226,68 @@ def show(target: Target, name: str, output: Output) -> int:
 
 
 def decide(target: Target, name: str, answer: Answer, output: Output, *, dry_run: bool) -> int:
-    """Write the answer into the request; what is granted becomes a draft of an agreement beside it."""
+    """Write the answer into the request; what is granted becomes a draft of an agreement beside it, or neither is written."""
+    from commonpool.cli import agreement, proposal
     from commonpool.model import load_estate, show_path
 
     estate = load_estate(target.estate_folder(), agreeing=True)
     request = find(estate, name)
     if request.spec.decision is not None:
         raise CommandFailed(f"request {name} is answered already: {request.spec.decision.outcome}", code="exists")
-    fields: dict[str, Any] = {
-        "outcome": "granted" if answer.granted else "refused",
-        "day": estate.day.isoformat(),
-        "by": answer.by,
-    }
-    if answer.granted:
-        _draft(target, request, answer, output, dry_run=dry_run)
-        fields["agreement"] = name
-    else:
-        if not answer.reason:
-            raise CommandFailed("a refusal gives its reason", code="usage", next_step="add --reason TEXT")
-        fields["reason"] = answer.reason
-        if answer.law and answer.article:
-            fields["basis"] = {"law": answer.law, "article": answer.article}
-    path = estate.sources[f"request/{name}"]
+    path, draft = estate.sources[f"request/{name}"], None
     before = path.read_text(encoding="utf-8")
-    text = before.rstrip("\n") + f"\n  decision: {json.dumps(fields, ensure_ascii=False)}\n"
+    decision = json.dumps(_decision(name, answer, estate.day), ensure_ascii=False)
+    texts = {path: before.rstrip("\n") + f"\n  decision: {decision}\n"}
+    if answer.granted:
+        draft, text = agreement.compose(estate, name, _draft(request, answer))
+        proposal.check(target, estate, draft, text, agreeing=True)
+        texts = {draft: text, **texts}
     if dry_run:
-        output.data(text.rstrip())
+        proposal.show(estate, texts, output)
         return 0
-    path.write_text(text, encoding="utf-8")
     try:
+        for place, text in texts.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
         after = load_estate(target.estate_folder(), agreeing=True)
     except Exception:
         path.write_text(before, encoding="utf-8")
+        if draft is not None:
+            draft.unlink(missing_ok=True)
         raise
-    output.say(f"wrote {show_path(path, estate.root)}: {after.request_clock(find(after, name)).words()}")
+    for place in texts:
+        output.say(f"wrote {show_path(place, estate.root)}")
+    output.say(f"  {after.request_clock(find(after, name)).words()}")
+    if answer.granted:
+        agreement.tell_signers(target, name, after.provider_of(request) or "", output)
+    if output.structured:
+        output.document("SharingRequest", **to_json(after, find(after, name)))
     return 0
 
 
-def _draft(target: Target, request: "SharingRequest", answer: Answer, output: Output, *, dry_run: bool) -> None:
-    from commonpool.cli import agreement
+def _decision(name: str, answer: Answer, day: date) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "outcome": "granted" if answer.granted else "refused",
+        "day": day.isoformat(),
+        "by": answer.by,
+    }
+    if answer.granted:
+        return {**fields, "agreement": name}
+    if not answer.reason:
+        raise CommandFailed("a refusal gives its reason", code="usage", next_step="add --reason TEXT")
+    fields["reason"] = answer.reason
+    if answer.law and answer.article:
+        fields["basis"] = {"law": answer.law, "article": answer.article}
+    return fields
+
+
+def _draft(request: "SharingRequest", answer: Answer) -> "Draft":
+    from commonpool.cli.agreement import Draft
 
     if answer.end is None:
         raise CommandFailed("nothing is granted for ever", code="usage", next_step="add --end DATE")
     spec = request.spec
-    draft = agreement.Draft(
+    return Draft(
         spec.consumer,
         spec.service,
         spec.dataset,
@@ -278,4 +300,3 @@ def _draft(target: Target, request: "SharingRequest", answer: Answer, output: Ou
         answer.end,
         "metadata",
     )
-    agreement.new(target, request.name, draft, output, dry_run=dry_run)

@@ -152,10 +152,7 @@ def list_services(target: Target, metrics: Sequence[str], output: Output) -> int
         return await viewer.look(viewer.estate.services)
 
     found = _viewing(target, metrics, work)
-    if output.structured:
-        output.document("SharedServiceList", items=[one.to_json() for one in found])
-        return 0
-    rows = [
+    rows = (
         [
             one.service.name,
             one.service.spec.endpoint.protocol if one.service.spec.endpoint else "-",
@@ -164,8 +161,10 @@ def list_services(target: Target, metrics: Sequence[str], output: Output) -> int
             one.move or "-",
         ]
         for one in found
-    ]
-    output.data(output.table(["service", "protocol", "offered by", "backends", "cut-over"], rows, left=5))
+    )
+    headings = ["service", "protocol", "offered by", "backends", "cut-over"]
+    items = (one.to_json() for one in found)
+    output.listing("SharedServiceList", items, headings, rows, "0 services; a manifest in services/ makes the first")
     return 0
 
 

@@ -81,6 +81,13 @@ class Target:
         words = [word for option, value in chosen if value is not None for word in (option, str(value))]
         return " ".join([own_name(), verb, *map(shlex.quote, words)])
 
+    def rerun(self, verb: str) -> str:
+        """A command line for the same stacks with the same configuration; the values of secrets are left to be filled in."""
+        given = [("--stack", name) for name in self.stacks]
+        given += [("-c", f"{key}={value}") for key, value in self.config.items()]
+        given += [("--secret", f"{key}=VALUE") for key in self.secret_config]
+        return " ".join([self.command(verb), *(shlex.quote(word) for pair in given for word in pair)])
+
     def load(self, proposed: Sequence[Path] = (), *, agreeing: bool = False) -> "Estate":
         """The estate with its promises checked, and with `proposed` manifests. Raises `EstateRefused`.
 

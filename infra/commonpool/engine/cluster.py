@@ -8,7 +8,7 @@ What it refuses: to take silence for absence, and to delete by name alone what s
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
 from types import TracebackType
@@ -98,6 +98,15 @@ class Cluster:
     @evidence.setter
     def evidence(self, evidence: Evidence | None) -> None:
         self._wire.evidence = evidence
+
+    @property
+    def trouble(self) -> Callable[[str], None] | None:
+        """Who hears at once of a server that does not answer, although it is asked again; nobody unless somebody was named."""
+        return self._wire.trouble
+
+    @trouble.setter
+    def trouble(self, trouble: Callable[[str], None] | None) -> None:
+        self._wire.trouble = trouble
 
     @property
     def ruled(self) -> float:

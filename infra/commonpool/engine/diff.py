@@ -43,6 +43,7 @@ _MERGE_KEYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 _DEFAULTS = {"protocol": "TCP"}  # declared or not, it is the same port
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_QUOTED = re.compile(r"Invalid value: [^\n]{60,}(?=: )")  # to the last colon, behind which the reason stands
 _IMMUTABLE = re.compile(
     r"immutable|may not be changed|may not change|cannot be changed|cannot change|updates to .* are forbidden"
 )
@@ -94,7 +95,7 @@ def immutable_refusal(error: Refused) -> bool:
 
 def immutable_words(error: Refused) -> str:
     """The refusal as a reason: servers quote whole pod templates, which nobody reads."""
-    text = str(error)
+    text = _QUOTED.sub("Invalid value: …", str(error))
     if len(text) > LONGEST_REASON:
         text = f"{text[: LONGEST_REASON // 2]} … {text[-LONGEST_REASON // 2 :]}"
     return f"a field that cannot be changed in place differs: {text}"

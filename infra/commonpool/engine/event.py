@@ -61,6 +61,11 @@ class Change:
     unit: str = ""
     kept: bool = False
 
+    @property
+    def patch(self) -> bool:
+        """Whether it is about fields on an object that somebody else owns, and not about the object."""
+        return self.type.rsplit(":", 1)[-1] == f"{self.kind}Patch"
+
 
 @dataclass(frozen=True)
 class Event:

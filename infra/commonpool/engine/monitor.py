@@ -20,10 +20,11 @@ from commonpool.engine.manifest import documents
 from commonpool.engine.neighbour import Neighbours
 from commonpool.engine.plugin import needs_plugin, of_type
 from commonpool.engine.program import program_folder
-from commonpool.engine.properties import Properties, decode, encode, reference, secret_values
+from commonpool.engine.properties import UNKNOWN_SENTINEL, Properties, decode, encode, reference, secret_values
 from commonpool.engine.record import Identity
-from commonpool.engine.registration import PROVIDER_TYPE, Registration, inherited_aliases, make_urn, parse
+from commonpool.engine.registration import PROVIDER_TYPE, Registration, as_request, inherited_aliases, make_urn, parse
 from commonpool.engine.step import Outcome, Step
+from commonpool.engine.transform import Transforms
 from commonpool.engine.unknown import UNKNOWN
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 STACK_TYPE = "pulumi:pulumi:Stack"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
 T = TypeVar("T")
+_SEVERITIES = {engine_pb2.WARNING: "warning: ", engine_pb2.ERROR: "error: "}
 _FEATURES = frozenset(
     {"secrets", "deletedWith", "resourceReferences", "transforms", "invokeTransforms", "resourceHooks", "errorHooks"}
 )
@@ -56,6 +58,7 @@ class Monitor:
         self.limit = asyncio.Semaphore(run.options.parallel)
         self.neighbours = Neighbours()
         self.aliases: dict[str, tuple[str, ...]] = {}
+        self.transforms = Transforms(run.program.project, run.program.stack)
         self.components: dict[str, tuple[str, struct_pb2.Struct]] = {}  # what components of manifests made: id, outputs
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -66,7 +69,7 @@ class Monitor:
     def SupportsFeature(self, request: Any, context: Any = None) -> resource_pb2.SupportsFeatureResponse:  # noqa: ANN401
         """Secrets above all; alias specs are left to the SDK, which then sends alias URNs.
 
-        Transforms and hooks are claimed so that programs get as far as being refused here, by name.
+        Hooks are claimed so that programs get as far as being refused here, by name.
         """
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in _FEATURES)
 
@@ -125,12 +128,17 @@ class Monitor:
         """Methods of remote components."""
         raise self._refuse(Unsupported(f"method {request.tok} needs a Pulumi plugin, which is not here"))
 
-    def RegisterStackTransform(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
-        """A program that asks for one is told."""
-        raise self._refuse(Unsupported("transforms, hooks and existence checks run in the Pulumi CLI's engine only"))
+    def RegisterStackTransform(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
+        """`pulumi.runtime.register_resource_transform`: for every resource that comes after it."""
+        self.transforms.add_to_stack(request)
+        return empty_pb2.Empty()
 
-    RegisterStackInvokeTransform = RegisterResourceHook = RegisterErrorHook = RegisterStackTransform
-    ExistsResource = RegisterStackTransform
+    def RegisterResourceHook(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
+        """A program that asks for one is told."""
+        words = "hooks, transforms of functions and existence checks run in the Pulumi CLI's engine only"
+        raise self._refuse(Unsupported(words))
+
+    RegisterStackInvokeTransform = RegisterErrorHook = ExistsResource = RegisterResourceHook
 
     def RegisterPackage(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Parameterized packages need their plugin."""
@@ -144,10 +152,8 @@ class Monitor:
 
     def Log(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """A program's own `pulumi.info`, `warn`, `error`."""
-        if request.severity == engine_pb2.ERROR:
-            self.run.note(f"error: {request.message}")
-        elif request.severity != engine_pb2.DEBUG:
-            self.run.note(request.message)
+        if request.severity != engine_pb2.DEBUG:
+            self.run.note(_SEVERITIES.get(request.severity, "") + request.message)
         return empty_pb2.Empty()
 
     def GetRootResource(self, request: Any, context: Any = None) -> engine_pb2.GetRootResourceResponse:  # noqa: ANN401
@@ -180,6 +186,12 @@ class Monitor:
         unit = self._unit(request)
         if not self._enter(urn, unit):
             return _failed(urn)
+        if request.transforms or self.transforms:
+            try:
+                request = await self.transforms.apply(urn, request)
+            except EngineError as error:
+                run.fail(urn, error)
+                return _failed(urn)
         self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
@@ -223,7 +235,7 @@ class Monitor:
                 urn, child.type, child.name, above, unit, child.body, protect=child.protect, retain=child.retain
             )
             try:
-                await self._perform(registration)
+                await self._perform(await self._transformed(registration))
             except EngineError as error:
                 run.fail(urn, error)
             return urn
@@ -289,6 +301,7 @@ class Monitor:
                     run.failed.add(child.urn)
                     return
                 try:
+                    child = await self._transformed(child)
                     outcome = await self._perform(child)
                 except EngineError as error:
                     run.fail(child.urn, error)
@@ -308,6 +321,13 @@ class Monitor:
         except EngineError as error:
             run.fail(urn, error)
         return _failed(urn)
+
+    async def _transformed(self, child: Registration) -> Registration:
+        """What is registered without a request of the program's, as transforms of its parents and of the stack want it."""
+        if not self.transforms:
+            return child
+        request = await self.transforms.apply(child.urn, as_request(child))
+        return parse(request, child.urn, child.unit, tuple(request.aliasURNs))
 
     def _provider(self, request: Any, urn: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         decoded = decode(request.object)
@@ -370,7 +390,7 @@ class Monitor:
         api_version, kind = inputs.get("apiVersion"), inputs.get("kind")
         if not api_version or not kind:
             api_version, kind = of_type(request.type)
-        if not request.id:
+        if request.id in ("", UNKNOWN_SENTINEL):
             return encode({"apiVersion": api_version, "kind": kind})  # named by an output of something new
         namespace, _, name = request.id.rpartition("/")
         cluster = await self.run.clusters.connect(request.provider)

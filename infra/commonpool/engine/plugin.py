@@ -14,7 +14,12 @@ def of_type(token: str) -> tuple[str, str]:
 
 def needs_plugin(what: str, token: str) -> Unsupported:
     """The refusal of something by name; `token` begins with the plugin's name."""
-    error = Unsupported(f"{what} needs the Pulumi plugin {token.split(':')[0]!r}, which is not here")
+    plugin = token.split(":")[0]
+    if plugin == "pulumi-python":
+        error = Unsupported(f"{what} is a dynamic resource, and those are made by the Pulumi CLI only")
+        error.next_step = "make it outside of the program and give it as configuration (-c, --secret)"
+        return error
+    error = Unsupported(f"{what} needs the Pulumi plugin {plugin!r}, which is not here")
     if ":helm" in token or ":helm" in what:
         error.next_step = (
             "render the chart (helm template … > chart.yaml) and declare it with kubernetes.yaml.v2.ConfigFile"

@@ -112,13 +112,15 @@ async def _evaluate_outside(run: Deployment, monitor: "Monitor") -> None:
     try:
         code, ending = await _run_process(run, address, threads)
     finally:
+        await monitor.transforms.close()
         server.stop(grace=None)
     if run.interrupted:
         return
     try:
         result = json.loads(ending)
     except ValueError:
-        raise ProgramFailed(f"the program's process ended with code {code} before it said why") from None
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        raise ProgramFailed(f"the program's process {how} before it said why") from None
     if result:
         error = ProgramFailed(result["message"], file=result["file"], line=result["line"])
         error.next_step = result.get("next", "")

@@ -115,6 +115,10 @@ def _words(error: BaseException) -> tuple[str, str]:
             f"install it for {sys.executable}, or name the program's own environment in Pulumi.yaml "
             "(runtime.options.virtualenv)"
         )
+    if isinstance(error, SystemExit):
+        return f"the program ended itself by sys.exit({error.code})", (
+            "let it run to its end: what it has not declared by then would count as given up"
+        )
     return str(error) if isinstance(error, pulumi.RunError) else f"{type(error).__name__}: {error}", ""
 
 

@@ -1,7 +1,8 @@
 """A Pulumi project as its files describe it: `Pulumi.yaml` and the configuration in `Pulumi.<stack>.yaml`.
 
 Read as the Pulumi CLI reads them: a scalar of the configuration is the text that stands there (`no`, `010` and `1.10`
-stay what they are), only what is inside of lists and maps has types. What is encrypted for the CLI is refused by name.
+stay what they are), only what is inside of lists and maps has types; no dates, and no other booleans than true and
+false. What is encrypted for the CLI is refused by name.
 """
 
 import re
@@ -18,6 +19,17 @@ from commonpool.engine.error import ConfigRefused, EngineError, Unsupported
 _TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NUMBERS = {"integer": re.compile(r"[-+]?\d+"), "number": re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 where that matters: `on` is a text, and JSON knows no dates."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":bool"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def describe(directory: Path) -> dict[str, Any]:
@@ -146,7 +158,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     """A YAML file that is a mapping; scalars directly below `config` stay texts."""
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a safe one)
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:

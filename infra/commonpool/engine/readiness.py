@@ -6,6 +6,7 @@ command shows more. Waiting itself writes nothing.
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -21,6 +22,7 @@ __all__ = ["SKIP", "Readiness", "condition", "timeout_of", "wait_gone", "wait_re
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 QUIET_SECONDS = 1.0  # what is ready sooner than this is not worth a report; also how often one is made
+AGAIN = 10  # every so many of them it is said again, and what the pods say: who watches need not wait for the end
 NO_PODS_SECONDS = 5.0  # a Service whose pods nobody has made by then is not waited for: they may come after it
 PODS_SHOWN = 3
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -38,11 +40,13 @@ async def wait_ready(
 
     async def tell() -> None:
         told = ""
-        while True:
+        for look in itertools.count(1):
             await asyncio.sleep(QUIET_SECONDS)
-            if now.message != told:
+            again = look % AGAIN == 0
+            if now.message != told or again:
                 told = now.message
-                observer(Event("wait", f"{place}: {told}"))
+                pods = await _pods_words(cluster, place, live) if again else ""
+                observer(Event("wait", f"{place}: {told}{pods}"))
 
     telling = asyncio.create_task(tell(), name=f"waiting for {place}")
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from pulumi.runtime.proto import resource_pb2
 
 from commonpool.engine.error import Unsupported
-from commonpool.engine.properties import Path, decode, remove_path
+from commonpool.engine.properties import Path, decode, encode, remove_path
 from commonpool.engine.record import MANAGER, Identity, field_manager_of
 from commonpool.engine.unknown import UNKNOWN
 
@@ -19,7 +19,6 @@ PROVIDER_TYPE = "pulumi:providers:kubernetes"
 _BLANK_OPTIONS = {
     "remote": "a remote component, which needs a Pulumi plugin and",
     "replace_with": "the resource option replace_with",
-    "transforms": "transforms, which run in the Pulumi CLI's engine (use transformations)",
     "state_migrations": "state migrations",
 }
 
@@ -120,6 +119,30 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, al
         replace_on_changes=tuple(request.replaceOnChanges),
         secret_outputs=frozenset(request.additionalSecretOutputs),
         timeouts=_timeouts(request),
+    )
+
+
+def as_request(one: Registration) -> Any:  # noqa: ANN401
+    """The request that `parse` turns into this registration, for what changes requests."""
+    return resource_pb2.RegisterResourceRequest(
+        type=one.type,
+        name=one.name,
+        parent=one.parent,
+        custom=True,
+        object=encode(one.values, frozenset(str(path[0]) for path in one.secrets)),
+        aliasURNs=one.aliases,
+        dependencies=one.dependencies,
+        provider=one.provider,
+        protect=one.protect,
+        retainOnDelete=one.retain,
+        deleteBeforeReplace=one.delete_before_replace,
+        deleteBeforeReplaceDefined=one.delete_before_replace,
+        deletedWith=one.deleted_with,
+        importId=one.import_id,
+        ignoreChanges=one.ignore_changes,
+        replaceOnChanges=one.replace_on_changes,
+        additionalSecretOutputs=sorted(one.secret_outputs),
+        customTimeouts=resource_pb2.RegisterResourceRequest.CustomTimeouts(**one.timeouts),
     )
 
 

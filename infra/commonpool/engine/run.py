@@ -340,7 +340,7 @@ def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = 
     clock.lap("close")
     shown = outputs if outputs is not None else (run.outputs if run.outputs is not None else run.state.outputs)
     hidden = set(run.secret_outputs) | set(run.state.secret_outputs)
-    shown = {key: MASK if key in hidden else known_only(value) for key, value in shown.items()}
+    shown = {key: MASK if key in hidden else known_only(value) for key, value in sorted(shown.items())}
     return Result(
         stack=run.program.stack,
         preview=run.preview,

@@ -39,11 +39,7 @@ def doomed(run: Deployment) -> list[Record]:
 def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
     """Report every protected one among them; True when there is any, and then nothing is deleted at all."""
     victims = list(records)
-    namespaces = {
-        (record.provider, record.identity.name)
-        for record in victims
-        if record.identity.kind == "Namespace" and not record.retain
-    }
+    namespaces = _namespaces(victims)
     protected = [
         record
         for record in victims
@@ -64,6 +60,18 @@ def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
     return bool(protected)
 
 
+def _is_namespace(record: Record) -> bool:
+    """Whether it is a namespace itself, and not a few fields on somebody's."""
+    return record.identity.kind == "Namespace" and not record.identity.group and not record.patch
+
+
+def _namespaces(victims: Iterable[Record]) -> set[tuple[str, str]]:
+    """The namespaces that go, by provider and name."""
+    return {
+        (record.provider, record.identity.name) for record in victims if _is_namespace(record) and not record.retain
+    }
+
+
 def unprotected(records: Iterable[Record]) -> list[Record]:
     """The records that can go while every protected one stays, with its namespace and what it depends on. Pure."""
     victims = list(records)
@@ -76,7 +84,7 @@ def unprotected(records: Iterable[Record]) -> list[Record]:
             for record in victims
             if record.protect
             or record.urn in urns
-            or (record.identity.kind == "Namespace" and (record.provider, record.identity.name) in places)
+            or (_is_namespace(record) and (record.provider, record.identity.name) in places)
         ]
         if not staying:
             return victims
@@ -90,11 +98,7 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
     if refuse_protected(run, victims):
         return
     leftovers = run.index.leftovers(run.state)  # before anything is forgotten that would look like one
-    namespaces = {
-        (record.provider, record.identity.name)
-        for record in victims
-        if record.identity.kind == "Namespace" and not record.identity.group and not record.retain and not record.patch
-    }
+    namespaces = _namespaces(victims)
     waiting: dict[str, asyncio.Task[None]] = {}
     dependents: dict[str, list[str]] = {}
     for record in victims:

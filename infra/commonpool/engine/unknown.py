@@ -13,9 +13,9 @@ UNKNOWN = Unknown()
 
 
 def known_only(value: object) -> object:
-    """The same value with texts where something is not known yet, so that it can be printed."""
+    """The same value with texts where something is not known yet, printed alike each time: the protocol has no order."""
     if isinstance(value, dict):
-        return {key: known_only(item) for key, item in value.items()}
+        return {key: known_only(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [known_only(item) for item in value]
     return repr(value) if isinstance(value, Unknown) else value

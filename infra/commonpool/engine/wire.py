@@ -7,7 +7,7 @@ connection that the kubeconfig did not ask for by name, redirects, and to have m
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -40,6 +40,7 @@ class Wire:
         self._token = credentials.token
         self._renewing = asyncio.Lock()
         self.evidence: Evidence | None = None
+        self.trouble: Callable[[str], None] | None = None
         self.ruled = float("-inf")
 
     @classmethod
@@ -181,6 +182,8 @@ class Wire:
         words = "takes requests but gives no answer; is its store (etcd) well?" if silent else "does not answer"
         unreachable = Unreachable(f"{self.server} {words} ({type(error).__name__}: {error})".replace(": )", ")"))
         unreachable.__cause__ = error
+        if self.trouble is not None:
+            self.trouble(str(unreachable))
         return Again(unreachable, unsure=sent, broken=silent)
 
 

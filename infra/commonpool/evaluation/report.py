@@ -7,6 +7,7 @@ from typing import Any
 from commonpool.evaluation.score import Evaluation, Line, shown
 
 WIDTH, HEIGHT = 277.0, 190.0  # millimetres inside the margins of A4 across
+QUOTA = 18.0  # of it, for one column
 FULL, LOW, EMPTY, SOFT, INK = (31, 111, 139), (180, 83, 63), (230, 234, 238), (91, 107, 123), (22, 32, 43)
 FONT = "NotoSansSC"  # embedded as far as it is used: no reader needs a font for Chinese
 
@@ -61,13 +62,14 @@ class _Sheet:
     def _bars(self) -> None:
         """One line for each department: the score, and a small bar for each indicator."""
         pdf, indicators = self.pdf, self.evaluation.formula.indicators
-        each = (WIDTH - 60 - 62 - 40) / len(indicators)
+        each = (WIDTH - 60 - 62 - QUOTA - 40) / len(indicators)
         pdf.set_font(FONT, size=8)
         pdf.set_text_color(*SOFT)
         self._cell(60, "Department")
         self._cell(62, "Score")
         for one in indicators:
             self._cell(each, one.title.split(" ")[0])
+        self._cell(QUOTA, "Quota", "R")
         self._cell(40, f"Funds a month ({self.evaluation.currency})", "R", end=True)
         for line in self.evaluation.lines:
             self._line(line, each)
@@ -87,6 +89,8 @@ class _Sheet:
             else:
                 self._cell(each - 4, "–")
             pdf.set_x(pdf.get_x() + 4)
+        percent = line.effect.quota_percent
+        self._cell(QUOTA, f"{percent:+d} %" if percent else "as it is", "R")
         funds = f"{line.price:,.0f}" + (f" → {line.funds:,.0f}" if line.funds != line.price else "")
         self._cell(40, funds, "R", end=True)
 
@@ -124,9 +128,12 @@ class _Sheet:
         pdf.set_y(base + 7)
 
     def _sources(self) -> None:
+        self._text(
+            "What is judged; what does not apply takes no part (–), and its weight goes to the others", 10, INK, 9
+        )
+        for indicator in self.evaluation.formula.indicators:
+            self._text(f"{indicator.title}, weight {indicator.weight}: {indicator.of}", 8, SOFT, 5)
         self._text("What it is computed from", 10, INK, 9)
         for one in self.evaluation.sources:
             self._text(f"{one.origin}: {one.size:,} records, root {one.root}", 8, SOFT, 5)
         self._text(f"the catalogue {self.evaluation.catalogue}", 8, SOFT, 5)
-        for indicator in self.evaluation.formula.indicators:
-            self._text(f"{indicator.title}, weight {indicator.weight}: {indicator.of}", 8, SOFT, 5)

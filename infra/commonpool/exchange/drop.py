@@ -9,11 +9,13 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -82,22 +84,35 @@ class Terms:
 
 
 def pack(sources: Sequence[Path], target: Path, terms: Terms, recipients: Sequence[str], at: str) -> Fields:
-    """Encrypt files into a new folder; returns the manifest's fields, not signed yet. Raises `DropRefused` or OSError."""
+    """Encrypt files into a folder; returns the manifest's fields, not signed yet. Raises `DropRefused` or OSError."""
     if not recipients:
         raise DropRefused(f"{terms.consumer} declares no key, so nothing can be encrypted to it")
     _refuse_names([path.name for path in sources])
-    if target.exists():
-        raise DropRefused(f"{target} exists already; every drop is a folder of its own, so name a new one")
-    target.mkdir(parents=True)
     keys = [recipient(one) for one in recipients]
     packed = []
     for path in sources:
-        pyrage.encrypt_file(str(path), str(target / f"{path.name}.age"), keys)
+        try:
+            pyrage.encrypt_file(str(path), str(target / f"{path.name}.age"), keys)
+        except pyrage.EncryptError as error:
+            raise DropRefused(f"{path} cannot be encrypted into {target}: {error}") from error
         with path.open("rb") as plain, (target / f"{path.name}.age").open("rb") as encrypted:
             size, digest, _ = _digests(plain)
             packed_size, _, pieces = _digests(encrypted)
         packed.append(asdict(Packed(path.name, size, digest, packed_size, tuple(pieces))))
     return {"apiVersion": "commonpool.dev/v1", "kind": "Drop", **asdict(terms), "at": at, "files": packed}
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[None]:
+    """A drop's own folder, which goes again when it does not become whole. Raises `DropRefused` when it is there already."""
+    if target.exists():
+        raise DropRefused(f"{target} exists already; every drop is a folder of its own, so name a new one")
+    target.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 def _refuse_names(names: Sequence[str]) -> None:
@@ -200,11 +215,13 @@ class Source:
                 raise DropRefused(f"{self.place} answers {error.code} {error.reason} to {name}") from error
             raise
         if start and answer.status != 206:
-            answer.close()
-            raise DropRefused(
-                f"{self.place} does not serve ranges (it answers {answer.status}), so nothing can be resumed"
-            )
+            _skip(answer, start)  # a server without ranges sends everything again
         return answer
+
+
+def _skip(stream: BinaryIO, size: int) -> None:
+    while size and (block := stream.read(min(size, _BLOCK))):
+        size -= len(block)
 
 
 def fetch(
@@ -278,7 +295,11 @@ def _open(path: Path, one: Packed, into: Path, private: Ed25519PrivateKey) -> No
     try:
         pyrage.decrypt_file(str(path), str(opened), [identity])
     except pyrage.DecryptError as error:
-        raise DropRefused(f"{one.name} is not encrypted to this key") from error
+        opened.unlink(missing_ok=True)
+        raise DropRefused(f"{one.name} cannot be opened by this key: {error}") from error
+    except OSError as error:
+        opened.unlink(missing_ok=True)
+        raise DropInterrupted(f"{one.name} arrived, but cannot be written: {error}") from error
     if not _matches(opened, one):
         opened.unlink()
         raise DropRefused(f"{one.name} opens, but is not what the manifest says")
