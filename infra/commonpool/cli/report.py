@@ -27,7 +27,7 @@ MOST_FOLDED = 300  # lines of one stack in a comment; GitHub refuses a comment o
 
 
 def place(change: "Change") -> str:
-    """`NetworkPolicy water-flood/allow-dns`."""
+    """`NetworkPolicy water-flood/closed`."""
     return f"{change.kind} {change.namespace}/{change.name}" if change.namespace else f"{change.kind} {change.name}"
 
 
