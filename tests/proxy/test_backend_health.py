@@ -1,4 +1,4 @@
-"""A backend that dies under load, as a power cut lets it die, and comes back."""
+"""Backends outside of the pool are truly watched: one that dies under load, and one whose check is particular."""
 
 from collections.abc import Callable, Iterator
 
@@ -55,3 +55,24 @@ def test_a_backend_killed_under_load_costs_no_read_at_most_the_writes_under_way_
         until(lambda: reads.outcome.answered_by["dies"] > before, "and is called again")
     assert reads.outcome.failed == 0, reads.outcome
     assert writes.outcome.failed <= under_way + AT_THE_MOMENT, f"{under_way} were under way: {writes.outcome}"
+
+
+def test_a_check_asks_by_the_declared_host_and_looks_for_the_declared_words(
+    estate: DeclaredEstate, start_backend: Callable[[str], Backend]
+) -> None:
+    """The Host header of checks is what old web servers choose a site by, and a page that says an error may say 200."""
+    particular = start_backend("particular")
+    particular.behave(check_host="inner.example")
+    declared = HEALTH | {"host": "inner.example", "statuses": [200], "body": '"words": "up"'}
+    estate.offer("particular", port=8080, at=particular.port, health=declared)
+    estate.consume(d1=["particular"])
+    estate.up("services", "departments")
+    until(lambda: estate.healthy("particular") == 1, "it is asked by the declared name")
+    for wrong, right in (
+        ({"check_host": "other.example"}, {"check_host": "inner.example"}),
+        ({"words": "sorry"}, {"words": "up"}),
+    ):
+        particular.behave(**wrong)
+        until(lambda: estate.healthy("particular") == 0, f"{wrong} takes it out")
+        particular.behave(**right)
+        until(lambda: estate.healthy("particular") == 1, f"{right} brings it back")
