@@ -238,7 +238,8 @@ def test_every_namespace_is_closed_in_both_directions_and_open_to_names_and_what
         found.setdefault(policy["metadata"]["namespace"], {})[policy["metadata"]["name"]] = policy["spec"]
     for one in sample.departments:
         for full, spec in one.namespaces():
-            closed, own = found[full]["closed"], {"podSelector": {}}
+            own: dict[str, Any] = {"podSelector": {}}
+            closed = found[full]["closed"]
             assert sorted(closed["policyTypes"]) == ["Egress", "Ingress"]
             assert closed["podSelector"] == {}
             assert closed["ingress"] == [{"from": [own]}]

@@ -24,7 +24,7 @@ def baseline(pool: Pool, namespace: str) -> Body:
         "podSelector": {"matchLabels": dns.pod_labels},
     }
     ports = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
-    own = {"podSelector": {}}
+    own: Body = {"podSelector": {}}
     return _policy(
         pool,
         namespace,
