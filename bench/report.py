@@ -87,6 +87,26 @@ def waited() -> str:
     return markdown(newcomer.HEADINGS, newcomer.lines([newcomer.Step(**one) for one in read("newcomer")["steps"]]))
 
 
+def proxied() -> str:
+    """bench/proxy.py's table of the proxies side by side."""
+    return markdown(*_proxy("fronts"))
+
+
+def many_services() -> str:
+    """bench/proxy.py's table of what many services cost."""
+    return markdown(*_proxy("many"))
+
+
+def _proxy(part: str) -> tuple[list[str], list[list[str]]]:
+    sys.path.insert(0, str(FOLDER.parent / "rivals"))
+    import figures
+
+    found = read("proxy")[part]
+    if part == "many":
+        return figures.MANY, list(figures.many_lines(found))
+    return figures.HEADINGS, list(figures.lines([figures.Row(**row) for row in found]))
+
+
 def draw() -> None:
     """Time and memory of a first apply against size, as SVG."""
     import matplotlib

@@ -238,12 +238,15 @@ def test_every_namespace_is_closed_in_both_directions_and_open_to_names_and_what
         found.setdefault(policy["metadata"]["namespace"], {})[policy["metadata"]["name"]] = policy["spec"]
     for one in sample.departments:
         for full, spec in one.namespaces():
-            closed = found[full]["default-deny"]
+            own: dict[str, Any] = {"podSelector": {}}
+            closed = found[full]["closed"]
             assert sorted(closed["policyTypes"]) == ["Egress", "Ingress"]
             assert closed["podSelector"] == {}
-            assert not closed.get("ingress")
-            assert not closed.get("egress")
-            expected = {"default-deny", "allow-dns", "allow-own-namespace"}
+            assert closed["ingress"] == [{"from": [own]}]
+            names, inside = closed["egress"]
+            assert {port["port"] for port in names["ports"]} == {53}
+            assert inside == {"to": [own]}
+            expected = {"closed"}
             expected |= {f"egress-{item.name}" for item in spec.egress} | {f"consume-{name}" for name in spec.consumes}
             assert set(found[full]) == expected
 

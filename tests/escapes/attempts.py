@@ -106,7 +106,7 @@ def belongings(read: Read) -> Iterator[Attempt]:
         (f"{CORE}/namespaces/{OWN}/resourcequotas/guaranteed-performance", quota),
         (f"{CORE}/namespaces/{OWN}/resourcequotas/objects", {"spec": {"hard": {"pods": "100000"}}}),
         (f"{CORE}/namespaces/{OWN}/limitranges/containers", {"spec": {"limits": [{"type": "Container"}]}}),
-        (f"/apis/networking.k8s.io/v1/namespaces/{OWN}/networkpolicies/default-deny", rule),
+        (f"/apis/networking.k8s.io/v1/namespaces/{OWN}/networkpolicies/closed", rule),
         (f"{RBAC}/namespaces/{OWN}/rolebindings/viewer", {"metadata": {"labels": {"a": "b"}}}),
         (f"{CORE}/namespaces/{OWN}/serviceaccounts/default", {"automountServiceAccountToken": True}),
         (f"{CORE}/namespaces/{OWN}/serviceaccounts/pipeline", {"automountServiceAccountToken": True}),

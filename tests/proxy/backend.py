@@ -2,7 +2,7 @@
 
 It answers every request with JSON that says who answered and what arrived. What it does next is set over HTTP:
 `POST /behave` with {"errors": 0.05} answers that share with 500, {"delay": 0.2} waits before each answer, {"healthy":
-false} makes `/healthz` say 503. `?bytes=N&type=T` asks for an answer of that size and type, `?status=N` for that status.
+false} makes `/healthz` say 503, {"check_host": "a"} to whoever asks it by another name, {"words": "up"} what it says. `?bytes=N&type=T` asks for an answer of that size and type, `?status=N` for that status.
 """
 
 import asyncio
@@ -77,11 +77,13 @@ class Backend:
 class _Server:
     def __init__(self, name: str) -> None:
         self.name = name
-        self.behaviour: dict[str, Any] = {"errors": 0.0, "delay": 0.0, "healthy": True}
+        self.behaviour: dict[str, Any] = {"errors": 0.0, "delay": 0.0, "healthy": True, "check_host": "", "words": "up"}
         self.seen = 0
 
     async def health(self, request: web.Request) -> web.Response:
-        return web.json_response({"name": self.name}, status=200 if self.behaviour["healthy"] else 503)
+        healthy = self.behaviour["healthy"] and self.behaviour["check_host"] in ("", request.host)
+        found = {"name": self.name, "words": self.behaviour["words"]}
+        return web.json_response(found, status=200 if healthy else 503)
 
     async def behave(self, request: web.Request) -> web.Response:
         self.behaviour |= await request.json()

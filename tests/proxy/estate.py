@@ -15,6 +15,7 @@ from typing import Any
 import estates
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
+from commonpool.proxy import metrics
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
@@ -104,6 +105,12 @@ class DeclaredEstate:
     def port(self, declared: int = 8080) -> int:
         """Where a declared port is served."""
         return self.pool.proxy_port(declared)
+
+    def healthy(self, name: str) -> int | None:
+        """How many backends of a service Envoy sends calls to; None while it knows none."""
+        text = metrics.scrape(self.pool.proxy_metrics, rf"^cluster\.httproute/service-{name}/")
+        found = [int(value) for key, _, value in metrics.lines(text) if key == metrics.HEALTHY]
+        return min(found, default=None)
 
     def call(self, host: str, path: str = "/", *, caller: str = "", method: str = "GET", **options: Any) -> Answer:
         """Call a service through the proxy, with the token of a namespace's default account where one is named."""

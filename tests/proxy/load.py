@@ -67,6 +67,11 @@ class Load:
             assert time.monotonic() < deadline, f"too few answers: {self.outcome}"
             time.sleep(0.01)
 
+    @property
+    def under_way(self) -> int:
+        """How many requests were sent and not answered yet."""
+        return self.outcome.sent - self._done()
+
     def _done(self) -> int:
         return sum(self.outcome.statuses.values()) + sum(self.outcome.errors.values())
 

@@ -138,7 +138,10 @@ def test_show_knows_when_each_backend_was_last_proven_and_what_it_did(
     assert found["address"] == f"{proxy.address}:{proxy.pool.proxy_port(8080)}"
     assert re.search(r"^old +ha-registry-1 +100 % +healthy +\d+\.\d s ago", text, re.M), text
     assert "a cut-over from old to new is planned and has not begun" in text
-    assert re.search(rf"^{moving.name} +HTTP +d0 +old 100 % healthy", listed, re.M)
+    assert re.search(
+        rf"^{moving.name} +HTTP +d0 +old +healthy\?? +100 % +planned\n +new +unwatched +0 %$", listed, re.M
+    )
+    assert max(map(len, listed.splitlines())) <= 100
 
 
 def test_watch_prints_a_line_for_each_backend_and_a_document_for_each_look(

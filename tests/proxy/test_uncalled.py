@@ -32,27 +32,15 @@ def test_a_backend_that_nobody_has_called_is_out_within_its_declared_checks_and_
     estate.consume(d1=["quiet"])
     estate.up("services", "departments")
 
-    def members() -> int | None:
-        return healthy(estate, "quiet")
-
-    until(lambda: members() == 1, "it is known and healthy")
+    until(lambda: estate.healthy("quiet") == 1, "it is known and healthy")
     quiet.behave(healthy=False)
     began = time.monotonic()
-    until(lambda: members() == 0, "it is out without a call", PATIENCE)
+    until(lambda: estate.healthy("quiet") == 0, "it is out without a call", PATIENCE)
     quiet.behave(healthy=True)
-    until(lambda: members() == 1, "it is back without a call", PATIENCE)
+    until(lambda: estate.healthy("quiet") == 1, "it is back without a call", PATIENCE)
     assert time.monotonic() - began < 60, "as often as is declared, not once a minute"
     assert quiet.seen() == 0
     assert estate.call(host, caller="d1-main").status == 200
-
-
-def healthy(estate: DeclaredEstate, name: str) -> int | None:
-    """How many backends of a service Envoy sends calls to; None while it knows none."""
-    from commonpool.proxy import metrics
-
-    text = metrics.scrape(estate.pool.proxy_metrics, rf"^cluster\.httproute/service-{name}/")
-    found = [int(value) for key, _, value in metrics.lines(text) if key == metrics.HEALTHY]
-    return found[0] if found else None
 
 
 def test_taking_a_backend_away_at_once_loses_no_call(proxy: Proxy, start_backend: Callable[[str], Backend]) -> None:

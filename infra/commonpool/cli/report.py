@@ -27,7 +27,7 @@ MOST_FOLDED = 300  # lines of one stack in a comment; GitHub refuses a comment o
 
 
 def place(change: "Change") -> str:
-    """`NetworkPolicy water-flood/allow-dns`; `NamespacePatch default` where only fields of it are meant."""
+    """`NetworkPolicy water-flood/closed`; `NamespacePatch default` where only fields of it are meant."""
     kind = f"{change.kind}Patch" if change.patch else change.kind
     return f"{kind} {change.namespace}/{change.name}" if change.namespace else f"{kind} {change.name}"
 

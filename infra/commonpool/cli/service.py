@@ -152,25 +152,33 @@ def list_services(target: Target, metrics: Sequence[str], output: Output) -> int
         return await viewer.look(viewer.estate.services)
 
     found = _viewing(target, metrics, work)
-    rows = (
-        [
-            one.service.name,
-            one.service.spec.endpoint.protocol if one.service.spec.endpoint else "-",
-            one.service.spec.offered_by,
-            ", ".join(_brief(backend) for backend in one.backends) or "pods, without the proxy",
-            one.move or "-",
-        ]
-        for one in found
-    )
-    headings = ["service", "protocol", "offered by", "backends", "cut-over"]
+    headings = ["service", "protocol", "offered by", "backend", "health", "share", "cut-over"]
     items = (one.to_json() for one in found)
+    rows = (row for one in found for row in _rows(one))
     output.listing("SharedServiceList", items, headings, rows, "0 services; a manifest in services/ makes the first")
+    if not output.structured and any(not backend.proven for one in found for backend in one.backends):
+        output.say("?: no check has proven it yet; `commonpool service show NAME` waits for one")
     return 0
+
+
+def _rows(state: "ServiceState") -> Iterator[list[str]]:
+    """One for each backend; what is the service's stands in the first."""
+    spec = state.service.spec
+    head = [state.service.name, spec.endpoint.protocol if spec.endpoint else "-", spec.offered_by]
+    backends = [
+        [one.name, _condition(one), "-" if one.share is None else _share(one.share)] for one in state.backends
+    ] or [["pods", "without the proxy", "-"]]
+    for number, backend in enumerate(backends):
+        yield [*head, *backend, state.move or "-"] if number == 0 else ["", "", "", *backend, ""]
 
 
 def _brief(backend: "BackendState") -> str:
     share = "" if backend.share is None else f" {_share(backend.share)}"
-    return f"{backend.name}{share} {_health(backend)}{' (stand-in)' if backend.stand_in else ''}"
+    return f"{backend.name}{share} {_condition(backend)}"
+
+
+def _condition(backend: "BackendState") -> str:
+    return f"{_health(backend)}{' (stand-in)' if backend.stand_in else ''}"
 
 
 def _health(backend: "BackendState") -> str:

@@ -76,7 +76,7 @@ def objects(pool: Pool, fence: Fence) -> list[Body]:
         _limits(pool, fence),
         _service_account(pool, fence),
         *_bindings(pool, fence),
-        *network.baseline(pool, fence.name),
+        network.baseline(pool, fence.name),
     ]
 
 

@@ -10,28 +10,29 @@ from commonpool.model.base import Egress, Port
 NETWORKING = "networking.k8s.io/v1"
 PROXY_PODS = {"gateway.envoyproxy.io/owning-gatewayclass": PROXY_CLASS}
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
+BASELINE = "closed"  # the policy of every namespace
 
 
-def baseline(pool: Pool, namespace: str) -> list[Body]:
-    """Deny all, then DNS and traffic inside the namespace."""
+def baseline(pool: Pool, namespace: str) -> Body:
+    """Closed in both directions but for names and the own namespace; every other policy only opens more.
+
+    One object and not one for each sentence: every namespace has it, and a pool has thousands of namespaces.
+    """
     dns = pool.spec.network.dns
     resolver = {
         "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: dns.namespace}},
         "podSelector": {"matchLabels": dns.pod_labels},
     }
     ports = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
-    return [
-        _policy(pool, namespace, "default-deny", policyTypes=["Ingress", "Egress"]),
-        _policy(pool, namespace, "allow-dns", policyTypes=["Egress"], egress=[{"to": [resolver], "ports": ports}]),
-        _policy(
-            pool,
-            namespace,
-            "allow-own-namespace",
-            policyTypes=["Ingress", "Egress"],
-            ingress=[{"from": [{"podSelector": {}}]}],
-            egress=[{"to": [{"podSelector": {}}]}],
-        ),
-    ]
+    own: Body = {"podSelector": {}}
+    return _policy(
+        pool,
+        namespace,
+        BASELINE,
+        policyTypes=["Ingress", "Egress"],
+        ingress=[{"from": [own]}],
+        egress=[{"to": [resolver], "ports": ports}, {"to": [own]}],
+    )
 
 
 def openings(pool: Pool, namespace: str, egress: Iterable[Egress]) -> list[Body]:

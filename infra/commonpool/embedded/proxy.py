@@ -154,7 +154,6 @@ def environment(place: Place) -> dict[str, str]:
         "COMMONPOOL_CERTIFICATES": str(place.folder),
         "COMMONPOOL_PORTS": str(place.decided_ports),
         "COMMONPOOL_REJECTIONS": str(place.noted_rejections),
-        "GOGC": "50",
         # Lists that come as watches end with a bookmark, for which a kind that nobody writes waits up to two seconds.
         "KUBE_FEATURE_WatchListClient": "false",
     }
