@@ -99,7 +99,7 @@ def test_what_an_older_version_recorded_without_its_kinds_is_looked_at_all_the_s
     writes()
     assert apply(tmp_path, fresh).counts == {}
     assert writes() == []
-    gone = ("networking.k8s.io/v1", "NetworkPolicy", f"{fresh}1-main", "default-deny")
+    gone = ("networking.k8s.io/v1", "NetworkPolicy", f"{fresh}1-main", "closed")
     assert on_cluster(lambda cluster: cluster.delete(*gone))
     assert [(one.kind, one.namespace, one.name) for one in apply(tmp_path, fresh).changes] == [gone[1:]]
 
