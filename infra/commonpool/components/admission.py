@@ -73,16 +73,22 @@ def anywhere(*rules: Body) -> Body:
     return {"resourceRules": list(rules), "matchPolicy": "Equivalent"}
 
 
-def inside(*rules: Body, key: str = FLAVOR, among: Sequence[str] = (), others: Sequence[str] = ()) -> Body:
-    """Constraints for what lies in the namespaces of this pool; of these, where a label is `among` some or any `others`."""
-    wanted = [{"key": key, "operator": "In", "values": list(among)}] if among else []
+def inside(
+    *rules: Body, key: str = FLAVOR, among: Sequence[str] = (), others: Sequence[str] = (), lacking: str = ""
+) -> Body:
+    """Constraints for what lies in the namespaces of this pool; of these, where a label is `among` some or any `others`.
+
+    Of those without the label `lacking`. What lies in no namespace is meant as well.
+    """
+    wanted: list[Body] = [{"key": key, "operator": "In", "values": list(among)}] if among else []
     wanted += [{"key": key, "operator": "NotIn", "values": list(others)}] if others else []
+    wanted += [{"key": lacking, "operator": "DoesNotExist"}] if lacking else []
     return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [*OURS["matchExpressions"], *wanted]}}
 
 
-def outside(key: str, *rules: Body) -> Body:
-    """Constraints for what lies in namespaces that lack a label, and for what lies in none."""
-    return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [{"key": key, "operator": "DoesNotExist"}]}}
+def outside(*rules: Body) -> Body:
+    """Constraints for what lies in any other namespace, and for what lies in none."""
+    return anywhere(*rules) | {"namespaceSelector": {"matchExpressions": [{"key": FLAVOR, "operator": "DoesNotExist"}]}}
 
 
 def named(namespace: str, *rules: Body) -> Body:

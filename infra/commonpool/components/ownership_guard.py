@@ -289,10 +289,10 @@ def _engine(pool: Pool) -> list[Body]:
     return [
         *admission.validating(pool, "engine", admission.anywhere(every), checks, conditions=[mine]),
         *admission.validating(
-            pool, "engine", admission.outside(FLAVOR, every), [elsewhere], conditions=[mine], part="elsewhere"
+            pool, "engine", admission.outside(every), [elsewhere], conditions=[mine], part="elsewhere"
         ),
         *admission.validating(
-            pool, "engine", admission.outside(SERVICE, led), [departments], conditions=[mine], part="departments"
+            pool, "engine", admission.inside(led, lacking=SERVICE), [departments], conditions=[mine], part="departments"
         ),
     ]
 
