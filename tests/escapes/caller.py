@@ -51,7 +51,7 @@ class Caller:
 
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         cluster, user = values["clusters"][0]["cluster"], values["users"][0]["user"]
-        folder = Path(tempfile.mkdtemp(prefix="caller-"))
+        folder = Path(tempfile.mkdtemp(prefix="caller-", dir=path.parent))  # which goes with its pool
         parts = {}
         for word in ("certificate", "key"):
             parts[word] = folder / word

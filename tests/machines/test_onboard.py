@@ -177,6 +177,41 @@ def test_a_closed_namespace_is_closed_and_a_declared_opening_is_open(pods: Room)
     until(lambda: ask(pods, f"{address}:8080") == "from-water", "open without policies")
 
 
+def test_a_machine_that_gives_its_pod_anothers_address_lets_nobody_in(pods: Room, tmp_path: Path) -> None:
+    """Elsewhere whoever has that address would pass as the pod."""
+    pods.apply(pod("friend", "water", "two", "serve", "x"), pod("stranger", "health", "one", "serve", "x"))
+    for name, namespace in (("friend", "water"), ("stranger", "health")):
+        answer = pods.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=110s")
+        assert answer.code == 0, answer.talk
+
+    def address(name: str, namespace: str) -> str:
+        return f"{pods.kubectl('get', 'pod', name, '-n', namespace, '-o', 'jsonpath={.status.podIP}').output}"
+
+    friend, stranger = address("friend", "water"), address("stranger", "health")
+    own = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {}}]}]}
+    pods.apply({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": own,
+                "metadata": {"name": "own", "namespace": "water"}})  # fmt: skip
+
+    def let_in(who: str) -> bool:
+        table = pods.lan.ssh("one", "nft list table inet commonpool-policy")
+        return re.search(rf"\b{re.escape(who)}\b", table) is not None
+
+    until(lambda: let_in(friend), "the own namespace is let in")
+    pods.lan.ssh("two", "systemctl stop commonpool-kubelet")
+    try:
+        lie = json.dumps({"status": {"podIP": stranger, "podIPs": [{"ip": stranger}]}})
+        words = ("patch", "pod", "friend", "-n", "water", "--subresource=status", "-p", lie)
+        answer = pods.kubectl(*words, kubeconfig=pods.node_kubeconfig("two", tmp_path))
+        assert answer.code == 0, answer.talk
+        until(lambda: not let_in(friend), "the machines have heard it")
+        assert not let_in(stranger)
+    finally:
+        pods.lan.ssh("two", "systemctl start commonpool-kubelet")
+        pods.kubectl("delete", "networkpolicy", "-n", "water", "own")
+        pods.kubectl("delete", "pod", "-n", "water", "friend", "--wait=false")
+        pods.kubectl("delete", "pod", "-n", "health", "stranger", "--wait=false")
+
+
 def doctor(room: Room) -> tuple[str, str]:
     findings = room.command("doctor", "-o", "json").json["findings"]
     return next((one["state"], one["words"]) for one in findings if one["check"] == "network")

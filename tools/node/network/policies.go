@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -141,6 +142,17 @@ func reachable(pod *corev1.Pod) bool {
 	return pod.Status.PodIP != "" && !pod.Spec.HostNetwork && !ended && !strings.Contains(pod.Status.PodIP, ":")
 }
 
+// belongs tells whether a pod's address lies in the block of its machine. The machine says it, and by another one's address
+// whoever has that would be let in everywhere as this pod.
+func (look view) belongs(pod *corev1.Pod) bool {
+	node, err := look.nodes.Get(pod.Spec.NodeName)
+	if err != nil {
+		return false
+	}
+	_, block, err := net.ParseCIDR(node.Spec.PodCIDR)
+	return err == nil && block.Contains(net.ParseIP(pod.Status.PodIP))
+}
+
 func orNew(known *chain, direction, field string, pod *corev1.Pod) *chain {
 	if known != nil {
 		return known
@@ -170,7 +182,7 @@ func (look view) peers(namespace string, named []networkingv1.NetworkPolicyPeer,
 		}
 		addresses := []string{}
 		for _, pod := range pods {
-			if reachable(pod) && look.selects(namespace, peer, pod) {
+			if reachable(pod) && look.belongs(pod) && look.selects(namespace, peer, pod) {
 				addresses = append(addresses, pod.Status.PodIP)
 			}
 		}
