@@ -199,9 +199,10 @@ def test_a_machine_that_gives_its_pod_anothers_address_lets_nobody_in(pods: Room
     until(lambda: let_in(friend), "the own namespace is let in")
     pods.lan.ssh("two", "systemctl stop commonpool-kubelet")
     try:
-        lie = json.dumps({"status": {"podIP": stranger, "podIPs": [{"ip": stranger}]}})
-        words = ("patch", "pod", "friend", "-n", "water", "--subresource=status", "-p", lie)
-        answer = pods.kubectl(*words, kubeconfig=pods.node_kubeconfig("two", tmp_path))
+        lie = pods.kubectl("get", "pod", "friend", "-n", "water", "-o", "json").json
+        lie["status"] |= {"podIP": stranger, "podIPs": [{"ip": stranger}]}
+        words = ("replace", "--raw", "/api/v1/namespaces/water/pods/friend/status", "-f", "-")
+        answer = pods.kubectl(*words, given=json.dumps(lie), kubeconfig=pods.node_kubeconfig("two", tmp_path))
         assert answer.code == 0, answer.talk
         until(lambda: not let_in(friend), "the machines have heard it")
         assert not let_in(stranger)
