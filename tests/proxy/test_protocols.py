@@ -196,7 +196,7 @@ def test_a_new_grpc_backend_that_fails_with_statuses_of_grpc_is_rolled_back(esta
 
     def served() -> bool:
         try:
-            return ask(estate, "/tests.Echo/Say", b"x", service="moves") == b"x"
+            return bool(ask(estate, "/tests.Echo/Say", b"x", service="moves") == b"x")
         except grpc.RpcError:  # the proxy has not heard of all of the new service yet
             return False
 

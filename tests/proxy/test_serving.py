@@ -1,14 +1,17 @@
 """Traffic through a real Envoy, told what to do by a real Envoy Gateway."""
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Callable
 
 import psutil
+from commonpool.embedded import proxy_start
 from commonpool.embedded.proxy import Place
+from commonpool.engine import Cluster, kubeconfig
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
-from proxy.declarations import backend, http_route
+from proxy.declarations import backend, gateway, http_route
 from proxy.load import Load
 
 
@@ -36,6 +39,20 @@ def until_another(proxy: Proxy, pid: int) -> None:
         return found.state == "running" and found.pid != pid
 
     until(another, "another Envoy Gateway runs")
+
+
+def test_a_listener_without_its_certificate_is_not_waited_for(proxy: Proxy) -> None:
+    """A pool that declares HTTPS has a certificate once it has a service; until then each `up` would wait for the port."""
+    body = gateway("bare", 9443)
+    reference = {"kind": "Secret", "name": "missing"}
+    body["spec"]["listeners"][0] |= {"protocol": "HTTPS", "tls": {"mode": "Terminate", "certificateRefs": [reference]}}
+    proxy.apply(body)
+
+    async def missing() -> set[int]:
+        async with await Cluster.connect(kubeconfig.load(proxy.pool.kubeconfig)) as cluster:
+            return await proxy_start.missing_ports(Place(proxy.pool.layout), cluster)
+
+    until(lambda: asyncio.run(missing()) == set(), "nothing is waited for")
 
 
 def test_envoy_goes_on_serving_while_envoy_gateway_is_killed_again_and_again(

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,16 +81,30 @@ def _kinds(definition: dict[str, Any]) -> list[str]:
 
 
 async def missing_ports(place: proxy.Place, cluster: "Cluster") -> set[int]:
-    """The ports that Gateways of this pool declare and Envoy does not serve."""
+    """The ports that Gateways of this pool declare and Envoy does not serve.
+
+    Not those that cannot be served as things are: HTTPS without a certificate, while there is no service to have one for.
+    """
     gateways, _ = await cluster.list_objects(GATEWAY_API, "Gateway")
     declared = {
         listener["port"]
         for gateway in gateways
         if gateway["spec"]["gatewayClassName"] == proxy.GATEWAY_CLASS
         for listener in gateway["spec"]["listeners"]
+        if listener["name"] not in _unserved(gateway)
     }
     served = admin.serving_ports(place.admin) if declared else frozenset()
     return {port for port in declared if place.port(port) not in served}
+
+
+def _unserved(gateway: Mapping[str, Any]) -> set[str]:
+    """The listeners of which the controller says that they are not passed on to Envoy."""
+    return {
+        listener["name"]
+        for listener in gateway.get("status", {}).get("listeners", ())
+        for condition in listener["conditions"]
+        if (condition["type"], condition["status"]) == ("Programmed", "False")
+    }
 
 
 async def await_serving(place: proxy.Place, cluster: "Cluster", seconds: float) -> set[int]:
