@@ -321,7 +321,7 @@ async def _writer(run: Run, administrator: "Cluster", program: "Program") -> "Cl
         if credentials is None or await administrator.read(RBAC, "ClusterRoleBinding", "", "commonpool-engine") is None:
             return administrator
         run.engine = await run.connections.enter_async_context(await Cluster.connect(credentials))
-        run.engine.evidence = administrator.evidence
+        run.engine.evidence, run.engine.trouble = administrator.evidence, administrator.trouble
     run.engine.ruled = administrator.ruled
     return run.engine
 
