@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from commonpool.folder import cache_folder
-from commonpool.model.cache import Cache, opened
+from commonpool.model.cache import opened
 from commonpool.model.document import Document, read
 
 LARGE = 5_000  # files; so many are looked at in some 20 ms
@@ -116,7 +116,7 @@ class Index:
             changed = sorted(path for path, stamp in present.items() if known.get(path) != stamp)
             for path in (*gone, *(path for path in changed if path in known)):
                 self._forget(path)
-            cache = opened(self.folder.parent) if len(changed) > LARGE else Cache()
+            cache = opened(self.folder.parent) if len(changed) > LARGE else None
             for path in changed:
                 self._add(path, read(self.folder / path, path, cache), *present[path])
         return len(gone) + len(changed)

@@ -27,19 +27,8 @@ COLUMNS = (
     "目录类别", "资源标识", "提供方标识", "数据角色", "信息项标识", "数据元", "敏感级别", "来源", "不予共享依据", "不予共享条款",
     "豁免截止", "备案号", "预算项目", "服务标识",
 )  # fmt: skip
-_RUN_BY_SPREADSHEETS = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-    "＝",
-    "＋",
-    "－",
-    "＠",
-)  # wide ones where Chinese is written
+# Wide signs run too, where Chinese is written.
+_RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\n＝＋－＠")
 
 
 class TableInvalid(ValueError):

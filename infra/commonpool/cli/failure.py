@@ -56,9 +56,8 @@ def report(error: BaseException, wanted: str) -> int:
 
     failure = describe(error)
     if wanted in ("json", "yaml"):
-        print(
-            encoded(document(failure), Format(wanted)), flush=True
-        )  # who has gone shows here, and not at the very end
+        # Flushed, so that a reader who has gone shows here and not at the very end.
+        print(encoded(document(failure), Format(wanted)), flush=True)
         return failure.exit_code
     if wanted == "markdown":
         print(harmless(markdown(failure)), flush=True)

@@ -13,9 +13,9 @@ from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.model import Estate
-    from commonpool.model.correction import Correction
+    from commonpool.model.correction import Correction, Outcome
     from commonpool.model.overdue import Late
-    from commonpool.model.request import SharingRequest
+    from commonpool.model.request import RequestDecision, SharingRequest
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,11 @@ def _systems(systems: list[Score]) -> list[str]:
 
 
 def _requests(estate: "Estate", inside: "Callable[[str | None], bool]") -> "list[SharingRequest]":
-    decided = {one.name: one.spec.decision.day for one in estate.requests if one.spec.decision}
-    return [one for one in estate.requests if inside(one.spec.submitted) or inside(decided.get(one.name))]
+    return [one for one in estate.requests if any(map(inside, (one.spec.submitted, _day(one.spec.decision))))]
+
+
+def _day(answer: "RequestDecision | Outcome | None") -> str | None:
+    return answer.day if answer else None
 
 
 def _request_words(estate: "Estate", one: "SharingRequest") -> str:
@@ -192,8 +195,7 @@ def _request_words(estate: "Estate", one: "SharingRequest") -> str:
 
 
 def _corrections(estate: "Estate", inside: "Callable[[str | None], bool]") -> "list[Correction]":
-    answered = {one.name: one.spec.outcome.day for one in estate.corrections if one.spec.outcome}
-    return [one for one in estate.corrections if inside(one.spec.submitted) or inside(answered.get(one.name))]
+    return [one for one in estate.corrections if any(map(inside, (one.spec.submitted, _day(one.spec.outcome))))]
 
 
 def _correction_words(estate: "Estate", one: "Correction") -> str:

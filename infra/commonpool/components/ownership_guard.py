@@ -40,7 +40,7 @@ _OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
 # pod takes; counts times sizes is what a department can put into the store, and a full store stops everybody.
 LARGEST = 128 << 10
 _BOUNDED_BY_KUBERNETES = ("configmaps", "secrets")
-_NO_NAMESPACE = "request.resource.group != '' || request.resource.resource != 'namespaces'"
+_A_NAMESPACE = "(request.resource.group == '' && request.resource.resource == 'namespaces')"
 _SCALED = "has(request.subResource) && request.subResource == 'scale'"
 _KINDS = {
     "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
@@ -254,7 +254,7 @@ def _engine(pool: Pool) -> list[Body]:
             "this credential previews: it tries, and writes nothing",
         ),
         admission.Check(
-            f"{_NO_NAMESPACE} || ((oldObject == null || {_marked('oldObject')}) && ({_fenced(pool)}))",
+            f"!{_A_NAMESPACE} || ((oldObject == null || {_marked('oldObject')}) && ({_fenced(pool)}))",
             "this credential writes namespaces of the pool, fenced as the pool declares, and no other",
         ),
         admission.Check(
@@ -270,7 +270,7 @@ def _engine(pool: Pool) -> list[Body]:
         ),
     ]
     elsewhere = admission.Check(
-        f"request.namespace == '' || !({_NO_NAMESPACE}) || {_place()}",
+        f"request.namespace == '' || {_A_NAMESPACE} || {_place()}",
         "this credential writes what services and departments are made of into the namespaces of the pool, and into no other",
     )
     # Whoever makes pods somewhere reads the Secrets there.

@@ -122,9 +122,12 @@ def _counted() -> str:
         requests = f"{holder}.resources.requests"
         return f"(!has({holder}.resources) || !has({requests}) || {requests}.all(word, word in {list(COUNTED)!r}))"
 
-    containers = f"object.spec.containers.all(c, {of('c')})"
-    first = f"(!has(object.spec.initContainers) || object.spec.initContainers.all(c, {of('c')}))"
-    return f"{containers} && {first} && {of('object.spec')} && !has(object.spec.resourceClaims)"
+    return f"{_each_container(of('c'))} && {of('object.spec')} && !has(object.spec.resourceClaims)"
+
+
+def _each_container(holds: str) -> str:
+    """CEL: whether something holds of each container `c`, those of the start too."""
+    return f"object.spec.containers.all(c, {holds}) && (!has(object.spec.initContainers) || object.spec.initContainers.all(c, {holds}))"
 
 
 def _probes_end() -> str:
@@ -133,8 +136,7 @@ def _probes_end() -> str:
         f"c.?{word}.?terminationGracePeriodSeconds.orValue(0) <= {GRACE_SECONDS}"
         for word in ("livenessProbe", "startupProbe")
     ]
-    ends = " && ".join(probes)
-    return f"object.spec.containers.all(c, {ends}) && (!has(object.spec.initContainers) || object.spec.initContainers.all(c, {ends}))"
+    return _each_container(" && ".join(probes))
 
 
 def _among_its_own() -> str:

@@ -4,9 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 
-RECORDED = (
-    64  # of one caller at one service in a day, one by one; a program that is set up wrongly is understood by then
-)
+# Of one caller at one service in a day, one by one; a program that is set up wrongly is understood by then.
+RECORDED = 64
 
 
 @dataclass

@@ -69,7 +69,7 @@ def opened(root: Path) -> Cache:
         return Cache()
     digest, _, content = _own(path).partition(b"\n")
     if _digest(content) != digest:
-        return Cache(path, {})
+        return Cache(path)
     return Cache(path, {line[:_HEXADECIMAL]: line for line in content.split(b"\n")})
 
 

@@ -136,7 +136,7 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
         holidays = reader.manifest(root / HOLIDAYS_FILE, Holidays, "holidays")
     if pool is None:
         return None, reader.problems
-    machines = _machines(root, pool, reader)
+    machines = _machines(pool, reader)
     machine_text = repr(
         [(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines]
     )
@@ -210,7 +210,8 @@ def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
     return True
 
 
-def _machines(root: Path, pool: Pool, reader: _Reader) -> list[Machine]:
+def _machines(pool: Pool, reader: _Reader) -> list[Machine]:
+    root = reader.root
     machines: list[Machine] = []
     seen: dict[str, str] = {}
     for index, site in enumerate(pool.spec.compute.sites):
