@@ -18,6 +18,7 @@ from typing import Any
 
 import agreements
 import estates
+import psutil
 import pyrage  # type: ignore[import-untyped]
 import pytest
 from commonpool.exchange.audit import unsigned
@@ -73,7 +74,6 @@ def in_force(*agreements: dict[str, Any]) -> dict[str, Any]:
 
 def through(proxy: Proxy, routes: list[str]) -> list[dict[str, Any]]:
     """The way through the exchange for the service's routes."""
-    address, _, port = proxy.pool.exchange.rpartition(":")
     reference = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "exchange"}
     targets = [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name} for name in routes]
     asked = {
@@ -86,7 +86,7 @@ def through(proxy: Proxy, routes: list[str]) -> list[dict[str, Any]]:
             "kind": "Backend",
             "metadata": {"name": "exchange", "namespace": NAMESPACE},
             "spec": {
-                "endpoints": [{"ip": {"address": address, "port": int(port)}}],
+                "endpoints": [{"unix": {"path": proxy.pool.exchange.removeprefix("unix:")}}],
                 "appProtocols": ["gateway.envoyproxy.io/h2c"],
             },
         },
@@ -385,6 +385,16 @@ def test_a_killed_exchange_lets_nothing_through_and_comes_back(exchange: Exchang
     assert (200, True) not in found
     assert found - {(200, False)}, "while it was away the calls failed"
     assert verify(exchange.journal).good
+
+
+def test_nobody_else_on_the_machine_asks_the_exchange_or_answers_in_its_place(exchange: Exchanging) -> None:
+    """Whoever reached it would have calls recorded that nobody made."""
+    pid = {one.name: one.pid for one in exchange.estate.pool.status().components}["exchange"]
+    assert not [one for one in psutil.Process(pid).net_connections("inet") if one.status == psutil.CONN_LISTEN]
+    socket = Path(exchange.estate.pool.exchange.removeprefix("unix:"))
+    assert socket.is_socket()
+    for path in (socket, socket.parent, exchange.estate.pool.layout.root):
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def private(department: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import estates
 import pytest
+from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.engine.error import EngineError
 from proxy.conftest import Proxy
@@ -204,7 +205,10 @@ def test_a_backend_by_name_is_refused(estate: DeclaredEstate, name: str) -> None
 
 def test_a_backend_that_goes_where_a_caller_says_or_into_a_socket_is_refused(estate: DeclaredEstate) -> None:
     assert "a Backend has fixed endpoints" in attempt(estate.pool.kubeconfig, backend(type="DynamicResolver"))
-    assert attempt(estate.pool.kubeconfig, backend(endpoints=[{"unix": {"path": "/run/admin.sock"}}]))
+    for path in ("/run/admin.sock", str(Place(estate.pool.layout).admin)):
+        assert "names a peer pool's service" in attempt(
+            estate.pool.kubeconfig, backend(endpoints=[{"unix": {"path": path}}])
+        )
 
 
 def test_a_route_to_another_namespace_is_not_resolved_without_a_grant(estate: DeclaredEstate, proxy: Proxy) -> None:

@@ -121,7 +121,7 @@ def exchange(run: Run) -> str:
     if pool is None:
         return ""
     pool.enable_exchange()
-    return f"calls under an agreement that takes out fields, counts or keeps evidence pass {pool.exchange}"
+    return "calls under an agreement that takes out fields, counts or keeps evidence pass a process of the proxy's own"
 
 
 def play(run: Run) -> str:

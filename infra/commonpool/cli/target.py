@@ -195,7 +195,8 @@ def programs(
             "commonpool:estate": str(estate.root.resolve()),
             "commonpool:program": program,
         }
-        if needs_exchange(estate) and (pool := target.own_pool):
+        # The pool's rules name its place before the first agreement needs it, which need not apply them anew.
+        if (program == "pool" or needs_exchange(estate)) and (pool := target.own_pool):
             config.setdefault(EXCHANGE, pool.exchange)
         if program == "services" and weights:
             config[WEIGHTS] = json.dumps(weights, sort_keys=True)

@@ -5,6 +5,7 @@ Roles give departments none of these kinds; these policies hold whatever roles s
 
 from commonpool.components import admission, envoy_gateway
 from commonpool.components.envoy_gateway import fleet
+from commonpool.components.envoy_gateway.exchange import SOCKET
 from commonpool.components.rendering import Body
 from commonpool.model import Pool
 from commonpool.model.address import NEVER, allowed
@@ -24,7 +25,7 @@ _CONTROLLERS = (
 
 
 def objects(pool: Pool, *, loopback: bool, exchange: str | None = None) -> list[Body]:
-    """The two policies; `loopback` allows backends there, `exchange` (host:port) one at that host, wherever it is."""
+    """The two policies; `loopback` allows backends there, `exchange` (host:port or unix:PATH) one there, wherever it is."""
     if pool.spec.network.proxy is None:
         return []
     return [*_writers(pool), *_addresses(pool, _checks(pool, loopback=loopback, exchange=exchange))]
@@ -95,7 +96,9 @@ def _checks(pool: Pool, *, loopback: bool, exchange: str | None) -> list[admissi
     homes = allowed(pool.spec.network.ranges) + (list(NEVER[LOOPBACK]) if loopback else [])
     refused = " || ".join(f"cidr('{block}').containsIP(a)" for block in never)
     inside = " || ".join(f"cidr('{block}').containsIP(a)" for block in homes) or "false"
-    passed = f"a == '{exchange.rpartition(':')[0].strip('[]')}' || " if exchange else ""
+    socket = exchange.removeprefix(SOCKET) if exchange and exchange.startswith(SOCKET) else ""
+    passed = f"a == '{exchange.rpartition(':')[0].strip('[]')}' || " if exchange and not socket else ""
+    own = f"(!has(e.unix) || e.unix.path == {socket!r})" if socket else "!has(e.unix)"
     return [
         admission.Check(
             f"variables.addresses.all(a, {passed}isIP(a) && !({refused}) && ({inside}))",
@@ -110,7 +113,7 @@ def _checks(pool: Pool, *, loopback: bool, exchange: str | None) -> list[admissi
         ),
         admission.Check(
             "!has(object.spec) || !has(object.spec.endpoints)"
-            " || object.spec.endpoints.all(e, !has(e.unix) && (!has(e.fqdn) || e.fqdn.hostname in variables.names"
+            f" || object.spec.endpoints.all(e, {own} && (!has(e.fqdn) || e.fqdn.hostname in variables.names"
             " || variables.domains.exists(d, e.fqdn.hostname.endsWith('.' + d))))",
             "a Backend names a peer pool's service or an address; other names could be pointed elsewhere later",
         ),

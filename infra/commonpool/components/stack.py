@@ -1,6 +1,6 @@
 """What every program of ours starts from: the estate, and the part of it that this stack is about.
 
-`commonpool:estate` is the estate's folder, relative to the project; `commonpool:exchange` (host:port) is where the process
+`commonpool:estate` is the estate's folder, relative to the project; `commonpool:exchange` (host:port or unix:PATH) is where the process
 listens that filters fields and keeps evidence. The embedded engine passes the names of what did not
 change as `commonpool:unchanged`; under the Pulumi CLI nobody does, and everything is evaluated. Everything is read anew
 at each call: one process may run several stacks.

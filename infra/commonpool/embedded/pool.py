@@ -246,7 +246,7 @@ class EmbeddedPool:
 
     @property
     def exchange(self) -> str:
-        """`host:port` at which Envoy asks about calls under an agreement."""
+        """Where Envoy asks about calls under an agreement: `unix:` and the path of a socket."""
         return proxy.Place(self.layout).exchange
 
     def enable_exchange(self) -> None:

@@ -30,7 +30,6 @@ LONGEST_PAUSE_SECONDS = {"envoy-gateway": 4.0, "envoy": 1.0, EXCHANGE: 1.0}
 HEAP_MEGABYTES = 768
 WORKERS = min(4, os.cpu_count() or 1)  # threads of Envoy; a pool for one person needs no more
 ADMIN_PORT = 19000
-EXCHANGE_PORT = 18010
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,11 @@ class Place:
 
     @property
     def exchange(self) -> str:
-        """Where Envoy asks about calls under an agreement."""
-        return f"{self.control}:{EXCHANGE_PORT}"
+        """Where Envoy asks about calls under an agreement: a socket that only the owner may use.
+
+        Whoever can ask there can have calls recorded that nobody made, and whoever can answer there decides what passes.
+        """
+        return f"unix:{self.folder / 'calls.sock'}"
 
     @property
     def exchange_wanted(self) -> Path:

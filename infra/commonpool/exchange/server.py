@@ -125,13 +125,14 @@ async def _follow(cluster: Cluster, book: Book, known: asyncio.Event, *, agreeme
 def main(arguments: list[str] | None = None) -> None:
     """Start it; the first thing that cannot be had ends it, and the supervisor tries again."""
     parser = argparse.ArgumentParser(prog="commonpool exchange", description=__doc__)
-    parser.add_argument("--listen", required=True, help="host:port, loopback")
+    parser.add_argument("--listen", required=True, help="unix:PATH, or host:port where the proxy alone reaches it")
     parser.add_argument("--kubeconfig", required=True, type=Path)
     parser.add_argument("--journal", required=True, type=Path, help="folder")
     parser.add_argument("--key", required=True, type=Path, help="private key of the journal")
     parser.add_argument("--name", default="pool", help="name of the pool, for a journal that is made")
     parser.add_argument("--grace", type=float, default=GRACE_SECONDS, help="seconds that a call waits for its evidence")
     chosen = parser.parse_args(arguments)
+    os.umask(0o077)  # of its socket too
 
     async def run() -> None:
         journal = Journal.open(chosen.journal, chosen.key, chosen.name)

@@ -138,7 +138,11 @@ class Services:
 
 def main():
     """Write, then start or restart."""
-    file = {"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}, "mode": {"default": "0644"}}
+    file = {
+        "path": {"type": "path", "required": True},
+        "content": {"type": "str", "required": True},
+        "mode": {"default": "0644"},
+    }
     service = {
         "name": {"required": True},
         "reads": {"type": "list", "elements": "path", "default": []},
@@ -158,8 +162,12 @@ def main():
         module.fail_json(msg="nothing listens on port " + ", ".join(closed) + ", where services of the pool expect it")
     changed = [one for one in module.params["files"] if differs(one)]
     diffs = [
-        {"before": read(one["path"]).decode(errors="replace"), "after": one["content"], "before_header": one["path"],
-         "after_header": one["path"]}
+        {
+            "before": read(one["path"]).decode(errors="replace"),
+            "after": one["content"],
+            "before_header": one["path"],
+            "after_header": one["path"],
+        }
         for one in changed
     ]
     if not module.check_mode:

@@ -8,14 +8,13 @@ from commonpool.components.rendering import Body, body
 from commonpool.model import Pool, SharedService
 
 NAME = "exchange"
+SOCKET = "unix:"  # begins an address on the proxy's own machine
 
 
 def objects(pool: Pool, service: SharedService, kind: str, routes: list[str], address: str) -> list[Body]:
-    """The Backend at `host:port`, and the policy that leads the service's routes through it."""
-    host, _, port = address.rpartition(":")
-    endpoint = {"ip": {"address": host.strip("[]"), "port": int(port)}}
+    """The Backend at `host:port` or `unix:PATH`, and the policy that leads the service's routes through it."""
     namespace = service.namespace_name
-    place: Body = {"endpoints": [endpoint], "appProtocols": [f"{GROUP}/h2c"]}
+    place: Body = {"endpoints": [_endpoint(address)], "appProtocols": [f"{GROUP}/h2c"]}
     asked: Body = {
         "backendRefs": [backend_reference(NAME)],
         "failOpen": False,
@@ -32,3 +31,10 @@ def objects(pool: Pool, service: SharedService, kind: str, routes: list[str], ad
         body(VERSION, "Backend", NAME, pool, namespace=namespace, spec=place),
         body(VERSION, "EnvoyExtensionPolicy", service.name, pool, namespace=namespace, spec=spec),
     ]
+
+
+def _endpoint(address: str) -> Body:
+    if address.startswith(SOCKET):
+        return {"unix": {"path": address.removeprefix(SOCKET)}}
+    host, _, port = address.rpartition(":")
+    return {"ip": {"address": host.strip("[]"), "port": int(port)}}
