@@ -78,7 +78,7 @@ def through(proxy: Proxy, routes: list[str]) -> list[dict[str, Any]]:
     targets = [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name} for name in routes]
     asked = {
         "backendRefs": [reference], "failOpen": False, "messageTimeout": "10s",
-        "processingMode": {"request": MODE, "response": {"body": "FullDuplexStreamed"}},
+        "processingMode": {"request": MODE, "response": MODE | {"attributes": ["response.code_details"]}},
     }  # fmt: skip
     return [
         {
@@ -184,6 +184,13 @@ def test_a_call_that_the_route_or_the_list_denies_is_recorded(exchange: Exchangi
     assert (denied.kind, denied.actor, denied.data["consumer"], denied.data["status"]) == (
         "exchange.denied", f"system:serviceaccount:{caller}-main:default", caller, 403,
     )  # fmt: skip
+
+
+def test_a_consumer_of_some_fields_is_told_why_the_proxy_refuses(exchange: Exchanging) -> None:
+    exchange.agree(terms())
+    of_another = exchange.estate.token("d1-main", f"other.d0.{DOMAIN}")
+    answer = exchange.estate.call(HOST, headers={"Authorization": f"Bearer {of_another}"})
+    assert (answer.status, answer.json["type"].rpartition("/")[2]) == (401, "token-for-another-service")
 
 
 def test_an_agreement_that_is_gone_admits_nobody_although_the_route_is_still_open(exchange: Exchanging) -> None:

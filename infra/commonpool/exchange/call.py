@@ -66,6 +66,7 @@ class Call:
     _request_size: int = 0
     _line: tuple[str, str] = ("", "")
     _status: int = 0
+    _of_proxy: bool = False
     _holding: bool = False
     _held: bytearray = field(default_factory=bytearray)
     _answer: Any = field(default_factory=hashlib.sha256)
@@ -86,7 +87,7 @@ class Call:
         if kind == "request_trailers":
             return [wire.request_trailers()]
         if kind == "response_headers":
-            head = message.response_headers
+            head, self._of_proxy = message.response_headers, wire.of_proxy(message)
             return await self._response_headers(wire.headers(head), end=head.end_of_stream)
         if kind == "response_body":
             return await self._response_body(message.response_body)
@@ -205,7 +206,8 @@ class Call:
 
     @property
     def _shapes(self) -> bool:
-        return self.terms is not None and self.terms.items is not None
+        """Whether fields are taken out; what the proxy itself answers, why it let nothing through, has none."""
+        return self.terms is not None and self.terms.items is not None and not self._of_proxy
 
     @property
     def _keeps(self) -> bool:
@@ -232,7 +234,7 @@ class Call:
             return await self._hold(body)
         # One piece stays back, so that the end of the answer never goes on before the record of it.
         before = bytes(self._held)
-        self._count(body.body)
+        self._count(before)
         self._held = bytearray(body.body)
         if body.end_of_stream:
             return await self._finished(end=True, before=before)
@@ -264,11 +266,12 @@ class Call:
         if self.terms is None or self.over:
             return []
         if not self._holding:
+            self._count(self._held)
             await self._answered()
             return wire.response_body(before + bytes(self._held), end=end)
         content = await self._shaped(bytes(self._held)) if self._shapes else bytes(self._held)
-        self._count(content)
         kept = await asyncio.to_thread(self._keep, content) if self._keeps else ""
+        self._count(content)
         await self._answered(kept)
         head = wire.response_headers(self._own_headers(), _DIGESTS if self._shapes else ())
         return [head, *wire.response_body(content, end=end)]
@@ -301,7 +304,7 @@ class Call:
         method, path = self._line
         return self.message.answer(x_road.request_hash(method, path, self._x_road, self._request.digest()))
 
-    def _count(self, content: bytes) -> None:
+    def _count(self, content: bytes | bytearray) -> None:
         self._answer.update(content)
         self._answer_size += len(content)
 
@@ -320,8 +323,7 @@ class Call:
             "status": self._status,
             "milliseconds": round((time.monotonic() - self.began) * 1000),
             **self._parties(),
-            "request": self._sealed(self._request, self._request_size),
-            "answer": self._sealed(self._answer, self._answer_size),
+            **self._passed(),
         }
         if self._shapes:
             data["fieldsTakenOut"] = self._gone
@@ -329,6 +331,13 @@ class Call:
             assert self.terms is not None
             data |= {"bodies": kept, "openTo": list(self.terms.recipients)}
         await self._recorded(ANSWERED, data)
+
+    def _passed(self) -> dict[str, Any]:
+        """What has gone on so far, in both directions: of a call that breaks off, that was exchanged all the same."""
+        return {
+            "request": self._sealed(self._request, self._request_size),
+            "answer": self._sealed(self._answer, self._answer_size),
+        }
 
     def _sealed(self, digest: Any, size: int) -> dict[str, Any]:  # noqa: ANN401
         return {"bytes": size, "sha256": digest.hexdigest()} if size else {"bytes": 0}
@@ -340,7 +349,7 @@ class Call:
     async def _denied(self) -> None:
         """A call that the route refused, although this process had nothing against it."""
         self.over = True
-        if self.service and self._status in _DENIALS and "x-envoy-upstream-service-time" not in self._answer_headers:
+        if self.service and self._status in _DENIALS and self._of_proxy:
             data = {**self._parties(), "status": self._status, "path": self._line[1].partition("?")[0]}
             await self._tallied(DENIED, data)
 
@@ -348,7 +357,8 @@ class Call:
         """The stream ended before the answer did: the caller or the service went away."""
         if self.asked is not None and not self.over:
             self.over = True
-            data = {"asked": self.asked.sequence, "status": self._status, **self._parties(), "broken": True}
+            data = {"asked": self.asked.sequence, "status": self._status, **self._parties(), **self._passed()}
+            data["broken"] = True
             await self.record(Entry(ANSWERED, self.subject, data))
 
     async def _refuse(
@@ -358,7 +368,7 @@ class Call:
         path = self._line[1].partition("?")[0]
         data: dict[str, Any] = {**self._parties(), "status": status, "path": path, "reason": reason, "detail": detail}
         if self.asked is not None:
-            await self._recorded(kind, data | {"asked": self.asked.sequence})
+            await self._recorded(kind, data | {"asked": self.asked.sequence, **self._passed()})
         else:
             await self._tallied(kind, data)
         return Refusal(status, reason, title, detail, again)

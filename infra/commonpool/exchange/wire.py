@@ -21,7 +21,7 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 
 CHUNK = 64 << 10  # bytes of one message; gRPC takes four megabytes
 PROBLEM = "application/problem+json"
-ROUTE = "xds.route_name"
+ROUTE, CODE_DETAILS = "xds.route_name", "response.code_details"
 _FILTER = "envoy.filters.http.ext_proc"
 
 
@@ -36,8 +36,17 @@ def headers(message: HttpHeaders) -> dict[str, str]:
 
 def route(message: ProcessingRequest) -> str:
     """The name of the route that Envoy chose."""
+    return _attribute(message, ROUTE)
+
+
+def of_proxy(message: ProcessingRequest) -> bool:
+    """Whether Envoy says that an answer is its own, and of no service."""
+    return _attribute(message, CODE_DETAILS) not in ("", "via_upstream")
+
+
+def _attribute(message: ProcessingRequest, name: str) -> str:
     attributes = message.attributes.get(_FILTER)
-    return str(attributes.fields[ROUTE].string_value) if attributes else ""
+    return str(attributes.fields[name].string_value) if attributes else ""
 
 
 def service_of(route: str) -> str:

@@ -23,7 +23,7 @@ def objects(pool: Pool, service: SharedService, kind: str, routes: list[str], ad
         # Bodies stream; what has to be read whole to take fields out of it is held there, up to a size.
         "processingMode": {
             "request": {"body": "FullDuplexStreamed", "attributes": ["xds.route_name"]},
-            "response": {"body": "FullDuplexStreamed"},
+            "response": {"body": "FullDuplexStreamed", "attributes": ["response.code_details"]},
         },
     }
     spec = {"targetRefs": [target(kind, name) for name in routes], "extProc": [asked]}
