@@ -32,6 +32,20 @@ def test_a1_a2_a_peer_that_keeps_our_head_tells_when_our_end_is_cut_off(tmp_path
     assert (verdict.finding.sequence, verdict.finding.rule) == (11, "truncated")
 
 
+def test_a2_another_journal_in_the_place_of_ours_does_not_pass_for_it(tmp_path: Path) -> None:
+    """Made anew with a key of its own it is whole; what tells is that nobody ever kept a head of it."""
+    ours, peer = made(tmp_path / "ours", [5], "ours"), made(tmp_path / "peer", [2], "peer")
+    keep(peer, head(ours.folder, ours.checkpoint()), [ours.verifier], "somebody")
+    other = made(tmp_path / "other", [5], "ours")
+    assert verify(other.folder).good
+    finding = verify(other.folder, heads=heads(peer.folder)).finding
+    assert finding is not None
+    assert finding.rule == "replaced"
+    assert ours.origin in finding.message
+    keep(peer, head(other.folder, other.checkpoint()), [other.verifier], "somebody")
+    assert verify(other.folder, heads=heads(peer.folder)).anchors == 1, "a peer keeps heads of many"
+
+
 def test_a3_a_peer_refuses_a_head_that_does_not_go_on_from_the_one_it_keeps(tmp_path: Path) -> None:
     ours, peer = made(tmp_path / "ours", [5, 5], "ours"), made(tmp_path / "peer", [2], "peer")
     shutil.copytree(tmp_path / "ours", tmp_path / "fork")

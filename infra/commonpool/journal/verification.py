@@ -161,6 +161,10 @@ def _authority(report: SegmentReport, allowed: set[str], used: list[str]) -> Fin
 def _held_against(verdict: Verdict, heads: list[Checkpoint]) -> Verdict:
     """Compare with heads that others keep: what was cut off, or written anew with the right key, shows here."""
     agreed = 0
+    if heads and not verdict.finding and all(head.origin != verdict.origin for head in heads):
+        others = ", ".join(sorted({head.origin for head in heads}))
+        words = f"the heads that are kept elsewhere are of {others}, and none is of this journal: it stands in the place of another one, or these are not its peers"
+        return replace(verdict, finding=Finding(0, "replaced", words, Path(), 0), size=0)
     for head in sorted(heads, key=lambda one: one.size):
         if head.origin != verdict.origin:
             continue
