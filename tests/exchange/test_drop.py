@@ -264,6 +264,26 @@ def test_a_receipt_of_somebody_else_or_for_another_drop_is_not_recorded(exchange
     assert not list(records(exchange.folder / "journal", kinds=("drop.acknowledged",)))
 
 
+def test_a_key_that_was_given_up_signs_no_drop_and_no_receipt_any_more(
+    exchange: Exchange, served: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def until(department: str, day: str) -> None:
+        path = exchange.estate / "departments" / f"{department}.yaml"
+        line = path.read_text(encoding="utf-8")
+        path.write_text(line.replace('since: "2026-01-01"', f'since: "2026-01-01", until: "{day}"'), encoding="utf-8")
+
+    assert exchange.fetch(served.url) == 0
+    until("d1", "2026-03-01")
+    assert exchange.acknowledge() == 1
+    assert "did not count on" in capsys.readouterr().err
+    until("d0", "2026-03-01")
+    assert exchange.fetch(served.url) == 1
+    assert "key 'office' of d0 did not count on" in capsys.readouterr().err
+    exchange.drop = exchange.folder / "again"
+    assert exchange.pack() == 1
+    assert "is none of d0" in capsys.readouterr().err
+
+
 def test_after_one_side_ended_the_agreement_nothing_is_packed_or_fetched(exchange: Exchange, served: Server) -> None:
     agreements.say(exchange.estate, "people-for-d1", "d0", "terminate")
     assert exchange.fetch(served.url) == 1

@@ -26,7 +26,7 @@ def pack(target: Target, name: str, files: Sequence[Path], to: Path, key: Path, 
     estate = target.load()
     agreement = _in_force(estate, name)
     spec = agreement.spec
-    private, declared = _own_key(estate, spec.provider, key)
+    private, declared = _own_key(estate, spec.provider, key, now()[:10])
     terms = drop.Terms(name, estate.texts[name], spec.provider, spec.consumer)
     with drop.new_folder(to):
         with output.working(f"encrypting to {spec.consumer}"):
@@ -77,7 +77,9 @@ def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[s
     path = into / drop.RECEIPT
     path.write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (into / drop.MANIFEST).write_bytes(content)
-    output.say(f"{count(len(files), 'file')} arrived in {into} as they were sent; give {path} to {fields['provider']}")
+    output.say(
+        f"{count(len(files), 'file')} arrived in {into} as they were packed at {fields['at']}; give {path} to {fields['provider']}"
+    )
     if output.structured:
         names = [str(into / one["name"]) for one in fields["files"]]
         output.document(
@@ -100,7 +102,9 @@ def acknowledge(target: Target, receipt: Path, manifest: Path, output: Output) -
         raise CommandFailed(
             f"{receipt} is of {said.get('department')}, and the drop for {fields['consumer']}", code="drop_refused"
         )
-    drop.check(said, _public(estate, fields["consumer"], str(said.get("key"))))
+    # It was encrypted to the keys of its day: who opens it later still does so with one of those.
+    days = (str(said.get("at")), str(fields.get("at")))
+    drop.check(said, _public(estate, fields["consumer"], str(said.get("key")), *days))
     journal = evidence.opened(target, estate.pool.name)
     before = query.records(journal.folder, kinds=("drop.acknowledged",))
     record = next((one for one in before if one.data["drop"] == said["drop"]), None)
@@ -140,27 +144,32 @@ def _verified(estate: "Estate", content: bytes) -> dict[str, Any]:
         raise CommandFailed(
             f"the drop names other parties, or another text, than agreement {name}", code="drop_refused"
         )
-    drop.check(fields, _public(estate, provider, key))
+    drop.check(fields, _public(estate, provider, key, str(fields.get("at"))))
     return fields
 
 
-def _public(estate: "Estate", department: str, key: str) -> str:
+def _public(estate: "Estate", department: str, key: str, *moments: str) -> str:
+    """The public half of a key that counted at one of the moments."""
     known = estate.department(department)
-    found = next((one.public for one in known.spec.keys if one.id == key), None) if known else None
+    found = next((one for one in known.spec.keys if one.id == key), None) if known else None
     if found is None:
         raise CommandFailed(f"{department} declares no key {key!r}", code="key_unknown")
-    return found
+    if not any(found.counts(at[:10]) for at in moments):
+        raise CommandFailed(f"key {key!r} of {department} did not count on {moments[0][:10]}", code="key_unknown")
+    return found.public
 
 
-def _own_key(estate: "Estate", department: str, path: Path) -> Any:  # noqa: ANN401
+def _own_key(estate: "Estate", department: str, path: Path, day: str = "") -> Any:  # noqa: ANN401
+    """The private key, and the name under which the department declares it; with a day only if it counts then."""
     from commonpool.model.statement import public_text
 
     private = read_key(path)
     known = estate.department(department)
-    declared = next((one.id for one in known.spec.keys if one.public == public_text(private)), None) if known else None
+    keys = [one for one in known.spec.keys if not day or one.counts(day)] if known else []
+    declared = next((one.id for one in keys if one.public == public_text(private)), None)
     if declared is None:
-        ids = ", ".join(one.id for one in known.spec.keys) if known else ""
-        step = f"give the key of {department} whose public half it declares ({ids or 'it declares none'})"
+        ids = ", ".join(one.id for one in keys)
+        step = f"give the key of {department} whose public half it declares ({ids or 'it declares none that counts'})"
         raise CommandFailed(f"the key in {path} is none of {department}", code="key_unknown", next_step=step)
     return private, declared
 

@@ -67,8 +67,7 @@ def keys(estate: Estate, name: str) -> list[str]:
     department, today = estate.department(name), estate.day.isoformat()
     if department is None:
         return []
-    counting = [key for key in department.spec.keys if key.since <= today <= (key.until or "9999-12-31")]
-    return [openssh(key.public) for key in counting]
+    return [openssh(key.public) for key in department.spec.keys if key.counts(today)]
 
 
 def openssh(public: str) -> str:

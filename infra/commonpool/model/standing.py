@@ -79,7 +79,7 @@ def fault(statement: Statement, agreement: Agreement, text: str, department: Dep
     key = next((one for one in department.spec.keys if one.id == statement.key), None)
     if key is None:
         return "key", f"{department.name} declares no key {statement.key!r}"
-    if not key.since <= statement.at[:10] <= (key.until or "9999-12-31"):
+    if not key.counts(statement.at[:10]):
         return "at", f"key {key.id!r} of {department.name} did not count on {statement.at[:10]}"
     if not verifies(key.public, statement):
         return "signature", f"the signature is not by key {key.id!r} of {department.name} over this statement"

@@ -61,6 +61,10 @@ class SigningKey(Declared):
         default=None, description="Last day on which new signatures by it count; earlier ones stay valid."
     )
 
+    def counts(self, day: str) -> bool:
+        """Whether what it signs on a day counts; what is encrypted to it on that day is as well meant for its holder."""
+        return self.since <= day <= (self.until or "9999-12-31")
+
 
 class Statement(Declared):
     """One signed statement; `agreements/statements/*.yaml` of an estate."""
