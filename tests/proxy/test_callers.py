@@ -44,7 +44,8 @@ def test_a_declared_consumer_passes_and_the_backend_is_told_who_it_is(estate: De
     [
         "x-commonpool-department", "X-Commonpool-Subject", "x-commonpool-service", "x-department", "x-forwarded-user",
         "x-remote-user", "x-forwarded-client-cert", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal",
-        "x-envoy-original-path", "x-envoy-decorator-operation",
+        "x-envoy-original-path", "x-envoy-decorator-operation", "x-ssl-client-cn", "x-auth-request-email",
+        "x.commonpool.department", "X-Commonpool.Department", "x~commonpool!subject", "x-remote.user",
     ],
 )  # fmt: skip
 def test_what_a_caller_says_of_itself_does_not_reach_the_backend(estate: DeclaredEstate, header: str) -> None:
@@ -54,6 +55,23 @@ def test_what_a_caller_says_of_itself_does_not_reach_the_backend(estate: Declare
     assert "forged" not in answer.json["headers"].values()
     assert answer.json["headers"]["x-other"] == "kept"
     assert estate.call(HOST, headers=headers).status == 401, "it is no token either"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X-Forwarded-Host",
+    ],
+)
+def test_no_header_makes_another_request_of_the_one_that_is_recorded(estate: DeclaredEstate, header: str) -> None:
+    answer = estate.call(HOST, "/innocent", caller="d1-main", headers={header: "forged"})
+    assert (answer.status, answer.json["path"]) == (200, "/innocent")
+    assert "forged" not in answer.json["headers"].values()
 
 
 def test_an_undeclared_caller_gets_403_with_the_reason(estate: DeclaredEstate) -> None:

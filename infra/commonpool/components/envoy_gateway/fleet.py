@@ -42,10 +42,26 @@ IDENTITY_HEADERS = (
     "x-forwarded-user",
     "x-forwarded-email",
     "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-authenticated-user",
     "x-remote-user",
     "x-remote-group",
     "remote-user",
 )
+# By these some applications read another request than the one that was decided about and recorded.
+OVERRIDES = (
+    "x-original-url",
+    "x-rewrite-url",
+    "x-forwarded-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+)
+# Of proxies and their side doors; and names with signs in them that old servers take for a dash or an underscore.
+_REMOVED = [
+    *({"type": "Prefix", "value": one} for one in ("x-envoy-", "x-auth-request-", "x-webauth-", "x-ssl-client-")),
+    {"type": "RegularExpression", "value": "[a-z0-9-]*[^a-z0-9:-].*"},
+]
 ENDINGS = (
     "/check_drain_close",
     "/metadata",
@@ -161,10 +177,7 @@ def _bounds(proxy: Proxy) -> Body:
             "xForwardedClientCert": {"mode": "Sanitize"},
             "requestID": "PreserveOrGenerate",
             "host": {"stripTrailingHostDot": True},
-            "earlyRequestHeaders": {
-                "remove": list(IDENTITY_HEADERS),
-                "removeOnMatch": [{"type": "Prefix", "value": "x-envoy-"}],
-            },
+            "earlyRequestHeaders": {"remove": [*IDENTITY_HEADERS, *OVERRIDES], "removeOnMatch": _REMOVED},
         },
         "connection": {"connectionLimit": {"value": proxy.connections}, "bufferLimit": "64Ki"},
         "timeout": {"http": {"requestHeadersReceivedTimeout": "10s", "idleTimeout": "5m", "streamIdleTimeout": "5m"}},
