@@ -332,8 +332,9 @@ def test_an_x_road_client_that_knows_nothing_of_the_pool_is_served_by_the_server
 
         until(lambda: ask(path, X_Road_Client="JX/GOV/d1/budget").status == 200, "the system is let in")
         exchange.agree(terms(items=["name", "path"]))
-        answer = ask(path, X_Road_Client="JX/GOV/d1/budget", X_Road_Issue="case 7")
+        answer = ask(path, X_Road_Client="JX/GOV/d1/budget", X_Road_Issue="case 7", x_road_id="b-2")
         assert (answer.status, answer.json) == (200, {"name": "old", "path": "/v1/persons?name=x%2Fy"})
+        assert answer.headers["x-road-id"] == "b-2", "however it was spelled"
         assert answer.headers["x-road-service"] == "JX/GOV/d0/registers/people"
         asked, answered = exchange.records()
         assert asked.actor == f"spiffe://{DOMAIN}/department/d1/system/desk"

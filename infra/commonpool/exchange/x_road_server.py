@@ -159,9 +159,9 @@ class Server:
         if way is None:
             raise XRoadError(UNKNOWN_SERVICE, f"{name} is not among the services that are consumed here")
         body = _Body(request)
-        headers = _kept(request.headers) | {"Host": way.host, "X-Road-Id": message.identity}
+        headers = _kept(request.headers) | {"host": way.host, x_road.IDENTITY: message.identity}
         if way.token:
-            headers["Authorization"] = f"Bearer {way.token}"
+            headers["authorization"] = f"Bearer {way.token}"
         url = URL(way.url.rstrip("/") + message.path, encoded=True)
         try:
             async with self.session.request(
@@ -245,10 +245,10 @@ async def _returned(
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """Without what is for one connection only, and what tells of its ends; repeated ones are joined."""
+    """By lower-case name, without what is for one connection only and what tells of its ends; repeated ones are joined."""
     found: dict[str, str] = {}
-    for name, value in headers.items():
-        if name.lower() not in _OWN_HEADERS:
+    for name, value in ((name.lower(), value) for name, value in headers.items()):
+        if name not in _OWN_HEADERS:
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
