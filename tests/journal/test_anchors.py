@@ -10,10 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from commonpool.journal import Entry, JournalUnavailable, query
+from commonpool.journal import Entry, Journal, JournalUnavailable, Record, query, segment
 from commonpool.journal.anchor import Head, head, heads, keep
 from commonpool.journal.error import AnchorRefused
-from commonpool.journal.timestamp import STAMPED, Stamping, checked
+from commonpool.journal.note import Signer
+from commonpool.journal.record import START, encoded, line_hash
+from commonpool.journal.report import Finding
+from commonpool.journal.timestamp import STAMPED, Stamping, checked, sizes
+from commonpool.journal.tree import Frontier
 from commonpool.journal.verification import verify
 from cryptography import x509
 from journals import made
@@ -162,20 +166,58 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     one.server.shutdown()
 
 
+def stamps(journal: Journal, service: Service) -> tuple[list[str], Finding | None]:
+    return checked(verify(journal.folder, sizes=sizes(journal.folder)), journal.folder, [service.authority])
+
+
+def test_a2_a_journal_written_anew_with_the_stolen_key_does_not_keep_its_timestamps(
+    service: Service, tmp_path: Path
+) -> None:
+    """The token itself is good, and so is the seal of the checkpoint that it is over: only that was of other records."""
+    journal = made(tmp_path / "ours", [3])
+    assert Stamping(journal, service.url).keep_up() == ""
+    stamped = query.last(journal.folder, STAMPED)
+    assert stamped is not None
+    thief = rewritten(journal, tmp_path / "anew", stamped)
+    assert verify(thief.folder, [journal.verifier]).good
+    words, finding = stamps(thief, service)
+    assert words == []
+    assert finding is not None
+    assert (finding.sequence, finding.rule) == (stamped.sequence, "timestamp")
+
+
+def rewritten(journal: Journal, folder: Path, last: Record) -> Journal:
+    """Another journal of the same name and key whose last record is the one that is given."""
+    folder.mkdir()
+    shutil.copytree(journal.folder, folder / "journal")
+    shutil.copyfile(journal.folder.parent / "journal.key", folder / "journal.key")
+    signer = Signer.from_pem(journal.origin, (folder / "journal.key").read_bytes())
+    first = encoded(Entry("journal.opened", "commonpool", {"vkey": signer.verifier.text}), 0, START)
+    tree, lines = Frontier(), [first]
+    tree.add(line_hash(first))
+    seal = segment.seal_line(signer, journal.origin, tree, [line_hash(first)])
+    header = segment.segments(journal.folder)[0].read_bytes().split(b"\n")[0]
+    segment.segments(folder / "journal")[0].write_bytes(b"\n".join([header, *lines]) + b"\n" + seal)
+    anew = Journal(folder / "journal", folder / "journal.key")
+    anew.append([Entry("exchange.asked", "another")] * (last.sequence - 1))
+    anew.append([Entry(last.kind, last.actor, last.data)])
+    return anew
+
+
 def test_a2_a_timestamp_shows_that_the_records_existed_and_a_forged_one_is_named(
     service: Service, tmp_path: Path
 ) -> None:
     journal = made(tmp_path, [3])
     assert Stamping(journal, service.url).keep_up() == ""
     journal.append([Entry("up.begun", "d1")])
-    words, finding = checked(verify(journal.folder), journal.folder, [service.authority])
+    words, finding = stamps(journal, service)
     assert finding is None
     assert len(words) == 1
     assert words[0].endswith(" 4 records")
     stamped = query.last(journal.folder, STAMPED)
     assert stamped is not None
     journal.append([Entry(STAMPED, "thief", {**stamped.data, "checkpoint": journal.checkpoint()})])
-    _, finding = checked(verify(journal.folder), journal.folder, [service.authority])
+    _, finding = stamps(journal, service)
     assert finding is not None
     assert (finding.sequence, finding.rule) == (stamped.sequence + 2, "timestamp")
 

@@ -42,7 +42,7 @@ def verify(
     trusted = verifiers(keys)
     with output.working("verifying"):
         heads = [*_checkpoints(checkpoints, trusted or _carried(found)), *_witnessed(witnesses)]
-        verdict = judge(found, trusted, heads)
+        verdict = judge(found, trusted, heads, sizes=_stamped(found) if authorities else ())
         if verdict.good and authorities:
             words, finding = _stamps(verdict, found, authorities)
             verdict = replace(verdict, stamps=tuple(words), finding=finding)
@@ -136,6 +136,12 @@ def _witnessed(witnesses: Sequence[Path]) -> "list[Checkpoint]":
     from commonpool.journal.anchor import heads
 
     return [head for witness in witnesses for head in heads(witness)]
+
+
+def _stamped(journal: Path) -> list[int]:
+    from commonpool.journal.timestamp import sizes
+
+    return sizes(journal)
 
 
 def _stamps(verdict: "Verdict", journal: Path, authorities: Sequence[Path]) -> Any:  # noqa: ANN401

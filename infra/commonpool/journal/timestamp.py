@@ -5,6 +5,7 @@ Who rewrites the journal later, even with its key, cannot obtain tokens of the p
 """
 
 import base64
+import contextlib
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -22,9 +23,10 @@ from rfc3161_client import (
 )
 
 from commonpool.journal import query
-from commonpool.journal.error import JournalUnavailable
+from commonpool.journal.error import JournalDamaged, JournalUnavailable, NoteDamaged
 from commonpool.journal.journal import OWN, Journal
-from commonpool.journal.record import Entry
+from commonpool.journal.note import Checkpoint, Note
+from commonpool.journal.record import Entry, Record
 from commonpool.journal.report import Finding
 from commonpool.journal.verification import Verdict
 
@@ -95,10 +97,23 @@ def _lines(token: bytes) -> list[str]:
     return [text[place : place + 4000] for place in range(0, len(text), 4000)]
 
 
+def sizes(journal: Path) -> list[int]:
+    """Of how many records each token that is kept vouches, as far as that can be read: `checked` needs the roots there."""
+    found: list[int] = []
+    with contextlib.suppress(JournalDamaged):  # which verification tells in more words
+        for record in query.records(journal, kinds=(STAMPED,)):
+            head = _checkpoint(record)
+            found += [head.size] if head else []
+    return found
+
+
 def checked(
     verdict: Verdict, journal: Path, authorities: Sequence[x509.Certificate]
 ) -> tuple[list[str], Finding | None]:
-    """The times that the authorities vouch for, as words, and the first token that they do not."""
+    """The times that the authorities vouch for, as words, and the first token that they do not, or that is not over these records.
+
+    `verdict` knows the roots at the `sizes`. A thief of the key can keep the tokens of the journal that was written anew.
+    """
     builder = VerifierBuilder()
     for authority in authorities:
         builder = builder.add_root_certificate(authority)
@@ -114,5 +129,16 @@ def checked(
             verifier.verify_message(response, note.encode())
         except (VerificationError, ValueError) as error:
             return words, Finding(record.sequence, "timestamp", f"its token does not verify: {error}", journal, 0)
-        words.append(f"{response.tst_info.gen_time.isoformat()} {record.data['size']} records")
+        head = _checkpoint(record)
+        if head is None or head.origin != verdict.origin or verdict.roots.get(head.size) != head.root:
+            what = "its token vouches for other records than those that stand before it: they were written anew"
+            return words, Finding(record.sequence, "timestamp", what, journal, 0)
+        words.append(f"{response.tst_info.gen_time.isoformat()} {head.size} records")
     return words, None
+
+
+def _checkpoint(record: Record) -> Checkpoint | None:
+    try:
+        return Checkpoint.parse(Note.parse(str(record.data.get("checkpoint"))).text)
+    except NoteDamaged:
+        return None
