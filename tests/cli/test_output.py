@@ -1,5 +1,6 @@
 """What commands print: data to standard output, plain wherever nobody looks, documents that programs read."""
 
+import io
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from commonpool.ledger import Ledger
 from commonpool.machines import Event
 from commonpool.model import Problem, load_estate
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b"
@@ -104,6 +106,17 @@ def test_what_others_wrote_gives_no_orders_to_a_terminal(say: Any, capsys: pytes
     assert set(re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028]", shown)) == {ESCAPE}
     assert shown.count(ESCAPE) == 2
     assert "\\u001b]0;owned\\u0007" in shown
+
+
+def test_the_living_line_gives_no_orders_to_a_terminal() -> None:
+    """It names what is fetched, and another department chose that name."""
+    shown = io.StringIO()
+    told = Output()
+    with told.working("fetching"):
+        told.progress(ORDERS)
+        Console(file=shown, force_terminal=True, width=200).print(told)
+    assert "\x1b]" not in shown.getvalue()
+    assert "\\u001b]0;owned\\u0007" in shown.getvalue()
 
 
 def test_a_failure_gives_no_orders_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -292,9 +292,17 @@ def test_after_one_side_ended_the_agreement_nothing_is_packed_or_fetched(exchang
 
 
 def test_names_that_lead_elsewhere_are_refused() -> None:
-    for name in ("../x", "a/b", "", ".hidden", "/etc/passwd", "receipt.json", "manifest.json"):
+    odd = ("a\0b", "a\nb", "\x1b[2Jclear", "gpj.\u202eexe", "a" * 201, "\ud800")
+    for name in ("../x", "a/b", "", ".hidden", "/etc/passwd", "receipt.json", "manifest.json", *odd):
         with pytest.raises(drop.DropRefused):
             drop.Packed.from_json({"name": name, "bytes": 0, "sha256": "", "packed_bytes": 0, "pieces": []})
+
+
+@pytest.mark.parametrize("change", [{"bytes": None}, {"packed_bytes": "many"}, {"pieces": 5}, {"name": None}])
+def test_an_entry_that_says_no_file_is_refused_in_words(change: dict[str, object]) -> None:
+    fields = {"name": "a", "bytes": 0, "sha256": "", "packed_bytes": 0, "pieces": []} | change
+    with pytest.raises(drop.DropRefused, match="says no file"):
+        drop.Packed.from_json({key: value for key, value in fields.items() if key != "name" or value})
 
 
 def test_no_file_of_a_drop_is_written_over_by_another(tmp_path: Path) -> None:

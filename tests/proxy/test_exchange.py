@@ -270,7 +270,7 @@ def test_kept_bodies_open_for_the_two_departments_and_for_nobody_else(exchange: 
 def test_an_x_road_client_works_unchanged_and_cannot_name_another(exchange: Exchanging) -> None:
     exchange.agree(terms(items=["name", "path"]))
     headers = {"X-Road-Client": "JX/GOV/d1/budget", "X-Road-Id": "a-1", "X-Road-Issue": "case 7",
-               "X-Road-Represented-Party": "GOV/d9"}  # fmt: skip
+               "X-Road-Represented-Party": "GOV/d9", "X-Road-UserId": "EE7"}  # fmt: skip
     answer = exchange.call("/r1/JX/GOV/d0/registers/people/v1/persons?name=x", headers=headers)
     assert (answer.status, answer.json["path"]) == (200, "/v1/persons?name=x")
     found = {name.lower(): value for name, value in answer.headers.items()}
@@ -280,7 +280,7 @@ def test_an_x_road_client_works_unchanged_and_cannot_name_another(exchange: Exch
     assert len(base64.b64decode(found["x-road-request-hash"])) == 64
     asked, _ = exchange.records()
     assert asked.data["xRoad"] == {
-        "id": "a-1", "client": "JX/GOV/d1/budget", "issue": "case 7", "representedParty": "GOV/d9"
+        "id": "a-1", "client": "JX/GOV/d1/budget", "issue": "case 7", "representedParty": "GOV/d9", "user": "EE7"
     }  # fmt: skip
     other = exchange.call("/r1/JX/GOV/d0/registers/people/", headers={**headers, "X-Road-Client": "JX/GOV/d2/x"})
     assert (other.status, other.json["type"].rpartition("/")[2]) == (403, "x-road-client")

@@ -67,7 +67,7 @@ def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[s
     fields = _verified(estate, content)
     private, declared = _own_key(estate, fields["consumer"], key)
     into.mkdir(parents=True, exist_ok=True)
-    files = [drop.Packed.from_json(one) for one in fields["files"]]
+    files = [drop.Packed.from_json(one) for one in fields.get("files", ())]
     try:
         with output.working("fetching"):
             drop.fetch(source, files, into, private, output.progress)

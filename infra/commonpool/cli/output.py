@@ -187,7 +187,7 @@ class Output:
         """The living line: what is done now, and for how long."""
         from rich.text import Text
 
-        return Text(self._line("{doing}  {seconds:.0f} s"), overflow="ellipsis", no_wrap=True)
+        return Text(harmless(self._line("{doing}  {seconds:.0f} s")), overflow="ellipsis", no_wrap=True)
 
     def _line(self, form: str) -> str:
         """What is done now in this form, and below it what belongs to it."""

@@ -31,6 +31,7 @@ from commonpool.model.statement import message
 MANIFEST, RECEIPT = "manifest.json", "receipt.json"  # both are written beside the files that were fetched
 PIECE = 8 << 20  # bytes of which the manifest has a digest each
 LARGEST_MANIFEST = 16 << 20
+LONGEST_NAME = 200  # bytes; file systems take 255, with what is added while it is fetched
 _BLOCK = 1 << 20
 _PASSING = (408, 429)  # refusals of a server that it may take back soon
 TRIES, PAUSE_SECONDS, ANSWER_SECONDS = 5, 1.0, 60.0
@@ -63,9 +64,14 @@ class Packed:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Raises `DropRefused` for a name that leads elsewhere, or that a fetch has its own use for."""
-        _refuse_names([str(values["name"])])
-        return cls(**{**values, "pieces": tuple(values["pieces"])})
+        """Raises `DropRefused` for what says no file, and a name that leads elsewhere or that a fetch has its own use for."""
+        try:
+            name, size, packed = str(values["name"]), int(values["bytes"]), int(values["packed_bytes"])
+            found = cls(name, size, str(values["sha256"]), packed, tuple(map(str, values["pieces"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DropRefused(f"an entry of the manifest says no file: {error}") from error
+        _refuse_names([name])
+        return found
 
     @property
     def stored(self) -> str:
@@ -117,7 +123,8 @@ def new_folder(target: Path) -> Iterator[None]:
 
 def _refuse_names(names: Sequence[str]) -> None:
     for name in names:
-        if not name or Path(name).name != name or name.startswith(".") or name in (MANIFEST, RECEIPT):
+        elsewhere = Path(name).name != name or name.startswith(".") or name in (MANIFEST, RECEIPT)
+        if not name.isprintable() or elsewhere or not 0 < len(name.encode()) <= LONGEST_NAME:
             raise DropRefused(f"{name!r} is no name of a file in a drop")
     if len(set(names)) != len(names):
         raise DropRefused("two of the files have the same name")

@@ -67,7 +67,13 @@ class Message:
 
     def evidence(self) -> dict[str, str]:
         """For the record of the exchange."""
-        found = {"id": self.identity, "client": self.client, "issue": self.issue, "representedParty": self.party}
+        found = {
+            "id": self.identity,
+            "client": self.client,
+            "issue": self.issue,
+            "representedParty": self.party,
+            "user": self.user,
+        }
         return {key: value for key, value in found.items() if value}
 
     def answer(self, request_hash: bytes) -> dict[str, str]:
