@@ -458,3 +458,32 @@ def test_an_agreement_file_filters_within_one_up_and_what_is_kept_opens_for_its_
         declared.consume(d1=[])
         declared.up("services", "departments")
         until(lambda: declared.call(host, caller="d1-main").status == 403, "and nothing after one side ended it")
+
+
+def test_calls_above_the_share_leave_no_evidence_and_are_none_of_the_day(serving: Proxy, tmp_path: Path) -> None:
+    """They would fill the journal, which all calls need, as fast as somebody can send them."""
+    declared = DeclaredEstate(serving.pool, estates.write(tmp_path / "estate", 3))
+    agreements.give_keys(declared.root, "d0", "d1")
+    host = f"permits.d0.{DOMAIN}"
+    with Backend("old") as old:
+        declared.offer("permits", port=8080, at=old.port)
+        declared.consume(d1=["permits"])
+        rate = {"requestsPerSecond": 2, "requestsPerDay": 1000}
+        agreements.agree(
+            declared.root, "permits-for-d1", service="permits", items=["name"], evidence="digest", rate=rate
+        )
+        declared.up("services", "departments")
+        until(lambda: declared.call(host, caller="d1-main").status == 200, "d1 is let in")
+        journal, statuses = serving.pool.layout.journal, list[int]()
+        first = verify(journal).size
+
+        def call() -> int:
+            statuses.append(declared.call(host, caller="d1-main").status)
+            return statuses.count(429)
+
+        until(lambda: call() >= 20, "calls above the share are refused")
+        asked = [one for one in records(journal, first, kinds=("exchange.asked",)) if one.data["service"] == "permits"]
+        assert len(asked) == statuses.count(200) < len(statuses)
+        assert verify(journal).size == first + 2 * len(asked)
+        declared.consume(d1=[])
+        declared.up("services", "departments")
