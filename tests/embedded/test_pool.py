@@ -3,6 +3,8 @@
 import asyncio
 import datetime
 import ipaddress
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -143,6 +145,21 @@ def test_certificates_are_renewed_before_they_expire(own: EmbeddedPool) -> None:
     own.start()
     assert pair.expires - short > datetime.timedelta(days=300)
     assert own.ready()
+
+
+def test_certificates_pass_a_verifier_that_wants_every_word_of_the_standard(own: EmbeddedPool) -> None:
+    """As Python's own does from 3.13 on, without which it takes no pool for ready."""
+    ports = own._ports()
+    assert ports is not None
+    for authority, port in (("ca.crt", ports.api), ("etcd-ca.crt", ports.etcd)):
+        context = ssl.create_default_context(cafile=str(own.layout.pki / authority))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_cert_chain(own.layout.pki / "etcd-client.crt", own.layout.pki / "etcd-client.key")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            assert secured.getpeercert()
 
 
 def test_two_pools_stand_side_by_side(own: EmbeddedPool, embedded_pool: EmbeddedPool) -> None:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,18 @@ class DeclaredEstate:
         for department, services in by_department.items():
             estates.consume(self.root, department, *services)
 
-    def token(self, namespace: str, audience: str, account: str = "default", seconds: int = 3600) -> str:
+    def token(self, namespace: str, *audiences: str, account: str = "default", seconds: int = 3600) -> str:
         """What Kubernetes gives a pod of the namespace; kept for further calls."""
-        key = (f"{namespace}/{account}/{seconds}", audience)
+        key = (f"{namespace}/{account}/{seconds}", " ".join(audiences))
         if key not in self._tokens:
-            self._tokens[key] = asyncio.run(self._request(namespace, audience, account, seconds))
+            self._tokens[key] = asyncio.run(self._request(namespace, audiences, account, seconds))
         return self._tokens[key]
 
-    async def _request(self, namespace: str, audience: str, account: str, seconds: int) -> str:
+    async def _request(self, namespace: str, audiences: Sequence[str], account: str, seconds: int) -> str:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"audiences": [audience], "expirationSeconds": seconds},
+            "spec": {"audiences": list(audiences), "expirationSeconds": seconds},
         }
         async with await Cluster.connect(kubeconfig.load(self.pool.kubeconfig)) as cluster:
             answer = await cluster.request(

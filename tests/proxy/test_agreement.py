@@ -50,8 +50,8 @@ def admitted(estate: DeclaredEstate, caller: str = "d1-main") -> int:
 
 
 def policy_of(estate: DeclaredEstate) -> dict[str, Any]:
-    """The SecurityPolicy of the service as it would be applied again."""
-    where = {"name": NAME, "namespace": f"service-{NAME}"}
+    """The SecurityPolicy of d1's agreement as it would be applied again."""
+    where = {"name": f"{NAME}.department.d1", "namespace": f"service-{NAME}"}
     found = Proxy(estate.pool).read({"apiVersion": VERSION, "kind": "SecurityPolicy", "metadata": where})
     metadata = where | {"labels": found["metadata"]["labels"]}
     return {"apiVersion": VERSION, "kind": "SecurityPolicy", "metadata": metadata, "spec": found["spec"]}

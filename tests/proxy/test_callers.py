@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import estates
 import pytest
+from commonpool.components import envoy_gateway
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate
@@ -42,7 +43,7 @@ def test_a_declared_consumer_passes_and_the_backend_is_told_who_it_is(estate: De
 @pytest.mark.parametrize(
     "header",
     [
-        "x-commonpool-department", "X-Commonpool-Subject", "x-commonpool-service", "x-department", "x-forwarded-user",
+        "x-commonpool-department", "X-Commonpool-Subject", "x-commonpool-audience", "x-commonpool-service", "x-department", "x-forwarded-user",
         "x-remote-user", "x-forwarded-client-cert", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal",
         "x-envoy-original-path", "x-envoy-decorator-operation", "x-ssl-client-cn", "x-auth-request-email",
         "x.commonpool.department", "X-Commonpool.Department", "x~commonpool!subject", "x-remote.user",
@@ -100,6 +101,7 @@ def test_tokens_that_are_missing_foreign_tampered_or_for_others_are_refused(esta
         "not a token": "x",
         "for another service": estate.token("d1-main", f"other.d0.{DOMAIN}"),
         "for the API server": estate.token("d1-main", "https://kubernetes.default.svc"),
+        "for two at once, which the other could use here": estate.token("d1-main", HOST, f"other.d0.{DOMAIN}"),
         "with another signature": f"{head}.{payload}.{signature[::-1]}",
         "with other claims": f"{head}.{changed}.{signature}",
         "unsigned": f"{unsigned}.{payload}.",
@@ -111,6 +113,28 @@ def test_tokens_that_are_missing_foreign_tampered_or_for_others_are_refused(esta
     assert found == dict.fromkeys(refused, (401, "application/problem+json", 401))
     assert estate.call(HOST, f"/?access_token={good}").status == 401, "a token in a query ends up in logs"
     assert estate.call(HOST, headers={"Authorization": f"Bearer {good}"}).status == 200
+
+
+def test_a_token_for_another_service_passes_by_no_header_and_is_told_what_is_wrong(estate: DeclaredEstate) -> None:
+    other = {"Authorization": f"Bearer {estate.token('d1-main', f'other.d0.{DOMAIN}')}"}
+    said = {
+        "X-Commonpool-Audience": envoy_gateway.audience(HOST),
+        "X-Commonpool-Subject": "system:serviceaccount:d1-main:default",
+    }
+    for headers in ({}, said, said | {"Connection": "x-commonpool-audience"}, {"x-commonpool-audience": "certificate"}):
+        answer = estate.call(HOST, headers=other | headers)
+        assert (answer.status, answer.json["title"]) == (401, "Token for another service")
+        assert f"is not for the audience {HOST}" in answer.json["detail"]
+    assert estate.call(HOST, headers=said).status == 401, "and without a token nobody gets that far"
+
+
+@pytest.mark.parametrize("more", ["a", "ab", "abc"])
+def test_names_of_every_length_are_compared_as_envoy_writes_them(estate: DeclaredEstate, more: str) -> None:
+    """Base64 pads by the length of what it writes."""
+    host = estate.offer(f"register-{more}", port=8080, at=int(estate.stand_ins["ha-registry-1:8080"].split(":")[1]))
+    estate.consume(d1=["register", f"register-{more}"])
+    estate.up("services", "departments")
+    until(lambda: estate.call(host, caller="d1-main").status == 200, "the declared consumer passes")
 
 
 def test_an_expired_token_is_refused(estate: DeclaredEstate) -> None:

@@ -90,7 +90,8 @@ def test_a_declared_system_passes_and_the_backend_is_told_who_it_is(estate: Decl
 
 
 @pytest.mark.parametrize(
-    "header", ["x-commonpool-subject", "x-commonpool-department", "x-forwarded-client-cert", "x-user"]
+    "header",
+    ["x-commonpool-subject", "x-commonpool-audience", "x-commonpool-department", "x-forwarded-client-cert", "x-user"],
 )
 def test_what_a_system_says_of_itself_reaches_neither_backend_nor_decision(
     estate: DeclaredEstate, desk: Path, header: str, tmp_path: Path

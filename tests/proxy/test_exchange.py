@@ -21,6 +21,7 @@ import estates
 import psutil
 import pyrage  # type: ignore[import-untyped]
 import pytest
+from commonpool.components import envoy_gateway
 from commonpool.exchange.audit import unsigned
 from commonpool.exchange.vault import opened
 from commonpool.journal import Record
@@ -68,7 +69,11 @@ def in_force(*agreements: dict[str, Any]) -> dict[str, Any]:
         "metadata": {
             "name": "agreements-people", "namespace": NAMESPACE, "labels": {"commonpool.dev/agreements": "true"}
         },
-        "data": {"agreements.json": json.dumps(agreements), "others.json": '["d2"]'},
+        "data": {
+            "agreements.json": json.dumps(agreements),
+            "others.json": '["d2"]',
+            "audiences.json": json.dumps([envoy_gateway.audience(HOST), envoy_gateway.CERTIFIED]),
+        },
     }  # fmt: skip
 
 
@@ -188,9 +193,23 @@ def test_a_call_that_the_route_or_the_list_denies_is_recorded(exchange: Exchangi
 
 def test_a_consumer_of_some_fields_is_told_why_the_proxy_refuses(exchange: Exchanging) -> None:
     exchange.agree(terms())
-    of_another = exchange.estate.token("d1-main", f"other.d0.{DOMAIN}")
-    answer = exchange.estate.call(HOST, headers={"Authorization": f"Bearer {of_another}"})
+    exchange.backend.behave(healthy=False)
+    try:
+        until(lambda: exchange.call().status == 503, "no backend is healthy")
+        assert exchange.call().json["type"].rpartition("/")[2] == "no-healthy-backend"
+    finally:
+        exchange.backend.behave(healthy=True)
+        until(lambda: exchange.call().status == 200, "it is healthy again")
+
+
+def test_a_token_for_another_service_counts_as_no_call_and_is_recorded(exchange: Exchanging) -> None:
+    exchange.agree(terms(volume=1))
+    token = exchange.estate.token("d1-main", f"other.d0.{DOMAIN}")
+    answer = exchange.estate.call(HOST, headers={"Authorization": f"Bearer {token}"})
     assert (answer.status, answer.json["type"].rpartition("/")[2]) == (401, "token-for-another-service")
+    (denied,) = exchange.records()
+    assert (denied.kind, denied.data["reason"]) == ("exchange.denied", "token-for-another-service")
+    assert exchange.call().status == 200, "the one call of the day is still there"
 
 
 def test_an_agreement_that_is_gone_admits_nobody_although_the_route_is_still_open(exchange: Exchanging) -> None:

@@ -102,11 +102,13 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
     content = {
         "agreements.json": json.dumps(found, ensure_ascii=False, indent=1),
         "others.json": json.dumps(without_terms(estate, service)),
+        "audiences.json": json.dumps(gateway.audiences(estate.pool, service)),
     }
     name, namespace = f"agreements-{service.name}", service.namespace_name
     listed = body("v1", "ConfigMap", name, estate.pool, namespace=namespace, data=content)
     listed["metadata"]["labels"][LABEL] = "true"
     if estate.exchange is None or not of_exchange(estate, service):
         return [listed]
+    # All rules of the routes: whether Envoy asks at all follows from the one that matches before a token is read.
     routes = gateway.route_names(estate, service)
     return [listed, *exchange.objects(estate.pool, service, gateway.route_kind(service), routes, estate.exchange)]

@@ -1,8 +1,8 @@
 """The service proxy in Kubernetes' own Gateway API: nothing here is particular to one implementation. Pure.
 
-One route for each service, with one rule for each consuming department. A rule is reached only with the verified identity
-that the implementation puts into a header, which it takes from nobody else; the rule adds the department to it. What
-matches no rule is not a declared caller.
+One route for each service, with one rule for each consuming department. A rule is reached only with the verified subject and
+audience of a token, which the implementation puts into headers that it takes from nobody else; the rule adds the department.
+What matches no rule is not a declared caller, or has a token for another service.
 """
 
 import re
@@ -25,12 +25,14 @@ from commonpool.model.traffic import WITH_REQUESTS
 
 GATEWAY = "gateway.networking.k8s.io/v1"
 SUBJECT_HEADER, DEPARTMENT_HEADER = "x-commonpool-subject", "x-commonpool-department"
+AUDIENCE_HEADER = "x-commonpool-audience"
 SERVICE_HEADER, CASE_HEADER = "x-commonpool-service", "x-commonpool-case"
 AGREEMENT_HEADER = "x-commonpool-agreement"
 BACKEND_HEADER = "x-commonpool-backend"
 HTTP, HTTPS, CLIENTS = "http", "https", "clients"  # listeners of the shared Gateway
 READS = ("GET", "HEAD", "OPTIONS")
-NOBODYS = "not.declared"  # the rule for whoever is no consumer; no department's name has a dot
+# The rules for whoever is no consumer, and for tokens that were made for another service; no department's name has a dot.
+NOBODYS, OTHERS = "not.declared", "not.addressed"
 _MOST_RULES = 16  # of one route; the kind itself allows no more
 _KINDS = {"HTTP": "HTTPRoute", "GRPC": "GRPCRoute", "TCP": "TCPRoute", "TLS": "TLSRoute"}
 
@@ -51,14 +53,13 @@ class Consumer:
 
     @property
     def pattern(self) -> str:
-        """A regular expression that matches just these subjects and systems."""
+        """A regular expression that matches just these subjects; empty when there is none."""
         by_accounts: dict[tuple[str, ...], list[str]] = {}
         for namespace in dict.fromkeys(namespace for namespace, _ in self.accounts):
             accounts = tuple(account for other, account in self.accounts if other == namespace)
             by_accounts.setdefault(accounts, []).append(namespace)
         groups = [f"({_either(names)}):({_either(accounts)})" for accounts, names in by_accounts.items()]
-        accounts_ = f"system:serviceaccount:({'|'.join(groups)})"
-        return "|".join([*([accounts_] if groups else []), *([_either(self.systems)] if self.systems else [])])
+        return f"system:serviceaccount:({'|'.join(groups)})" if groups else ""
 
 
 def _either(words: Sequence[str]) -> str:
@@ -135,7 +136,7 @@ def _gateway(pool: Pool, name: str, namespace: str, listeners: list[Body]) -> Bo
 
 def route_names(estate: Estate, service: SharedService) -> list[str]:
     """The names of a service's routes: its own, and numbered ones when it has more consumers than one route can hold."""
-    rules = len(consumers(estate, service)) * _rules_each(service) + 1
+    rules = len(consumers(estate, service)) * _rules_each(service) + len(_refusals(estate.pool, service))
     count = -(-rules // _MOST_RULES)
     return [service.name if number == 0 else f"{service.name}-{number + 1}" for number in range(count)]
 
@@ -164,8 +165,8 @@ def hostnames(pool: Pool, service: SharedService) -> list[str]:
 def routes(estate: Estate, service: SharedService, references: list[Body]) -> list[Body]:
     """The routes of a service whose calls the proxy sees; `references` are its backends, or none when it is off."""
     pool, kind = estate.pool, route_kind(service)
-    rules = [rule for one in consumers(estate, service) for rule in _consumer_rules(service, one, references)]
-    rules.append(_undeclared(kind))
+    rules = [rule for one in consumers(estate, service) for rule in _consumer_rules(pool, service, one, references)]
+    rules += _refusals(pool, service)
     names = route_names(estate, service)
     size = -(-len(rules) // len(names))
     parent = {"name": SHARED_GATEWAY, "namespace": PROXY_NAMESPACE}
@@ -186,28 +187,62 @@ def routes(estate: Estate, service: SharedService, references: list[Body]) -> li
     ]
 
 
-def _consumer_rules(service: SharedService, consumer: Consumer, references: list[Body]) -> list[Body]:
-    identity = {"name": SUBJECT_HEADER, "type": "RegularExpression", "value": consumer.pattern}
+def rules(estate: Estate, service: SharedService) -> list[tuple[str, str]]:
+    """Every rule of a service's routes: the route's name and its own."""
+    return [
+        (route["metadata"]["name"], rule["name"])
+        for route in routes(estate, service, [{}])
+        for rule in route["spec"]["rules"]
+    ]
+
+
+def _consumer_rules(pool: Pool, service: SharedService, consumer: Consumer, references: list[Body]) -> list[Body]:
     verified = [
         {"name": DEPARTMENT_HEADER, "value": consumer.department},
         {"name": SERVICE_HEADER, "value": service.name},
         *([{"name": AGREEMENT_HEADER, "value": consumer.agreement}] if consumer.agreement else []),
     ]
     # The token stops here: a backend has no use for it, and could pass itself off as the caller with it.
-    change = {"set": verified, "remove": ["authorization"]}
+    change = {"set": verified, "remove": ["authorization", AUDIENCE_HEADER]}
     filters: list[Body] = [{"type": "RequestHeaderModifier", "requestHeaderModifier": change}]
-    rule: Body = {"name": consumer.department, "matches": [{"headers": [identity]}], "filters": filters}
+    callers = _callers(pool, service, consumer)
+    rule: Body = {"name": consumer.department, "matches": callers, "filters": filters}
     if references:
         rule["backendRefs"] = references
     else:
         filters.append(envoy_gateway.filter_reference(envoy_gateway.NOTICE))
     if route_kind(service) == "HTTPRoute":
-        rule["matches"] = [_everywhere() | {"headers": [identity]}]
         rule["timeouts"] = {"request": "0s" if service.spec.timeouts.unlimited else service.spec.timeouts.request}
     if not splits_reads(service):
         return [rule]
-    reads = [_everywhere() | {"headers": [identity], "method": method} for method in READS]
+    reads = [one | {"method": method} for one in callers for method in READS]
     return [rule, rule | {"name": reads_name(consumer.department), "matches": reads}]
+
+
+def _callers(pool: Pool, service: SharedService, consumer: Consumer) -> list[Body]:
+    """The matches of a consumer: its tokens for this service, and its certificates."""
+    proven = [(consumer.pattern, _audience(pool, service)), (_either(consumer.systems), envoy_gateway.CERTIFIED)]
+    return [
+        _with_headers(
+            service,
+            {"name": SUBJECT_HEADER, "type": "RegularExpression", "value": pattern},
+            {"name": AUDIENCE_HEADER, "value": audience},
+        )
+        for pattern, audience in proven
+        if pattern
+    ]
+
+
+def audiences(pool: Pool, service: SharedService) -> list[str]:
+    """What the audience's header says of a proven caller of this service, in the implementation's own writing."""
+    found = [_audience(pool, service)]
+    if pool.spec.network.proxy and CLIENTS in secured(pool.spec.network.proxy):
+        found.append(envoy_gateway.CERTIFIED)
+    return found
+
+
+def _audience(pool: Pool, service: SharedService) -> str:
+    return envoy_gateway.audience(service.host(pool.spec.network.domain))
 
 
 def reads_name(department: str) -> str:
@@ -215,13 +250,25 @@ def reads_name(department: str) -> str:
     return f"{department}.reads"
 
 
-def _everywhere() -> Body:
-    return {"path": {"type": "PathPrefix", "value": "/"}}
+def _with_headers(service: SharedService, *headers: Body) -> Body:
+    """A match of every path, with these headers."""
+    place: Body = {"path": {"type": "PathPrefix", "value": "/"}} if route_kind(service) == "HTTPRoute" else {}
+    return place | ({"headers": list(headers)} if headers else {})
 
 
-def _undeclared(kind: str) -> Body:
-    rule: Body = {"name": NOBODYS, "filters": [envoy_gateway.filter_reference(envoy_gateway.UNDECLARED)]}
-    return rule | ({"matches": [_everywhere()]} if kind == "HTTPRoute" else {})
+def _refusals(pool: Pool, service: SharedService) -> list[Body]:
+    """What matches no consumer's rule: callers who are proven and not declared, and, last of all, tokens for another service.
+
+    Which rule comes first follows from the number of headers that its matches ask for (Gateway API), in whichever of a
+    service's routes it stands.
+    """
+    proven = [_with_headers(service, {"name": AUDIENCE_HEADER, "value": one}) for one in audiences(pool, service)]
+    everybody = _with_headers(service)
+    return [
+        {"name": NOBODYS, "matches": proven, "filters": [envoy_gateway.filter_reference(envoy_gateway.UNDECLARED)]},
+        {"name": OTHERS, "filters": [envoy_gateway.filter_reference(envoy_gateway.MISDIRECTED)]}
+        | ({"matches": [everybody]} if everybody else {}),
+    ]
 
 
 def passthrough(estate: Estate, service: SharedService, references: list[Body]) -> list[Body]:

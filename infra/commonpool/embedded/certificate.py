@@ -39,11 +39,17 @@ class Pair:
             return set()
         return {str(name.value) for name in names}
 
+    @property
+    def names_authority(self) -> bool:
+        """Whether it says which key signed it (RFC 5280, 4.2.1.1): Python verifies none without that from 3.13 on."""
+        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        return any(isinstance(one.value, x509.AuthorityKeyIdentifier) for one in certificate.extensions)
+
     def stands(self, now: datetime.datetime) -> bool:
-        """Whether it exists and is not about to expire."""
+        """Whether it exists, is not about to expire, and is one that every verifier takes."""
         if not (self.certificate.exists() and self.key.exists()):
             return False
-        return self.expires - now > datetime.timedelta(days=RENEW_BEFORE_DAYS)
+        return self.names_authority and self.expires - now > datetime.timedelta(days=RENEW_BEFORE_DAYS)
 
 
 class Authority:
@@ -83,12 +89,14 @@ class Authority:
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
         attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         authority = x509.load_pem_x509_certificate(self.pair.certificate.read_bytes())
+        signer_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
         builder = (
             _builder(x509.Name(attributes), authority.subject, key.public_key(), now, days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(sign=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer_id), critical=False)
         )
         if hosts:
             builder = builder.add_extension(

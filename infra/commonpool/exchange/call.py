@@ -24,7 +24,7 @@ from commonpool.exchange.volume import ASKED, Volume, until_midnight
 from commonpool.journal import Entry, JournalUnavailable, Record
 
 LARGEST = 4 << 20  # bytes of an answer out of which fields are taken, or of which the text is kept
-SUBJECT = "x-commonpool-subject"
+SUBJECT, AUDIENCE = "x-commonpool-subject", "x-commonpool-audience"
 ANSWERED, REFUSED, DENIED = "exchange.answered", "exchange.refused", "exchange.denied"
 _DENIALS = (401, 403, 429)
 _CODINGS = ("accept-encoding", "range", "if-range", "if-none-match", "if-modified-since")
@@ -101,7 +101,7 @@ class Call:
         self.subject = headers.get(SUBJECT, "")
         self.consumer = self.book.department(self.subject)
         self._line = (headers.get(":method", ""), headers.get(":path", ""))
-        self.terms = await self._agreed()
+        self.terms = await self._agreed(headers.get(AUDIENCE, ""))
         if self.terms is None:
             return [wire.request_headers({})]
         try:
@@ -114,12 +114,15 @@ class Call:
             self.asked = await self._counted(self.terms)
         return [wire.request_headers(change, _CODINGS if self._shapes else ())]
 
-    async def _agreed(self) -> Terms | None:
+    async def _agreed(self, audience: str) -> Terms | None:
         """The agreement under which this is asked; None where none is needed, and the route decides alone."""
         if self.service in self.book.broken:
             raise await self._refuse(
                 503, "agreements-unreadable", "No agreement can be read", self.book.broken[self.service]
             )
+        if audience not in self.book.audiences.get(self.service, (audience,)):
+            detail = f"the token of {self.subject} is not for {self.service}, or not for it alone"
+            raise await self._refuse(401, "token-for-another-service", "Token for another service", detail, kind=DENIED)
         known = self.book.of(self.service, self.consumer)
         held = next((one for one in known if one.holds(today())), None)
         if known and held is None:

@@ -10,7 +10,7 @@ from commonpool.exchange.fields import Tree, tree
 
 LABEL = "commonpool.dev/agreements"
 DEPARTMENT = "commonpool.dev/department"
-CONTENT, OTHERS = "agreements.json", "others.json"
+CONTENT, OTHERS, AUDIENCES = "agreements.json", "others.json", "audiences.json"
 CHINA = timezone(timedelta(hours=8))  # an agreement's days begin at midnight there
 Level = Literal["none", "digest", "body"]
 
@@ -70,6 +70,7 @@ class Book:
 
     services: dict[str, tuple[Terms, ...]] = field(default_factory=dict)
     others: dict[str, frozenset[str]] = field(default_factory=dict)  # who needs no agreement, by service
+    audiences: dict[str, frozenset[str]] = field(default_factory=dict)  # of proven callers, as the proxy writes them
     broken: dict[str, str] = field(default_factory=dict)
     departments: dict[str, str] = field(default_factory=dict)  # by namespace
     codes: dict[str, str] = field(default_factory=dict)  # organisation code by department, where it is known
@@ -81,10 +82,12 @@ class Book:
         if event == "DELETED":
             self.services.pop(service, None)
             self.others.pop(service, None)
+            self.audiences.pop(service, None)
             return
         try:
             listed = json.loads(item["data"][CONTENT])
             self.others[service] = frozenset(json.loads(item["data"].get(OTHERS, "[]")))
+            self.audiences[service] = frozenset(json.loads(item["data"][AUDIENCES]))
             self.services[service] = tuple(Terms.from_json(one) for one in listed)
         except (KeyError, TypeError, ValueError) as error:
             self.broken[service] = f"the agreements of {service} cannot be read: {error}"

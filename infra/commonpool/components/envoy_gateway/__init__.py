@@ -1,9 +1,11 @@
 """Everything that is Envoy Gateway's own and not the Gateway API's. Pure.
 
 Another implementation of the Gateway API replaces this module: it must put the verified subject of a caller's token into
-`x-commonpool-subject` before it chooses a route, and take that header from nobody else.
+`x-commonpool-subject`, and the token's audience into `x-commonpool-audience` as `audience` writes it, before it chooses a
+route, and take those headers from nobody else.
 """
 
+import base64
 import json
 
 from commonpool.components.rendering import PROXY_CLASS, PROXY_NAMESPACE, Body, body
@@ -14,8 +16,17 @@ GROUP = "gateway.envoyproxy.io"
 VERSION = f"{GROUP}/v1alpha1"
 CONTROLLER = f"{GROUP}/gatewayclass-controller"
 SETTINGS = "commonpool"
-NOTICE, UNDECLARED = "notice", "undeclared"
+NOTICE, UNDECLARED, MISDIRECTED = "notice", "undeclared", "misdirected"
 PROBLEM = "application/problem+json"
+CERTIFIED = "certificate"  # in the audience's place, where a certificate says who calls; a token's is never this word
+
+
+def audience(host: str) -> str:
+    """A token's audience as Envoy writes it into a header: the claim is a list, so it is JSON in base64 (RFC 4648, section 4).
+
+    A token for several audiences at once is for none of them here: who gets it at one could use it at another.
+    """
+    return base64.b64encode(json.dumps([host]).encode()).decode()
 
 
 def parameters_reference() -> Body:
@@ -73,7 +84,7 @@ def peer(pool: Pool, service: SharedService, declared: Backend) -> list[Body]:
 
 
 def filters(pool: Pool, service: SharedService) -> list[Body]:
-    """Answers that the proxy gives itself: to those who are not declared, and to all when the service is off."""
+    """Answers that the proxy gives itself: to those who are not declared, to tokens for others, to all when the service is off."""
     host = service.host(pool.spec.network.domain)
     refusal = {
         "type": "https://commonpool.dev/problems/not-a-consumer",
@@ -82,7 +93,16 @@ def filters(pool: Pool, service: SharedService) -> list[Body]:
         "detail": f"%REQ(X-COMMONPOOL-SUBJECT)% is no declared consumer of {host}; "
         f"a namespace's manifest lists {service.name} under consumes, and the service admits its department",
     }
-    found = [_direct(pool, service, UNDECLARED, 403, refusal, {})]
+    misdirected = {
+        "type": "https://commonpool.dev/problems/token-for-another-service",
+        "title": "Token for another service",
+        "status": 401,
+        "detail": f"the token of %REQ(X-COMMONPOOL-SUBJECT)% is not for the audience {host}, or not for it alone",
+    }
+    found = [
+        _direct(pool, service, UNDECLARED, 403, refusal, {}),
+        _direct(pool, service, MISDIRECTED, 401, misdirected, {}),
+    ]
     notice = service.spec.notice
     if notice:
         words = {

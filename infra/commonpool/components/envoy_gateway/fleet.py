@@ -6,9 +6,19 @@ which the settings here are merged.
 
 from collections.abc import Mapping, Sequence
 
-from commonpool.components.envoy_gateway import GROUP, PROBLEM, SETTINGS, VERSION, backend_reference, for_class, target
+from commonpool.components.envoy_gateway import (
+    CERTIFIED,
+    GROUP,
+    PROBLEM,
+    SETTINGS,
+    VERSION,
+    backend_reference,
+    for_class,
+    target,
+)
 from commonpool.components.gateway import (
     AGREEMENT_HEADER,
+    AUDIENCE_HEADER,
     BACKEND_HEADER,
     CASE_HEADER,
     CLIENTS,
@@ -29,10 +39,10 @@ PROVIDER = "pool"
 COLLECTOR = "traces"
 LONGEST_CONNECTION = "15m"  # with a certificate, whose time is looked at when a connection begins
 KNOWN_TOKENS = 1000  # by each thread of an Envoy, some 2 kB each
-CLAIMS = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{PROVIDER}']"  # of the caller's token, in CEL
 # What a caller must not say of itself: our own headers, and those by which older applications take somebody's word.
 IDENTITY_HEADERS = (
     SUBJECT_HEADER,
+    AUDIENCE_HEADER,
     DEPARTMENT_HEADER,
     SERVICE_HEADER,
     AGREEMENT_HEADER,
@@ -158,8 +168,10 @@ def _certified_clients(pool: Pool, proxy: Proxy, certificates: ClientCertificate
     """Callers without a certificate of the pool's do not get through the handshake; who they are is in the certificate alone."""
     bounds = _bounds(proxy)
     changes = bounds["headers"]["earlyRequestHeaders"]
-    changes["remove"].remove(SUBJECT_HEADER)  # what is set replaces what a caller wrote, and is removed last
-    changes["set"] = [{"name": SUBJECT_HEADER, "value": "%DOWNSTREAM_PEER_URI_SAN%"}]
+    proven = {SUBJECT_HEADER: "%DOWNSTREAM_PEER_URI_SAN%", AUDIENCE_HEADER: CERTIFIED}
+    # What is set replaces what a caller wrote, and would be removed last.
+    changes["remove"] = [name for name in changes["remove"] if name not in proven]
+    changes["set"] = [{"name": name, "value": value} for name, value in proven.items()]
     bounds["connection"]["connectionLimit"]["maxConnectionDuration"] = LONGEST_CONNECTION
     known = {
         "caCertificateRefs": [{"kind": "Secret", "name": certificates.authority}],
@@ -195,14 +207,14 @@ def _bounds(proxy: Proxy) -> Body:
 def _callers(pool: Pool, proxy: Proxy) -> Body:
     """Who callers are where no certificate says it: the pool's own tokens for service accounts, verified once for all services.
 
-    The audience is not looked at here but by each service: so all services share one provider with one set of keys, and a
-    new service changes no listener, which would make every caller connect anew.
+    The audience is not looked at here but by each service's rules: so all services share one provider with one set of keys, and
+    a new service changes no listener, which would make every caller connect anew.
     """
     provider = {
         "name": PROVIDER,
         "issuer": ISSUER,
         "remoteJWKS": {"uri": KEYS, "backendRefs": [backend_reference(API_SERVER)], "cacheDuration": "300s"},
-        "claimToHeaders": [{"header": SUBJECT_HEADER, "claim": "sub"}],
+        "claimToHeaders": [{"header": SUBJECT_HEADER, "claim": "sub"}, {"header": AUDIENCE_HEADER, "claim": "aud"}],
         "recomputeRoute": True,
         "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
     }
@@ -261,30 +273,29 @@ def _answers(pool: Pool, proxy: Proxy) -> Body:
 
     A patch, because Envoy Gateway has no field for it that would not add a filter to every call for each service.
     """
-    # The token is right, or the certificate is, and the rule refused all the same: what is left is the time.
-    of_ended = f"{_UNWORDED} && (connection.mtls || request.host in {CLAIMS}['aud'])"
-    mappers = [_answer(*_ENDED, condition=of_ended), *(_answer(*words) for words in _REASONS)]
-    return _patch(pool, "answers", _listeners(proxy), "", "/local_reply_config", {"mappers": mappers})
+    mappers = {"mappers": [_answer(*words) for words in _REASONS]}
+    return _patch(pool, "answers", _listeners(proxy), "", {"/local_reply_config": mappers})
 
 
 def _statistics(pool: Pool, proxy: Proxy) -> Body:
     """Statuses of gRPC counted for each backend, and not for each method: callers choose the names of methods."""
     filter_ = f".http_filters[?(@.name=='{_GRPC_STATISTICS}')].typed_config"
-    return _patch(pool, "statistics", _listeners(proxy), filter_, "/stats_for_all_methods", False)
+    return _patch(pool, "statistics", _listeners(proxy), filter_, {"/stats_for_all_methods": False})
 
 
 def _known_tokens(pool: Pool, proxy: Proxy) -> Body:
     """Signatures are verified once for each token: that is a third of what a call costs. Its time is looked at each time.
 
     A token that was seen holds to its end, an hour at most by default, also when the key that signed it is taken back before.
+    What else it says is not copied into each call's metadata: nothing reads it there.
     """
     providers = f".http_filters[?(@.name=='{_TOKENS}')].typed_config.providers[*]"
-    size = {"jwt_cache_size": KNOWN_TOKENS}
-    return _patch(pool, "known-tokens", _with_tokens(proxy), providers, "/jwt_cache_config", size)
+    values = {"/jwt_cache_config": {"jwt_cache_size": KNOWN_TOKENS}, "/payload_in_metadata": ""}
+    return _patch(pool, "known-tokens", _with_tokens(proxy), providers, values)
 
 
-def _patch(pool: Pool, name: str, listeners: Mapping[str, str], place: str, path: str, value: object) -> Body:
-    """A policy that sets a value below a place in the connection manager of shared listeners."""
+def _patch(pool: Pool, name: str, listeners: Mapping[str, str], place: str, values: Mapping[str, object]) -> Body:
+    """A policy that sets values, by their paths, below a place in the connection manager of shared listeners."""
     patches = [
         {
             "type": f"{_TYPES}.config.listener.v3.Listener",
@@ -297,6 +308,7 @@ def _patch(pool: Pool, name: str, listeners: Mapping[str, str], place: str, path
             },
         }
         for listener, chain in listeners.items()
+        for path, value in values.items()
     ]
     spec = {"targetRef": for_class(), "type": "JSONPatch", "jsonPatches": patches}
     return body(VERSION, "EnvoyPatchPolicy", name, pool, namespace=PROXY_NAMESPACE, spec=spec)
@@ -319,12 +331,11 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     ("UC", 502, "backend-broke-off", "the backend of %REQ(:AUTHORITY)% broke the connection off", 0),
     ("UT", 504, "backend-too-slow", "the backend of %REQ(:AUTHORITY)% did not answer in time", 0),
     (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
-    (403, 401, "token-for-another-service", "the token of %REQ(X-COMMONPOOL-SUBJECT)% is not for the audience %REQ(:AUTHORITY)%", 0),
+    (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0),
 )  # fmt: skip
-_ENDED = (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0)  # fmt: skip
 
 
-def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int, condition: str = _UNWORDED) -> Body:
+def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int) -> Body:
     if isinstance(tells, str):
         when: Body = {"response_flag_filter": {"flags": [tells]}}
     else:
@@ -333,7 +344,7 @@ def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int,
             "name": "cel",
             "typed_config": {
                 "@type": f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": condition,
+                "expression": _UNWORDED,
             },
         }
         when = {

@@ -1,12 +1,10 @@
-"""What holds for one service: who passes, how its backends are watched, and how much each consumer may use. Pure."""
+"""What holds for one service: until when an agreement lets pass, how its backends are watched, how much each consumer may use. Pure."""
 
 import base64
-from collections.abc import Sequence
 from datetime import date, timedelta
 
 from commonpool.components import gateway
 from commonpool.components.envoy_gateway import VERSION, target
-from commonpool.components.envoy_gateway.fleet import CLAIMS
 from commonpool.components.gateway import Consumer
 from commonpool.components.rendering import Body, body
 from commonpool.model import Estate, SharedService
@@ -14,9 +12,6 @@ from commonpool.model.backend import Health
 from commonpool.model.share import shares
 from commonpool.model.traffic import Share
 
-_LONGEST_EXPRESSION = 3850  # characters; the term of an agreement takes some 150 more
-_LONGEST_RULE = 4096  # characters that the kind allows
-_OF_CERTIFICATE = "connection.mtls && connection.uri_san_peer_certificate"
 _UNSENT = ("connect-failure", "refused-stream", "reset-before-request")
 _SEEN = (*_UNSENT, "reset", "gateway-error")
 _NOT_LIMITED = 100_000  # calls; instead of Envoy's own 1,024, which nobody declared
@@ -31,98 +26,52 @@ def objects(estate: Estate, service: SharedService) -> list[Body]:
         return [_traffic(estate, service, service.name, [target(gateway.route_kind(service), service.name)], Share())]
     if not consumers:
         return []
-    return [_admission(estate, service, consumers), *_shares(estate, service, consumers)]
+    return [*_terms(estate, service, consumers), *_shares(estate, service, consumers)]
 
 
 def _sections(estate: Estate, service: SharedService, consumers: list[Consumer], *, reads: bool) -> list[Body]:
     """The rules of all consumers, or those for what they read."""
     kind = gateway.route_kind(service)
     names = {gateway.reads_name(one.department) if reads else one.department for one in consumers}
-    return [
-        target(kind, route["metadata"]["name"], rule["name"])
-        for route in gateway.routes(estate, service, [{}])
-        for rule in route["spec"]["rules"]
-        if rule["name"] in names
-    ]
+    return [target(kind, route, rule) for route, rule in gateway.rules(estate, service) if rule in names]
 
 
-def _admission(estate: Estate, service: SharedService, consumers: list[Consumer]) -> Body:
-    """Tokens of declared consumers that were made for this very service, or certificates; the rule's header alone is not believed."""
-    audience = service.host(estate.pool.spec.network.domain)
-    conditions = _conditions(estate, service, audience, consumers)
-    targets = _sections(estate, service, consumers, reads=False)
-    if gateway.splits_reads(service):
-        targets += _sections(estate, service, consumers, reads=True)
-    spec = {
-        "targetRefs": targets,
-        "mergeType": "StrategicMerge",
-        "authorization": {"defaultAction": "Deny", "rules": _rules(conditions)},
-    }
-    return body(VERSION, "SecurityPolicy", service.name, estate.pool, namespace=service.namespace_name, spec=spec)
+def _terms(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
+    """One policy for each consumer with an agreement: its permission ends by itself, and no run is needed at midnight.
 
-
-def _rules(conditions: Sequence[str]) -> list[Body]:
-    """As few rules as can hold the conditions, any of which is enough.
-
-    Envoy Gateway reads every rule anew for every route at every change: with one for each consumer that was half the time
-    until a change, an agreement's end for instance, reached the proxy.
+    Who passes at all, the rules of the routes say (`gateway`).
     """
-    found = [""]
-    for condition in conditions:
-        joined = f"{found[-1]} || {condition}" if found[-1] else condition
-        if len(joined) <= _LONGEST_RULE:
-            found[-1] = joined
-        else:
-            found.append(condition)
-    return [{"name": f"consumers-{number}", "action": "Allow", "cel": one} for number, one in enumerate(found)]
-
-
-def _conditions(estate: Estate, service: SharedService, audience: str, consumers: list[Consumer]) -> list[str]:
-    """Who passes: those with the same term in one list, by their tokens and by their certificates."""
-    subjects: dict[str, list[str]] = {}
-    systems: dict[str, list[str]] = {}
+    found = []
     for one in consumers:
-        within = _within(estate, service, one)
-        subjects.setdefault(within, []).extend(one.subjects)
-        systems.setdefault(within, []).extend(one.systems)
-    of_token = f"'{audience}' in {CLAIMS}['aud'] && {CLAIMS}['sub']"
-    return [
-        f"({expression}{within})"
-        for proven, by_term in ((of_token, subjects), (_OF_CERTIFICATE, systems))
-        for within, names in by_term.items()
-        for expression in _expressions(proven, names)
-    ]
+        terms = estate.terms(service.name, one.department)
+        if terms is None:
+            continue
+        begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
+        within = f"request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
+        targets = _sections(estate, service, [one], reads=False)
+        if gateway.splits_reads(service):
+            targets += _sections(estate, service, [one], reads=True)
+        spec = {
+            "targetRefs": targets,
+            "mergeType": "StrategicMerge",
+            "authorization": {
+                "defaultAction": "Deny",
+                "rules": [{"name": "in-force", "action": "Allow", "cel": within}],
+            },
+        }
+        name, namespace = _of_department(service, one.department), service.namespace_name
+        found.append(body(VERSION, "SecurityPolicy", name, estate.pool, namespace=namespace, spec=spec))
+    return found
 
 
-def _within(estate: Estate, service: SharedService, consumer: Consumer) -> str:
-    """The term of a consumer's agreement, so that its permission ends by itself: no run is needed at midnight."""
-    terms = estate.terms(service.name, consumer.department)
-    if terms is None:
-        return ""
-    begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
-    return f" && request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
+def _of_department(service: SharedService, department: str) -> str:
+    """The name of a policy that is about one consumer."""
+    return f"{service.name}.department.{department}"
 
 
 def midnight(day: str, days: int = 0) -> str:
     """When a day of an agreement begins, `days` later: at midnight in China."""
     return f"{(date.fromisoformat(day) + timedelta(days)).isoformat()}T00:00:00+08:00"
-
-
-def _expressions(proven: str, subjects: Sequence[str]) -> list[str]:
-    """Conditions on what is proven of a caller, each short enough; these names hold nothing that ends a string."""
-    found: list[str] = []
-    batch: list[str] = []
-    for subject in subjects:
-        if batch and len(_expression(proven, [*batch, subject])) > _LONGEST_EXPRESSION:
-            found.append(_expression(proven, batch))
-            batch = []
-        batch.append(subject)
-    return [*found, _expression(proven, batch)] if batch else []
-
-
-def _expression(proven: str, subjects: list[str]) -> str:
-    listed = ", ".join(f"'{subject}'" for subject in subjects)
-    return f"{proven} in [{listed}]"
 
 
 def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
@@ -131,18 +80,18 @@ def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -
     kind = gateway.route_kind(service)
     routes = [target(kind, name) for name in gateway.route_names(estate, service)]
     found = [_traffic(estate, service, service.name, routes, common)]
-    groups = [("", [one for one in consumers if one.department not in agreed], common)]
+    groups = [(service.name, [one for one in consumers if one.department not in agreed], common)]
     groups += [
-        (f".department.{name}", [one for one in consumers if one.department == name], share)
+        (_of_department(service, name), [one for one in consumers if one.department == name], share)
         for name, share in agreed.items()
     ]
-    for suffix, members, share in groups:
-        if suffix:
+    for name, members, share in groups:
+        if name != service.name:
             writes = _sections(estate, service, members, reads=False)
-            found.append(_traffic(estate, service, f"{service.name}{suffix}", writes, share))
+            found.append(_traffic(estate, service, name, writes, share))
         if members and gateway.splits_reads(service):
             reads = _sections(estate, service, members, reads=True)
-            found.append(_traffic(estate, service, f"{service.name}{suffix}.reads", reads, share, repeats=True))
+            found.append(_traffic(estate, service, f"{name}.reads", reads, share, repeats=True))
     return found
 
 
