@@ -119,13 +119,20 @@ class Target:
         from commonpool.embedded import EmbeddedPool
 
         pool = EmbeddedPool(self.pool)
-        if not pool.ready():
+        if pool.ready():
+            return kubeconfig.load(pool.kubeconfig, None)
+        start = f"commonpool embedded start {self.pool}"
+        if pool.running():
             raise CommandFailed(
-                f"the embedded pool {self.pool} does not run",
-                code="not_running",
-                next_step=f"commonpool embedded start {self.pool}, or name a cluster with --kubeconfig",
+                f"the embedded pool {self.pool} runs, but its API server does not answer",
+                code="not_ready",
+                next_step=f"again in half a minute, as what died is started anew; where it hangs, {start}",
             )
-        return kubeconfig.load(pool.kubeconfig, None)
+        raise CommandFailed(
+            f"the embedded pool {self.pool} does not run",
+            code="not_running",
+            next_step=f"{start}, or name a cluster with --kubeconfig",
+        )
 
     def engine_credentials(self) -> "Credentials | None":
         """Of the account that writes services and departments on the embedded pool; None elsewhere: whoever asks writes."""

@@ -290,10 +290,15 @@ class EmbeddedPool:
         ports = self._ports()
         return ports is not None and api_ready(self.layout, ports)
 
+    def running(self) -> bool:
+        """Whether somebody looks after its components, ready or not."""
+        return self._supervisor() is not None
+
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
         ports = self._ports()
-        running, supervised = self._running(), self._supervisor() is not None
+        noted, supervised = self._running().get("components", {}), self.running()
+        processes = {process.pid: process for process in self._processes()}
         pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
         return EmbeddedStatus(
             name=self.name,
@@ -305,7 +310,8 @@ class EmbeddedPool:
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
             components=tuple(
-                _component_status(name, running.get("components", {}).get(name, {})) for name in self._components()
+                _component_status(name, noted.get(name, {}), processes, supervised=supervised)
+                for name in self._components()
             ),
             proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
         )
@@ -400,14 +406,17 @@ class EmbeddedPool:
             return "(no log)"
 
 
-def _component_status(name: str, running: dict[str, Any]) -> ComponentStatus:
-    pid, memory, state = int(running.get("pid", 0)), 0, "stopped"
-    if pid:
-        with contextlib.suppress(psutil.Error):
-            memory, state = psutil.Process(pid).memory_info().rss, "running"
-    elif running:
-        state = "restarting" if running.get("restarts") else "starting"
-    return ComponentStatus(name, pid, state, int(running.get("restarts", 0)), memory)
+def _component_status(
+    name: str, noted: dict[str, Any], processes: Mapping[int, psutil.Process], *, supervised: bool
+) -> ComponentStatus:
+    """What the supervisor noted, as far as it is still so: a pid of old may be nobody's, or somebody else's."""
+    process = processes.get(int(noted.get("pid", 0)))
+    restarts = int(noted.get("restarts", 0))
+    with contextlib.suppress(psutil.Error):
+        if process is not None:
+            return ComponentStatus(name, process.pid, "running", restarts, process.memory_info().rss)
+    waiting = "restarting" if restarts or noted.get("pid") else "starting"
+    return ComponentStatus(name, 0, waiting if noted and supervised else "stopped", restarts, 0)
 
 
 def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:
