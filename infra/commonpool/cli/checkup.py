@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from commonpool.cli.output import count
+from commonpool.cli.report import place
 from commonpool.cli.target import Target, programs
 
 if TYPE_CHECKING:
@@ -210,14 +211,15 @@ async def drift(patient: Patient, cluster: "Cluster") -> list[Found]:
     """What stands is what was applied."""
     from commonpool import engine
 
-    changed = [
-        f"{change.kind} {change.namespace}/{change.name}"
-        for program in programs(patient.target, patient.estate)
-        for change in (await engine.refresh(program, cluster)).changes
-    ]
+    results = [await engine.refresh(program, cluster) for program in programs(patient.target, patient.estate)]
+    mend = patient.target.command("up")
+    found: list[Found] = [("ill", words, mend) for result in results for words in result.damage]
+    changed = [place(change) for result in results for change in result.changes]
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        return [("ill", f"{', '.join(changed[:5])}{more} drifted", patient.target.command("up"))]
+        return [*found, ("ill", f"{', '.join(changed[:5])}{more} drifted", mend)]
+    if found:
+        return found
     return [("well", "nothing drifted from what was applied", "")]
 
 

@@ -424,6 +424,8 @@ def _close(run: Run) -> None:
             if kept
             else [rerun("up"), "makes it again"]
         ]
+    elif run.verb == "refresh" and any(result.damage for result in run.results):
+        steps = [[rerun("up"), "rebuilds what is remembered from what stands"]]
     elif changed and run.verb != "up":
         steps = [[rerun("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
     elif run.estate is not None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from commonpool.cli.output import Format, Output
+from commonpool.cli.output import Format, Output, escaped
 from commonpool.cli.report import place
 from commonpool.cli.screen import capacity, sites
 from commonpool.cli.target import Target, programs
@@ -35,13 +35,20 @@ def show(target: Target, output: Output) -> int:
     rows = [_stack_row(result, runs[result.stack]) for result in results]
     output.data(output.table(["stack", "objects", "drifted", "last run"], rows) + "\n")
     drifted = [change for result in results for change in result.changes]
+    damage = [words for result in results for words in result.damage]
+    for words in damage:
+        output.data(f"- {escaped(words)}" if output.format is Format.MARKDOWN else f"  ! {words}")
     for change in drifted:
         output.data(
             f"- `{place(change)}`: {change.reason}"
             if output.format is Format.MARKDOWN
             else f"  ~ {place(change)}: {change.reason}"
         )
-    if drifted:
+    if damage:
+        output.data(
+            f"\n`{target.command('up')}` rebuilds what is remembered from what stands, and mends what drifted\n"
+        )
+    elif drifted:
         output.data(f"\n`{target.command('up')}` mends what drifted\n")
     if expiring:
         output.data(output.table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring]))
@@ -127,6 +134,7 @@ def _document(
                 "stack": result.stack,
                 "objects": result.unchanged + len(result.changes),
                 "lastRun": runs[result.stack],
+                "damage": list(result.damage),
                 "drifted": [
                     {"kind": change.kind, "namespace": change.namespace, "name": change.name, "reason": change.reason}
                     for change in result.changes
