@@ -265,6 +265,21 @@ async def certificates(patient: Patient, cluster: "Cluster") -> list[Found]:
     return [("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", "")]
 
 
+async def evidence(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """The pool's journal is whole: nothing is written to a cluster while it is not."""
+    from commonpool.cli.evidence import place as journal_of
+    from commonpool.journal import verification
+    from commonpool.journal.error import JournalDamaged
+
+    folder, _ = journal_of(patient.target, patient.estate.pool.name)
+    if not (folder / "segments").is_dir():
+        return [("unknown", f"there is no journal in {folder} yet", "")]
+    verdict = await asyncio.to_thread(verification.verify, folder)
+    if verdict.finding is not None:
+        return [("ill", str(verdict.finding), JournalDamaged.next_step)]
+    return [("well", f"{folder} holds {count(verdict.size, 'record')}, each as it was written", "")]
+
+
 async def audit(patient: Patient, cluster: "Cluster") -> list[Found]:
     """A request that was refused a moment ago is in the audit log."""
     pool = patient.embedded
@@ -352,6 +367,7 @@ CHECKS: dict[str, Check] = {
     "fence": fence,
     "drift": drift,
     "certificates": certificates,
+    "evidence": evidence,
     "audit": audit,
     "encryption": encryption,
     "network": network,

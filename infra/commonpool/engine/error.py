@@ -18,9 +18,14 @@ class Unreachable(EngineError):
 
 
 class EvidenceUnavailable(EngineError):
-    """A write could not be recorded beforehand, so it was not sent."""
+    """A write could not be recorded beforehand, so it was not sent; `next_step` is what mends the journal."""
 
     code = "evidence_unavailable"
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        """The journal's own words, and its next step."""
+        super().__init__(message)
+        self.next_step = next_step
 
 
 class KubeconfigInvalid(EngineError):
