@@ -106,6 +106,18 @@ def test_a_pool_whose_api_server_hangs_is_not_called_one_that_does_not_run(
     assert failed.value.code == "not_ready"
 
 
+def test_a_start_that_fails_quotes_the_component_that_does_not_stay_up_and_tells_of_a_full_disk(
+    own: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {one.name: one for one in own.status().components}["etcd"]
+    psutil.Process(before.pid).kill()
+    until(lambda: {one.name: one.restarts for one in own.status().components}["etcd"] > before.restarts, "it is noted")
+    assert own._what_fails().startswith("etcd says\n{")
+    monkeypatch.setattr("commonpool.embedded.pool.LEAST_FREE", 1 << 62)
+    assert f"MB are free in {own.layout.root}; etcd says" in own._what_fails()
+    until(own.ready, "it stands again")
+
+
 def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_finds_all_data(own: EmbeddedPool) -> None:
     ask(own, lambda cluster: cluster.create(config_map("before-supervisor")))
     pids = [one.pid for one in own.status().components]

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ class Target:
 
         if not self.embedded:
             return kubeconfig.load(self.kubeconfig and self.started_in / self.kubeconfig, self.context)
-        from commonpool.embedded import EmbeddedPool
+        from commonpool.embedded import EmbeddedPool, pool_names
 
         pool = EmbeddedPool(self.pool)
         if pool.ready():
@@ -128,10 +129,12 @@ class Target:
                 code="not_ready",
                 next_step=f"again in half a minute, as what died is started anew; where it hangs, {start}",
             )
+        near = "" if self.pool in pool_names() else next(iter(get_close_matches(self.pool, pool_names(), n=1)), "")
+        meant = f"did you mean {near}? otherwise " if near else ""
         raise CommandFailed(
             f"the embedded pool {self.pool} does not run",
             code="not_running",
-            next_step=f"{start}, or name a cluster with --kubeconfig",
+            next_step=f"{meant}{start}, or name a cluster with --kubeconfig",
         )
 
     def engine_credentials(self) -> "Credentials | None":

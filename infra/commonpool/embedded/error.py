@@ -18,6 +18,7 @@ class StartFailed(EmbeddedError):
     """A component did not come up; the message carries the end of its log."""
 
     code = "start_failed"
+    next_step = "mend what it says and start again; `commonpool embedded logs COMPONENT` shows more"
 
 
 class NotRunning(EmbeddedError):

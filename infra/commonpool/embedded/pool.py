@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 COMPONENTS = (*CONTROL_PLANE, *proxy.COMPONENTS)
 START_SECONDS = 60.0
 STAND_IN_SECONDS = 15.0
+LEAST_FREE = 256 << 20  # bytes: what etcd and the logs of an hour take
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
 SUPERVISOR = "commonpool.embedded"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -214,8 +215,9 @@ class EmbeddedPool:
             if process.poll() is not None:
                 raise StartFailed(f"the supervisor ended at once:\n{self._tail('supervisor')}")
             if time.monotonic() > deadline:
+                words = self._what_fails()
                 self._stop()
-                raise StartFailed(f"not ready after {timeout:.0f} s:\n{self._tail('kube-apiserver')}")
+                raise StartFailed(f"not ready after {timeout:.0f} s: {words}")
             time.sleep(0.02)
 
     async def _bootstrap(self, observer: binaries.Observer) -> None:
@@ -398,6 +400,14 @@ class EmbeddedPool:
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+    def _what_fails(self) -> str:
+        """The last words of the first component that does not stay up: the others wait for it, and say only that."""
+        found = (part.name for part in self.status().components if part.restarts or part.state != "running")
+        component = next(found, "kube-apiserver")
+        free = shutil.disk_usage(self.layout.root).free
+        room = f"{free / 1e6:.0f} MB are free in {self.layout.root}; " if free < LEAST_FREE else ""
+        return f"{room}{component} says\n{self._tail(component)}"
 
     def _tail(self, component: str) -> str:
         try:

@@ -15,6 +15,7 @@ class Unreachable(EngineError):
     """The API server did not answer. Never taken to mean that something is gone."""
 
     code = "unreachable"
+    next_step = "again when it answers; where another cluster is meant, name its --kubeconfig or --context"
 
 
 class EvidenceUnavailable(EngineError):
@@ -32,6 +33,7 @@ class KubeconfigInvalid(EngineError):
     """The kubeconfig cannot be read, or names what it does not hold."""
 
     code = "kubeconfig_invalid"
+    next_step = "name one that can be read with --kubeconfig, and its context with --context"
 
 
 class CredentialRefused(EngineError):
