@@ -172,3 +172,27 @@ def test_a_pool_whose_name_is_mistyped_is_asked_about(capsys: pytest.CaptureFixt
     (tmp_path / "data" / "pools" / "harbour" / "pool.json").touch()
     assert run(["status", "--pool", "habrour"]) == 1
     assert "did you mean harbour?" in capsys.readouterr().err
+    assert run(["embedded", "reset", "habrour", "--yes"]) == 0
+    assert capsys.readouterr().err == "there is no embedded pool habrour: did you mean harbour?\n"
+    assert run(["correction", "answer", "company-moved"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2, "what is wrong, and what comes next"
+
+
+def test_a_machine_that_does_not_answer_for_its_key_is_one_document_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estates.write(tmp_path, 1)
+    pool, site = tmp_path / "pool.yaml", "name: silent-room, displayName: Room, zone: internal, inventory: silent.yml"
+    pool.write_text(
+        pool.read_text(encoding="utf-8").replace("    sites:\n", f"    sites:\n      - {{{site}}}\n"), encoding="utf-8"
+    )
+    host = {"ansible_host": "127.0.0.1", "ansible_port": 1, "commonpool_flavor": "standard"}
+    host |= {"commonpool_cpu": "4", "commonpool_memory": "8Gi", "commonpool_role": "backend"}
+    (tmp_path / "silent.yml").write_text(json.dumps({"all": {"hosts": {"silent-1": host}}}), encoding="utf-8")
+    words = ["machine", "trust", "silent-1", "--estate", str(tmp_path)]
+    assert run(words) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "no answer from silent-1\n")
+    assert run([*words, "-o", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["items"], found["silent"]) == ("HostKeyList", [], ["silent-1"])

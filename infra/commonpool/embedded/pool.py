@@ -117,8 +117,8 @@ class EmbeddedPool:
         ports, settings = self._ports(), self.settings
         if ports is None or not settings.machine_address:
             raise NotRunning(
-                f"the embedded pool {self.name} has no address that machines could reach, so none can join it;"
-                f" commonpool embedded start {self.name} --listen ADDRESS with one of this machine's own"
+                f"the embedded pool {self.name} has no address that machines could reach, so none can join it",
+                f"commonpool embedded start {self.name} --listen ADDRESS with one of this machine's own",
             )
         return f"https://{settings.machine_address}:{ports.api}"
 
