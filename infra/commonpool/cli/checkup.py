@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from commonpool.cli.output import count
 from commonpool.cli.report import place
-from commonpool.cli.target import Target, programs
+from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.embedded import EmbeddedPool
@@ -209,9 +209,9 @@ def _place(body: Mapping[str, Any]) -> str:
 
 async def drift(patient: Patient, cluster: "Cluster") -> list[Found]:
     """What stands is what was applied."""
-    from commonpool import engine
+    from commonpool.cli import status
 
-    results = [await engine.refresh(program, cluster) for program in programs(patient.target, patient.estate)]
+    results = await status.drift(patient.target, patient.estate, cluster)
     mend = patient.target.command("up")
     found: list[Found] = [("ill", words, mend) for result in results for words in result.damage]
     changed = [place(change) for result in results for change in result.changes]

@@ -91,22 +91,30 @@ async def _look(target: Target, estate: "Estate") -> "tuple[Live, list[Result], 
     from commonpool.engine.live import read_live
 
     async with await engine.Cluster.connect(target.credentials()) as cluster:
-        results, runs = [], {}
+        results, runs = await drift(target, estate, cluster), {}
         for program in programs(target, estate):
-            found = await engine.refresh(program, cluster)
-            if program.stack == "services" and found.changes:
-                found = await _without_moves(target, estate, cluster, found)
-            results.append(found)
             last = (await states.load(cluster, program.project, program.stack)).last_run
             runs[program.stack] = last.get("finished") or (f"{last['started']} (did not finish)" if last else "never")
         return await read_live(cluster), results, runs
 
 
-async def _without_moves(target: Target, estate: "Estate", cluster: "Cluster", found: "Result") -> "Result":
+async def drift(target: Target, estate: "Estate", cluster: "Cluster") -> "list[Result]":
+    """How every stack drifted from what was applied; what a cut-over moves is no drift."""
+    from commonpool import engine
+
+    results = []
+    for program in programs(target, estate):
+        results.append(await without_moves(target, estate, cluster, await engine.refresh(program, cluster)))
+    return results
+
+
+async def without_moves(target: Target, estate: "Estate", cluster: "Cluster", found: "Result") -> "Result":
     """Without the routes that differ from what was applied by nothing but the weights that a cut-over has reached."""
     from commonpool import engine
     from commonpool.proxy.store import shares
 
+    if found.stack != "services" or not found.changes:
+        return found
     weights = await shares(cluster, estate.services)
     routes = {one.urn: one.unit for one in found.changes if one.kind in _ROUTES and one.unit in weights}
     if not routes:
