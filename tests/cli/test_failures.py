@@ -1,9 +1,13 @@
 """Every way to fail: exit code 1, one shape of error, standard output either one document or nothing."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import estates
 import pytest
 import yaml
 from commonpool.cli import run
@@ -131,10 +135,64 @@ def test_an_interruption_is_130_and_says_how_to_go_on(capsys: pytest.CaptureFixt
 def test_the_markdown_of_a_refusal_names_place_rule_and_fix(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["validate", "examples/refused/many-at-once.yaml", "-o", "markdown"]) == 1
     comment = capsys.readouterr().out
-    assert comment.startswith("### ❌ the estate has 5 problems")
+    assert comment.startswith("### ❌ the estate has 4 problems")
     assert "- `examples/refused/many-at-once.yaml:15` there is no field 'spec.filling' `field-unknown`" in comment
     assert "  - **fix** write filing" in comment
 
 
 def test_a_failure_carries_its_next_step() -> None:
     assert CommandFailed("no", next_step="yes").next_step == "yes"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_before_is_no_failure(closed: str) -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m commonpool.cli department list {closed}', sys.executable],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ("water-bureau" in ended.stdout) is (">&-" not in closed or closed == "2>&-")
+
+
+def test_an_estate_may_lie_in_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    estates.write(Path(os.fsdecode(folder)), 2)
+    for words in (["validate"], ["department", "list", "-o", "json"], ["department", "explain", "d0"]):
+        command = [sys.executable, "-m", "commonpool.cli", *words, "--estate", os.fsdecode(folder)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+        assert (ended.returncode, b"internal_error" in ended.stderr) == (0, False), ended.stderr
+
+
+def test_a_pool_whose_name_is_mistyped_is_asked_about(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "data" / "pools" / "harbour").mkdir(parents=True)
+    (tmp_path / "data" / "pools" / "harbour" / "pool.json").touch()
+    assert run(["status", "--pool", "habrour"]) == 1
+    assert "did you mean harbour?" in capsys.readouterr().err
+    assert run(["embedded", "reset", "habrour", "--yes"]) == 0
+    assert capsys.readouterr().err == "there is no embedded pool habrour: did you mean harbour?\n"
+    assert run(["correction", "answer", "company-moved"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2, "what is wrong, and what comes next"
+
+
+def test_a_machine_that_does_not_answer_for_its_key_is_one_document_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estates.write(tmp_path, 1)
+    pool, site = tmp_path / "pool.yaml", "name: silent-room, displayName: Room, zone: internal, inventory: silent.yml"
+    pool.write_text(
+        pool.read_text(encoding="utf-8").replace("    sites:\n", f"    sites:\n      - {{{site}}}\n"), encoding="utf-8"
+    )
+    host = {"ansible_host": "127.0.0.1", "ansible_port": 1, "commonpool_flavor": "standard"}
+    host |= {"commonpool_cpu": "4", "commonpool_memory": "8Gi", "commonpool_role": "backend"}
+    (tmp_path / "silent.yml").write_text(json.dumps({"all": {"hosts": {"silent-1": host}}}), encoding="utf-8")
+    words = ["machine", "trust", "silent-1", "--estate", str(tmp_path)]
+    assert run(words) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "no answer from silent-1\n")
+    assert run([*words, "-o", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["items"], found["silent"]) == ("HostKeyList", [], ["silent-1"])

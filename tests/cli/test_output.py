@@ -151,6 +151,11 @@ def test_a_field_that_changes_stays_on_its_line() -> None:
     assert "\n" not in line
 
 
+def test_of_long_values_that_begin_alike_a_line_shows_where_they_part() -> None:
+    line = field_line(FieldChange("spec.cel", "~", "x" * 400 + "old end", "x" * 400 + "new end"))
+    assert line.endswith("old end -> …" + "x" * 40 + "new end")
+
+
 def test_a_column_is_as_wide_as_its_chinese() -> None:
     lines = table(["", "n"], [["省水利厅", "1"], ["ab", "22"]]).splitlines()
     assert [line.index("1") if "1" in line else line.index("22") for line in lines[1:]] == [6, 10]
@@ -280,6 +285,33 @@ def test_on_a_terminal_the_last_column_of_texts_goes_on_below_itself() -> None:
         "      办法",
     ]
     assert table(["rule", "refuses"], rows, left=2).splitlines()[1] == "a     one two three four five six"
+
+
+def test_no_line_is_longer_than_the_terminal_while_words_or_names_have_room() -> None:
+    rows = [["residents-for-payroll", "5 cores, 12 GiB", "in force", "省人力资源和社会保障厅"]]
+    headings = ["agreement", "promised", "state", "name"]
+    assert table(headings, rows, left=1, width=60).splitlines() == [
+        "agreement                  promised     state  name",
+        "residents-for-payroll   5 cores, 12  in force  省人力资源和",
+        "                                GiB            社会保障厅",
+    ]
+    assert table(headings, rows, left=1, width=38).splitlines() == [
+        "agreement  promised    state name",
+        "residents- 5 cores, in force 省人力资",
+        "for-         12 GiB          源和社会",
+        "payroll                      保障厅",
+    ]
+    assert len(table(headings, rows, left=1, width=20).splitlines()) == 2, "no room: as it is"
+
+
+def test_a_cell_in_colour_is_as_wide_as_without() -> None:
+    red = "\x1b[31mill at night\x1b[0m"
+    assert table(["a", "b"], [[red, "x"]], left=2).splitlines()[0] == "a             b"
+    assert table(["a", "b"], [[red, "x" * 20]], left=2, width=30).splitlines() == [
+        "a         b",
+        f"\x1b[31mill at\x1b[0m    {'x' * 20}",
+        "\x1b[31mnight\x1b[0m",
+    ]
 
 
 @pytest.mark.parametrize("words", [["department", "list"], ["explain", "nothing", "-o", "json"]])

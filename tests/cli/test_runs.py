@@ -15,6 +15,7 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster
 from terminal import ROOT, Terminal
 
+STACK = "commonpool.commonpool.departments"
 T = TypeVar("T")
 OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, T]]], T]
 
@@ -100,6 +101,51 @@ def test_drift_is_named_by_status_and_refresh_and_mended_by_up(
     assert estate.command("refresh", "--detailed-exitcode").returncode == 2
     assert estate.command("up", "--yes").returncode == 0
     assert estate.command("refresh", "--detailed-exitcode").returncode == 0
+
+
+def test_a_lost_part_of_what_the_pool_remembers_is_told_by_status_and_rebuilt_by_up(
+    estate: Estate, on_cluster: "OnCluster[dict[str, Any] | None]"
+) -> None:
+    names = []
+
+    async def lose(cluster: Cluster) -> None:
+        found, _ = await cluster.list_objects("v1", "Secret", namespace="commonpool-system", metadata_only=True)
+        names.append(next(name for one in found if (name := one["metadata"]["name"]).startswith(f"{STACK}.")))
+        await cluster.delete("v1", "Secret", "commonpool-system", names[0])
+
+    on_cluster(lose)
+    words = f"the Secret commonpool-system/{names[0]} is missing"
+    assert f"  ! {words}" in estate.command("status").stdout
+    stacks = json.loads(estate.command("status", "--output", "json").stdout)["stacks"]
+    assert [one["damage"] for one in stacks if one["damage"]] == [[words]]
+    examined = estate.command("doctor")
+    assert (examined.returncode, words in examined.stdout) == (1, True)
+    assert "rebuilds what is remembered" in estate.command("refresh").stderr
+    assert estate.command("up", "--yes").returncode == 0
+    assert "!" not in estate.command("status").stdout
+
+
+def test_a_damaged_journal_is_found_by_doctor_and_a_run_that_it_stops_says_what_mends_it(
+    estate: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_JOURNAL", str(tmp_path / "journal"))
+    manifest = estate.folder / "departments" / "d1.yaml"
+    declared = manifest.read_text(encoding="utf-8")
+    manifest.write_text(declared.replace("cpu: 40m", "cpu: 50m", 1), encoding="utf-8")
+    assert estate.command("up", "--yes").returncode == 0
+    [segment] = (tmp_path / "journal" / "segments").iterdir()
+    whole = segment.read_bytes()
+    segment.write_bytes(whole.replace(b'"run.begun"', b'"run.bugun"', 1))
+    assert segment.read_bytes() != whole
+    manifest.write_text(declared, encoding="utf-8")
+    examined = estate.command("doctor").stdout
+    assert "it is not what was sealed [changed]" in examined
+    refused = estate.command("up", "--yes")
+    assert (refused.returncode, "[evidence_unavailable]" in refused.stderr) == (1, True)
+    assert "put a copy that verifies in its place" in refused.stderr.splitlines()[-1]
+    assert "put a copy that verifies in its place" in examined
+    segment.write_bytes(whole)
+    assert estate.command("up", "--yes").returncode == 0
 
 
 def test_the_answer_no_and_the_end_of_input_change_nothing(estate: Estate) -> None:

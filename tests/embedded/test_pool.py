@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
+from commonpool.cli.failure import CommandFailed
+from commonpool.cli.target import Target
 from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.certificate import RENEW_BEFORE_DAYS, Authority, Pair
 from commonpool.embedded.error import EmbeddedError, IdentityRefused
@@ -24,7 +26,7 @@ from commonpool.engine import Cluster, kubeconfig
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPool]:
     """A pool of this module's own, which its tests may hurt."""
-    pool = EmbeddedPool("hurt", tmp_path_factory.mktemp("pools"))
+    pool = EmbeddedPool("hurt", tmp_path_factory.mktemp("data") / "pools")
     pool.start()
     yield pool
     pool.reset()
@@ -92,6 +94,32 @@ def test_a_killed_component_comes_back_and_nothing_is_lost(own: EmbeddedPool, co
     ask(own, lambda cluster: cluster.create(config_map(f"after-{component}")))
 
 
+def test_a_pool_whose_api_server_hangs_is_not_called_one_that_does_not_run(
+    own: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_DATA", str(own.layout.root.parents[1]))
+    server = psutil.Process({one.name: one.pid for one in own.status().components}["kube-apiserver"])
+    server.suspend()
+    try:
+        with pytest.raises(CommandFailed) as failed:
+            Target(estate=None, kubeconfig=None, context=None, pool=own.name).credentials()
+    finally:
+        server.resume()
+    assert failed.value.code == "not_ready"
+
+
+def test_a_start_that_fails_quotes_the_component_that_does_not_stay_up_and_tells_of_a_full_disk(
+    own: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {one.name: one for one in own.status().components}["etcd"]
+    psutil.Process(before.pid).kill()
+    until(lambda: {one.name: one.restarts for one in own.status().components}["etcd"] > before.restarts, "it is noted")
+    assert own._what_fails().startswith("etcd says\n{")
+    monkeypatch.setattr("commonpool.embedded.pool.LEAST_FREE", 1 << 62)
+    assert f"MB are free in {own.layout.root}; etcd says" in own._what_fails()
+    until(own.ready, "it stands again")
+
+
 def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_finds_all_data(own: EmbeddedPool) -> None:
     ask(own, lambda cluster: cluster.create(config_map("before-supervisor")))
     pids = [one.pid for one in own.status().components]
@@ -102,6 +130,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_finds_all_
         lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids), "all end"
     )
     assert not own.status().running
+    assert {(one.state, one.pid) for one in own.status().components} == {("stopped", 0)}, "whoever has that pid now"
     own.start()
     assert ask(own, lambda cluster: cluster.read("v1", "ConfigMap", "default", "before-supervisor")) is not None
 

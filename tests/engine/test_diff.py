@@ -68,6 +68,17 @@ def test_one_name_more_in_a_list_is_one_change(old: list[str], new: list[str], c
     assert [(one.path.rpartition(".")[2], one.operation, one.old, one.new) for one in found] == changes
 
 
+def test_one_rule_more_in_front_of_others_is_one_change() -> None:
+    rules = [{"name": name, "matches": [{"path": f"/{name}"}]} for name in ("a", "b", "c")]
+    added = {"name": "new", "matches": [{"path": "/new"}]}
+    changes = field_changes({"spec": {"rules": rules}}, {"spec": {"rules": [rules[0], added, *rules[1:]]}})
+    assert [(one.path, one.operation, one.new) for one in changes] == [
+        ("spec.rules[1].name", "+", "new"),
+        ("spec.rules[1].matches[0].path", "+", "/new"),
+    ]
+    assert field_changes({"rules": rules}, {"rules": rules[::-1]}), "the order of rules is a difference"
+
+
 def test_containers_are_matched_by_name_even_when_their_order_changes() -> None:
     """The path names the container, not its position."""
     old = pod_template({"name": "web", "image": "web:1"}, {"name": "log", "image": "log:1"})

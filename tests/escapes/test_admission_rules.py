@@ -162,6 +162,7 @@ def test_a_pool_that_was_applied_is_well(healthy: Ground) -> None:
         "fence",
         "drift",
         "certificates",
+        "evidence",
         "audit",
         "encryption",
         "network",

@@ -10,7 +10,8 @@ from typing import Any
 import agreements
 import estates
 import pytest
-from commonpool.cli import run
+from commonpool.cli import evidence, run
+from commonpool.cli.target import Target
 from commonpool.journal import Entry, Journal
 from commonpool.model import load_estate
 from journals import edit, flipped_bit, made
@@ -41,6 +42,23 @@ def test_verify_says_what_holds_and_what_it_does_not_prove(
     assert "cut-off end would not show" in printed.err
     code, found = document(capsys, "journal", "verify", "--key", journal.verifier.text)
     assert (code, found["kind"], found["records"], found["keyTrusted"]) == (0, "JournalVerdict", 9, True)
+
+
+def test_the_journal_of_a_named_cluster_is_found_by_its_kubeconfig(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("COMMONPOOL_JOURNAL", raising=False)
+    path = tmp_path / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": "https://192.0.2.1:6443"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    words = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "x"}
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **words}), encoding="utf-8")
+    written = evidence.opened(Target(kubeconfig=path), "harbour")
+    assert run(["journal", "verify", "--kubeconfig", str(path)]) == 0
+    assert "1 record verifies" in capsys.readouterr().out
+    assert evidence.opened(Target(kubeconfig=path)).folder == written.folder, "one cluster, one chain"
 
 
 def test_verify_names_the_first_bad_record_with_file_and_line(

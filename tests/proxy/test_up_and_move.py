@@ -72,16 +72,25 @@ def weights(estate: DeclaredEstate) -> list[int]:
 
 
 def drifted(estate: DeclaredEstate) -> list[str]:
-    """What `commonpool status` says of the service's objects."""
+    """What `commonpool status` says of the service's objects; `refresh` and `doctor` say the same."""
     environment = os.environ | {
         "COMMONPOOL_DATA": str(estate.pool.layout.root.parents[1]),
         "COMMONPOOL_POOL": estate.pool.name,
         "COMMONPOOL_ESTATE": str(estate.root),
     }
-    command = [sys.executable, "-m", "commonpool.cli", "status", "-o", "json"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
-    [stack] = (one for one in json.loads(ended.stdout)["stacks"] if one["stack"] == "services")
-    return [f"{one['kind']} {one['name']}" for one in stack["drifted"]]
+
+    def told(*words: str) -> Any:
+        command = [sys.executable, "-m", "commonpool.cli", *words, "-o", "json"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+        return json.loads(ended.stdout)
+
+    [stack] = (one for one in told("status")["stacks"] if one["stack"] == "services")
+    [refreshed] = (one for one in told("refresh")["stacks"] if one["stack"] == "services")
+    [examined] = (one for one in told("doctor")["findings"] if one["check"] == "drift")
+    found = [f"{one['kind']} {one['name']}" for one in stack["drifted"]]
+    assert [f"{one['kind']} {one['name']}" for one in refreshed["changes"]] == found
+    assert ("HTTPRoute" in examined["words"]) is bool(found), examined
+    return found
 
 
 def write_names(estate: DeclaredEstate, *names: str) -> None:

@@ -13,6 +13,7 @@ COLLECTED_AFTER = (50_000, 20, 100)
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a poor terminal is no reason to fail
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the system's wish to end is one as good as Ctrl-C
@@ -21,6 +22,13 @@ def main() -> None:
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter searches everything once more when it ends
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Where a stream was closed by whoever started us, files that are opened would take its place and get what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for as long as we live)
 
 
 def run(arguments: list[str]) -> int:

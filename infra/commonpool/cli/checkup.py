@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from commonpool.cli.output import count
-from commonpool.cli.target import Target, programs
+from commonpool.cli.report import place
+from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.embedded import EmbeddedPool
@@ -208,16 +209,17 @@ def _place(body: Mapping[str, Any]) -> str:
 
 async def drift(patient: Patient, cluster: "Cluster") -> list[Found]:
     """What stands is what was applied."""
-    from commonpool import engine
+    from commonpool.cli import status
 
-    changed = [
-        f"{change.kind} {change.namespace}/{change.name}"
-        for program in programs(patient.target, patient.estate)
-        for change in (await engine.refresh(program, cluster)).changes
-    ]
+    results = await status.drift(patient.target, patient.estate, cluster)
+    mend = patient.target.command("up")
+    found: list[Found] = [("ill", words, mend) for result in results for words in result.damage]
+    changed = [place(change) for result in results for change in result.changes]
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        return [("ill", f"{', '.join(changed[:5])}{more} drifted", patient.target.command("up"))]
+        return [*found, ("ill", f"{', '.join(changed[:5])}{more} drifted", mend)]
+    if found:
+        return found
     return [("well", "nothing drifted from what was applied", "")]
 
 
@@ -261,6 +263,21 @@ async def certificates(patient: Patient, cluster: "Cluster") -> list[Found]:
             ("ill", words, f"commonpool embedded stop {pool.name} && commonpool embedded start {pool.name} renews them")
         ]
     return [("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", "")]
+
+
+async def evidence(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """The pool's journal is whole: nothing is written to a cluster while it is not."""
+    from commonpool.cli.evidence import place as journal_of
+    from commonpool.journal import verification
+    from commonpool.journal.error import JournalDamaged
+
+    folder, _ = journal_of(patient.target, patient.estate.pool.name)
+    if not (folder / "segments").is_dir():
+        return [("unknown", f"there is no journal in {folder} yet", "")]
+    verdict = await asyncio.to_thread(verification.verify, folder)
+    if verdict.finding is not None:
+        return [("ill", str(verdict.finding), JournalDamaged.next_step)]
+    return [("well", f"{folder} holds {count(verdict.size, 'record')}, each as it was written", "")]
 
 
 async def audit(patient: Patient, cluster: "Cluster") -> list[Found]:
@@ -350,6 +367,7 @@ CHECKS: dict[str, Check] = {
     "fence": fence,
     "drift": drift,
     "certificates": certificates,
+    "evidence": evidence,
     "audit": audit,
     "encryption": encryption,
     "network": network,

@@ -77,9 +77,12 @@ def reset(names: Sequence[str], output: Output, *, yes: bool) -> None:
         question = f"This deletes all data in {pool.layout.root}. Type {name} to go on: "
         if not yes and answered(question, output) != name:
             raise CommandFailed("nothing was deleted", code="declined")
+        known, existed = pool_names(), pool.layout.root.exists()
         with output.working(f"deleting the embedded pool {name}"):
             pool.reset()
-        output.say(f"embedded pool {name} is gone")
+        output.say(
+            f"embedded pool {name} is gone" if existed else f"there is no embedded pool {name}: {nearest(name, known)}"
+        )
 
 
 def status(names: Sequence[str], output: Output) -> None:

@@ -25,7 +25,8 @@ _SIGNS = {"step": "→", "roll-back": "←", "abort": "←", "done": "✓", "res
 
 def run(target: Target, name: str, metrics: Sequence[str], output: Output, *, again: bool) -> int:
     """Begin or continue; returns when it is over. 0 when the new backend serves, 1 when the old one does."""
-    service = find(target.load(), name)
+    estate = target.load()
+    service = find(estate, name)
     plan = service.spec.cut_over
     if plan is None:
         raise CommandFailed(
@@ -43,7 +44,7 @@ def run(target: Target, name: str, metrics: Sequence[str], output: Output, *, ag
         from commonpool.proxy.look import Looker
 
         async with await Cluster.connect(credentials) as cluster:
-            evidence = RunEvidence(target, "", list, output.say)
+            evidence = RunEvidence(target, estate.pool.name, list, output.say)
             evidence.watch(cluster)
             engine = CutOverEngine(cluster, service, Looker(cluster, service, known), lambda one: _tell(one, output))
             return await engine.run(plan, again=again)
@@ -94,8 +95,9 @@ def _end(record: "Record", name: str, output: Output) -> int:
 
 def status(target: Target, name: str, output: Output, *, history: bool) -> int:
     """Where it stands; with `history` every decision and the numbers that it saw."""
-    service = find(target.load(), name)
-    kept = _with_cluster(target, lambda cluster: _load(cluster, service))
+    estate = target.load()
+    service = find(estate, name)
+    kept = _with_cluster(target, estate.pool.name, lambda cluster: _load(cluster, service))
     if kept is None:
         raise _never_begun(name)
     if output.structured:
@@ -124,7 +126,8 @@ def _row(one: "Decision") -> list[str]:
 
 def ask(target: Target, name: str, verb: str, why: str, output: Output) -> int:
     """Pause, resume, approve or abort: written into the record, whoever runs it."""
-    service = find(target.load(), name)
+    estate = target.load()
+    service = find(estate, name)
 
     async def work(cluster: "Cluster") -> "Kept | None":
         from commonpool.proxy import engine, store
@@ -138,7 +141,7 @@ def ask(target: Target, name: str, verb: str, why: str, output: Output) -> int:
         }
         return await store.amend(cluster, service.name, changes[verb])
 
-    kept = _with_cluster(target, work)
+    kept = _with_cluster(target, estate.pool.name, work)
     if kept is None:
         raise _never_begun(name)
     output.data(f"{name}: {kept.decisions[-1].reason}")
@@ -167,14 +170,14 @@ def _never_begun(name: str) -> CommandFailed:
     )
 
 
-def _with_cluster(target: Target, work: Callable[["Cluster"], Any]) -> Any:  # noqa: ANN401
+def _with_cluster(target: Target, pool: str, work: Callable[["Cluster"], Any]) -> Any:  # noqa: ANN401
     credentials = target.credentials()
 
     async def connected() -> Any:  # noqa: ANN401
         from commonpool.engine import Cluster
 
         async with await Cluster.connect(credentials) as cluster:
-            RunEvidence(target, "", list, lambda words: None).watch(cluster)
+            RunEvidence(target, pool, list, lambda words: None).watch(cluster)
             return await work(cluster)
 
     return asyncio.run(connected())

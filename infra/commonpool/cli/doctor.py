@@ -23,11 +23,13 @@ def examine(target: Target, output: Output) -> int:
     if output.structured:
         output.document("Examination", well=not ill, findings=[asdict(finding) for finding in findings])
     else:
+        rows = []
         for finding in findings:
             sign, color = _SIGNS[finding.state]
-            output.data(f"{output.paint(sign, color)} {finding.check:<13} {finding.words}")
+            rows.append([f"{output.paint(sign, color)} {finding.check}", finding.words])
             if finding.mend and finding.state != "well":
-                output.data(f"  {'':<13} mend: {finding.mend}")
+                rows.append(["", f"mend: {finding.mend}"])
+        output.data(output.table(["", ""], rows, left=2))
         unknown = sum(finding.state == "unknown" for finding in findings)
         output.data(f"\n{count(len(findings), 'finding')}: {len(ill)} ill, {unknown} unknown")
     return FAILED if ill else OK

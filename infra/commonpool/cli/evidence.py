@@ -14,6 +14,7 @@ from commonpool.folder import data_folder
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster
+    from commonpool.engine.error import EvidenceUnavailable
     from commonpool.journal import Entry, Journal
     from commonpool.journal.recorder import Recorder
 
@@ -28,8 +29,11 @@ def place(target: Target, name: str = "") -> tuple[Path, Path]:
     pool = target.own_pool
     if pool is not None:
         return pool.layout.journal, pool.layout.journal_key
+    # One cluster, one chain: who knows no pool's name, as `journal verify`, means the one that stands.
     server = hashlib.sha256(target.credentials().server.encode()).hexdigest()[:8]
-    base = data_folder() / "journals" / f"{name or 'program'}-{server}"
+    journals = data_folder() / "journals"
+    own, standing = journals / f"{name or 'program'}-{server}", sorted(journals.glob(f"*-{server}"))
+    base = own if own.exists() or not standing else standing[0]
     return base / "journal", base / "journal.key"
 
 
@@ -66,7 +70,7 @@ class RunEvidence:
         self._recorder: Recorder | None = None
         self._starting: asyncio.Task[None] | None = None
         self._actor = ""
-        self._lost = ""
+        self._lost: EvidenceUnavailable | None = None
         self._owed: list[Entry] = []
 
     def watch(self, cluster: "Cluster") -> None:
@@ -96,7 +100,7 @@ class RunEvidence:
         from commonpool.journal import Entry, JournalError
 
         if self._lost:
-            raise EvidenceUnavailable(self._lost)
+            raise self._lost
         try:
             if self._starting is None:
                 self._starting = asyncio.create_task(self._start())
@@ -105,8 +109,8 @@ class RunEvidence:
             owed, self._owed = self._owed, []
             await self._recorder.record(*self._own(owed), Entry(kind, self._actor, data))
         except JournalError as error:
-            self._lost = f"{error}: what cannot be proved is not done"
-            raise EvidenceUnavailable(self._lost) from error
+            self._lost = EvidenceUnavailable(f"{error}: what cannot be proved is not done", error.next_step)
+            raise self._lost from error
 
     async def _start(self) -> None:
         from commonpool.cli.cut_over import person

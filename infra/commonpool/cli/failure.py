@@ -108,7 +108,7 @@ def _misused(error: TyperException) -> CommandFailed:
         near = sorted(getattr(error, "possibilities", None) or ())
         step = f"did you mean {near[0]}? otherwise {usage}" if near else usage
         return CommandFailed(f"there is no option {option}", code="usage", next_step=step)
-    words = error.format_message().replace("Value error, ", "")
+    words = " ".join(error.format_message().replace("Value error, ", "").split())
     if words.startswith("No such command") and context is not None:
         name = words.split("'")[1] if "'" in words else ""
         known = context.command.list_commands(context)

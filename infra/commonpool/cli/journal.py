@@ -70,11 +70,12 @@ def _signed(journal: Path, estate: Path) -> Any:  # noqa: ANN401
 def _tell(verdict: "Verdict", output: Output) -> None:
     from commonpool.journal.verification import short
 
+    verify = "verifies" if verdict.size == 1 else "verify"
     if verdict.finding:
         output.data(str(verdict.finding))
-        output.data(f"{verdict.origin}: NOT good; {count(verdict.size, 'record')} before that verify")
+        output.data(f"{verdict.origin}: NOT good; {count(verdict.size, 'record')} before that {verify}")
         return
-    output.data(f"{verdict.origin}: {count(verdict.size, 'record')} verify, root {short(verdict.root)}")
+    output.data(f"{verdict.origin}: {count(verdict.size, 'record')} {verify}, root {short(verdict.root)}")
     output.data(f"  sealed by {', '.join(verdict.keys)}; {count(verdict.anchors, 'head')} kept elsewhere agree")
     if verdict.stamps:
         output.data(f"  {count(len(verdict.stamps), 'timestamp')}, the last of {verdict.stamps[-1]}")

@@ -14,7 +14,7 @@ journal = typer.Typer(
 )
 
 FOLDER = Annotated[
-    Path | None, typer.Argument(help="A journal's folder; default: the embedded pool's.", show_default=False)
+    Path | None, typer.Argument(help="A journal's folder; default: that of the pool.", show_default=False)
 ]
 KEYS = Annotated[
     list[str] | None,
@@ -54,6 +54,8 @@ def journal_verify(
             show_default=False,
         ),
     ] = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -63,7 +65,7 @@ def journal_verify(
 
     code = commands.verify(
         folder,
-        Target(pool=pool),
+        Target(kubeconfig=kubeconfig, context=context, pool=pool),
         Output(output, color),
         keys=key or (),
         checkpoints=checkpoint or (),
@@ -90,6 +92,8 @@ def journal_show(
             show_default=False,
         ),
     ] = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -97,7 +101,14 @@ def journal_show(
     """Who did what and when; the last records unless said otherwise."""
     from commonpool.cli import journal as commands
 
-    code = commands.show(folder, Target(pool=pool), Output(output, color), first=first, last=last, kinds=kind or ())
+    code = commands.show(
+        folder,
+        Target(kubeconfig=kubeconfig, context=context, pool=pool),
+        Output(output, color),
+        first=first,
+        last=last,
+        kinds=kind or (),
+    )
     raise typer.Exit(code)
 
 
@@ -107,12 +118,14 @@ def journal_export(
     folder: Annotated[
         Path | None, typer.Option("--journal", metavar="DIR", help="Default: the embedded pool's.", show_default=False)
     ] = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
 ) -> None:
     """Copy records, seals and public keys, to be verified on another machine."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(commands.export(folder, Target(pool=pool), to, Output()))
+    raise typer.Exit(commands.export(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), to, Output()))
 
 
 @journal.command("head")
@@ -121,12 +134,16 @@ def journal_head(
     since: Annotated[
         int, typer.Option("--since", metavar="N", min=0, help="With the proof that it goes on from that of N records.")
     ] = 0,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
 ) -> None:
     """The newest signed checkpoint, for a peer to keep."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(commands.head(folder, Target(pool=pool), Output(), since=since))
+    raise typer.Exit(
+        commands.head(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), Output(), since=since)
+    )
 
 
 @journal.command("anchor")
@@ -136,25 +153,35 @@ def journal_anchor(
         Path | None, typer.Option("--journal", metavar="DIR", help="Default: the embedded pool's.", show_default=False)
     ] = None,
     key: KEYS = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
 ) -> None:
     """Keep the head of a peer's journal in ours, so that nobody can cut off or rewrite it unseen."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(commands.keep(folder, Target(pool=pool), source, Output(), keys=key or ()))
+    raise typer.Exit(
+        commands.keep(
+            folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), source, Output(), keys=key or ()
+        )
+    )
 
 
 @journal.command("keys")
 def journal_keys(
     folder: FOLDER = None,
     rotate: Annotated[bool, typer.Option("--rotate", help="Seal with a new key from now on.")] = False,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
 ) -> None:
     """The public keys that whoever verifies must know."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(commands.keys(folder, Target(pool=pool), Output(output), rotate=rotate))
+    raise typer.Exit(
+        commands.keys(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), Output(output), rotate=rotate)
+    )
 
 
 @journal.command("stamp")
@@ -164,12 +191,16 @@ def journal_stamp(
         typer.Option("--service", metavar="URL", help="RFC 3161 timestamping service.", envvar="COMMONPOOL_TIMESTAMPS"),
     ],
     folder: FOLDER = None,
+    kubeconfig: o.KUBECONFIG = None,
+    context: o.CONTEXT = None,
     pool: o.POOL = "default",
 ) -> None:
     """Have the time of the newest checkpoint vouched for by somebody else."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(commands.stamp(folder, Target(pool=pool), service, Output()))
+    raise typer.Exit(
+        commands.stamp(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), service, Output())
+    )
 
 
 @journal.command("observe")

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 _COLOUR = r"\x1b\[[0-9]{1,2}m"  # as `paint` sets it
 _OBEYED = re.compile(rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# What stays together, with the space behind it: Chinese goes on below anywhere, names in parts where there is no room.
+_WHOLE = re.compile(r"[^ \u2e80-\uffff]+ *|[\u2e80-\uffff] *| +")
+_PARTS = re.compile(r"(?:[^ \u2e80-\uffff-]+|-(?![a-z]))+(?:-(?=[a-z])| *)|[\u2e80-\uffff] *|[ -]+")
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|~&!@]")
-NARROWEST = 24  # columns that are worth wrapping a text into
+NARROWEST = 8  # columns below which wrapped text is no longer read
 QUIET_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 
 
@@ -98,6 +103,10 @@ class Output:
         """The text in an ANSI colour, where colour is on."""
         codes = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "dim": 2, "bold": 1}
         return f"\x1b[{codes[color]}m{text}\x1b[0m" if self.colored and text else text
+
+    def prose(self, text: str) -> str:
+        """Text below a title, which goes on below itself where the terminal ends."""
+        return "\n".join(f"  {part}" for part in (_wrapped(text, self.width - 2, _WHOLE) if self.width else [text]))
 
     def title(self, text: str) -> str:
         """The line above a table."""
@@ -213,35 +222,79 @@ def encoded(values: Any, format: Format) -> str:  # noqa: ANN401
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int = 0) -> str:
     """Aligned columns; the first `left` ones flush left, numbers flush right. CJK characters count double.
 
-    Where that takes more than `width`, the last column goes on below itself.
+    Where that takes more than `width`, cells go on below themselves, those of the widest columns first.
     """
-    from rich.cells import cell_len
-
     lines = [*([list(headings)] if any(headings) else []), *(list(row) for row in rows)]
-    widths = [max((cell_len(line[column]) for line in lines), default=0) for column in range(len(headings))]
+    columns = range(len(headings))
+    widths = [max((_cells(line[at]) for line in lines), default=0) for at in columns]
+    layout = _Layout(widths) if not width else _fitting(lines, widths, width)
 
-    def pad(text: str, column: int) -> str:
-        gap = " " * (widths[column] - cell_len(text))
-        return text + gap if column < left or column == len(headings) - 1 else gap + text
+    def pad(text: str, at: int) -> str:
+        gap = " " * (layout.widths[at] - _cells(text))
+        return text + gap if at < left or at == columns[-1] else gap + text
 
-    before = sum(widths[:-1]) + 2 * (len(headings) - 1)
-    if left >= len(headings) and before + widths[-1] > width >= before + NARROWEST:
-        lines = [part for line in lines for part in _wrapped(line, width - before)]
-    return "\n".join("  ".join(pad(text, column) for column, text in enumerate(line)).rstrip() for line in lines)
+    parts = (part for line in lines for part in _folded(line, layout))
+    return "\n".join((" " * layout.gap).join(map(pad, part, columns)).rstrip() for part in parts)
 
 
-def _wrapped(line: list[str], room: int) -> Iterator[list[str]]:
-    """The line, and below it what its last cell does not hold in `room` columns."""
+def _cells(text: str) -> int:
+    """Columns that a text takes on a terminal; its colour takes none."""
     from rich.cells import cell_len
 
-    *cells, last = line
-    part = ""
-    for word in re.findall(r"[ -~]+?(?: +|$|(?=[^ -~]))|[^ -~] *", last):
-        if part and cell_len(part + word.rstrip()) > room:
-            yield [*cells, part.rstrip()]
-            cells, part = [""] * len(cells), ""
+    return cell_len(re.sub(_COLOUR, "", text))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How wide the columns are, what stands between two, and what of a cell stays together."""
+
+    widths: list[int]
+    gap: int = 2
+    words: re.Pattern[str] = _WHOLE
+
+
+def _fitting(lines: list[list[str]], widths: list[int], room: int) -> _Layout:
+    """The layout that breaks least, of those whose lines fit in `room`; the widths as they are where none does."""
+    columns = range(len(widths))
+    for gap, words in ((2, _WHOLE), (1, _WHOLE), (1, _PARTS)):
+        free = room - gap * (len(widths) - 1)
+        longest = [max(_cells(word.rstrip()) for line in lines for word in _split(line[at], words)) for at in columns]
+        least = [max(longest[at], min(widths[at], NARROWEST)) for at in columns]
+        fitting = list(widths)
+        while sum(least) <= free < sum(fitting):
+            fitting[max(columns, key=partial(_spare, fitting, least))] -= 1
+        if sum(fitting) <= free:
+            return _Layout(fitting, gap, words)
+    return _Layout(widths)
+
+
+def _spare(widths: list[int], least: list[int], at: int) -> int:
+    """How wide a column is that may become narrower."""
+    return widths[at] if widths[at] > least[at] else 0
+
+
+def _split(text: str, words: re.Pattern[str]) -> list[str]:
+    return words.findall(re.sub(_COLOUR, "", text)) or [""]
+
+
+def _folded(line: list[str], layout: _Layout) -> Iterator[list[str]]:
+    """The line, and below it what its cells do not hold."""
+    cells = zip(line, layout.widths, strict=True)
+    folded = [_wrapped(text, room, layout.words) if _cells(text) > room else [text] for text, room in cells]
+    yield from (list(part) for part in zip_longest(*folded, fillvalue=""))
+
+
+def _wrapped(text: str, room: int, words: re.Pattern[str]) -> list[str]:
+    """The text in parts of `room` columns, each in its colour."""
+    color = re.match(_COLOUR, text)
+    parts, part = [], ""
+    for word in _split(text, words):
+        if part and _cells(part + word.rstrip()) > room:
+            parts.append(part.rstrip())
+            part = ""
         part += word
-    yield [*cells, part.rstrip()]
+    parts.append(part.rstrip())
+    return [f"{color.group()}{part}\x1b[0m" for part in parts] if color else parts
 
 
 def harmless(text: str) -> str:

@@ -299,7 +299,12 @@ async def _one(run: Run, verb: str, program: "Program", options: "Options", *, p
     if verb == "destroy":
         return await engine.destroy(program, cluster, observer=observer, options=options, preview=preview)
     work = {"up": engine.up, "preview": engine.preview, "refresh": engine.refresh}[verb]
-    return await work(program, cluster, observer=observer, options=options)
+    result = await work(program, cluster, observer=observer, options=options)
+    if verb == "refresh" and run.estate is not None:
+        from commonpool.cli.status import without_moves
+
+        return await without_moves(run.target, run.estate, cluster, result)
+    return result
 
 
 async def _writer(run: Run, administrator: "Cluster", program: "Program") -> "Cluster":
@@ -424,6 +429,8 @@ def _close(run: Run) -> None:
             if kept
             else [rerun("up"), "makes it again"]
         ]
+    elif run.verb == "refresh" and any(result.damage for result in run.results):
+        steps = [[rerun("up"), "rebuilds what is remembered from what stands"]]
     elif changed and run.verb != "up":
         steps = [[rerun("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
     elif run.estate is not None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.output import Output, count, escaped, table
@@ -22,6 +23,7 @@ COLORS = {
 }
 WORDS = ("create", "update", "replace", "adopt", "delete")
 SIGNS = {word: Operation(word).sign for word in COLORS}
+_LONGEST, _BEFORE = 160, 40  # characters of a value in a line, and of those before the first that differs
 MOST_LINES = 40  # changes of one stack that are listed before they are only counted by department
 MOST_FOLDED = 300  # lines of one stack in a comment; GitHub refuses a comment of 65,536 characters
 
@@ -38,12 +40,21 @@ def field_line(field: "FieldChange") -> str:
         return f"+ {field.path}: {_value(field.new)}"
     if field.operation == "-":
         return f"- {field.path}: {_value(field.old)}"
-    return f"~ {field.path}: {_value(field.old)} -> {_value(field.new)}"
+    pairs = zip(_text(field.old), _text(field.new), strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    start = max(0, same - _BEFORE) if same > _LONGEST - _BEFORE else 0
+    return f"~ {field.path}: {_value(field.old, start)} -> {_value(field.new, start)}"
 
 
-def _value(value: object) -> str:
-    text = str(value).replace("\n", "\\n")  # what a department wrote ends no line, and no block of code in a comment
-    return text if len(text) <= 160 else f"{text[:160]}…"
+def _value(value: object, start: int = 0) -> str:
+    """As much of a value as a line bears; of long ones that begin alike, what stands where they part."""
+    text = _text(value)[start:]
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return f"…{cut}" if start else cut
+
+
+def _text(value: object) -> str:
+    return str(value).replace("\n", "\\n")  # what a department wrote ends no line, and no block of code in a comment
 
 
 def order(change: "Change") -> tuple[str | bool, ...]:

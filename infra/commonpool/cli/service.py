@@ -221,10 +221,10 @@ def show(target: Target, name: str, metrics: Sequence[str], output: Output) -> i
 def lines(found: "ServiceState", output: Output) -> list[str]:
     """The screen of one service."""
     spec, endpoint = found.service.spec, found.service.spec.endpoint
-    parts = [output.title(f"{spec.display_name} ({found.service.name})"), f"  {spec.description}"]
+    parts = [output.title(f"{spec.display_name} ({found.service.name})"), output.prose(spec.description)]
     if endpoint is None:
         return [*parts, "  callers reach its pods directly; spec.endpoint puts it behind the proxy"]
-    parts += [f"  {endpoint.protocol} {found.host}, served at {found.address}", ""]
+    parts += [output.prose(f"{endpoint.protocol} {found.host}, served at {found.address}"), ""]
     rows = [
         [
             one.name,

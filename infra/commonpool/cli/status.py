@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from commonpool.cli.output import Format, Output
+from commonpool.cli.output import Format, Output, escaped
 from commonpool.cli.report import place
 from commonpool.cli.screen import capacity, sites
 from commonpool.cli.target import Target, programs
@@ -35,13 +35,20 @@ def show(target: Target, output: Output) -> int:
     rows = [_stack_row(result, runs[result.stack]) for result in results]
     output.data(output.table(["stack", "objects", "drifted", "last run"], rows) + "\n")
     drifted = [change for result in results for change in result.changes]
+    damage = [words for result in results for words in result.damage]
+    for words in damage:
+        output.data(f"- {escaped(words)}" if output.format is Format.MARKDOWN else f"  ! {words}")
     for change in drifted:
         output.data(
             f"- `{place(change)}`: {change.reason}"
             if output.format is Format.MARKDOWN
             else f"  ~ {place(change)}: {change.reason}"
         )
-    if drifted:
+    if damage:
+        output.data(
+            f"\n`{target.command('up')}` rebuilds what is remembered from what stands, and mends what drifted\n"
+        )
+    elif drifted:
         output.data(f"\n`{target.command('up')}` mends what drifted\n")
     if expiring:
         output.data(output.table(["expires", "days", "what"], [[day, str(left), what] for day, left, what in expiring]))
@@ -84,22 +91,30 @@ async def _look(target: Target, estate: "Estate") -> "tuple[Live, list[Result], 
     from commonpool.engine.live import read_live
 
     async with await engine.Cluster.connect(target.credentials()) as cluster:
-        results, runs = [], {}
+        results, runs = await drift(target, estate, cluster), {}
         for program in programs(target, estate):
-            found = await engine.refresh(program, cluster)
-            if program.stack == "services" and found.changes:
-                found = await _without_moves(target, estate, cluster, found)
-            results.append(found)
             last = (await states.load(cluster, program.project, program.stack)).last_run
             runs[program.stack] = last.get("finished") or (f"{last['started']} (did not finish)" if last else "never")
         return await read_live(cluster), results, runs
 
 
-async def _without_moves(target: Target, estate: "Estate", cluster: "Cluster", found: "Result") -> "Result":
+async def drift(target: Target, estate: "Estate", cluster: "Cluster") -> "list[Result]":
+    """How every stack drifted from what was applied; what a cut-over moves is no drift."""
+    from commonpool import engine
+
+    results = []
+    for program in programs(target, estate):
+        results.append(await without_moves(target, estate, cluster, await engine.refresh(program, cluster)))
+    return results
+
+
+async def without_moves(target: Target, estate: "Estate", cluster: "Cluster", found: "Result") -> "Result":
     """Without the routes that differ from what was applied by nothing but the weights that a cut-over has reached."""
     from commonpool import engine
     from commonpool.proxy.store import shares
 
+    if found.stack != "services" or not found.changes:
+        return found
     weights = await shares(cluster, estate.services)
     routes = {one.urn: one.unit for one in found.changes if one.kind in _ROUTES and one.unit in weights}
     if not routes:
@@ -127,6 +142,7 @@ def _document(
                 "stack": result.stack,
                 "objects": result.unchanged + len(result.changes),
                 "lastRun": runs[result.stack],
+                "damage": list(result.damage),
                 "drifted": [
                     {"kind": change.kind, "namespace": change.namespace, "name": change.name, "reason": change.reason}
                     for change in result.changes

@@ -88,13 +88,13 @@ def trust(target: Target, names: Sequence[str], output: Output, *, replace: Sequ
     wanted = [one for one in machines if one.name in replace or one.name not in pinned(pin_file(one))]
     if not wanted:
         output.say(f"the keys of {count(len(machines), 'machine')} are pinned already")
-        return 0
     shown = scan([(one, one.address or one.name, one.port) for one in wanted])
     for one in wanted:
         if one.name in shown:
             refuse_foreign(shown[one.name], {**shown, **pinned(pin_file(one))}, replace)
-    rows = [[key.machine, key.kind, key.fingerprint] for key in shown.values()]
-    output.data(output.table(["machine", "kind", "fingerprint"], rows, left=3))
+    if shown and not output.structured:
+        rows = [[key.machine, key.kind, key.fingerprint] for key in shown.values()]
+        output.data(output.table(["machine", "kind", "fingerprint"], rows, left=3))
     silent = [one.name for one in wanted if one.name not in shown]
     if silent:
         output.say(f"no answer from {', '.join(silent)}")
@@ -102,7 +102,11 @@ def trust(target: Target, names: Sequence[str], output: Output, *, replace: Sequ
         _confirm(output, shown)
     for path in sorted({pin_file(one) for one in wanted}):
         pin(path, [shown[one.name] for one in wanted if pin_file(one) == path and one.name in shown], replace)
-    output.say(f"pinned the {'key' if len(shown) == 1 else 'keys'} of {count(len(shown), 'machine')}")
+    if shown:
+        output.say(f"pinned the {'key' if len(shown) == 1 else 'keys'} of {count(len(shown), 'machine')}")
+    if output.structured:
+        items = [{"machine": key.machine, "kind": key.kind, "fingerprint": key.fingerprint} for key in shown.values()]
+        output.document("HostKeyList", items=items, silent=silent)
     return 1 if silent else 0
 
 

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,16 +117,25 @@ class Target:
 
         if not self.embedded:
             return kubeconfig.load(self.kubeconfig and self.started_in / self.kubeconfig, self.context)
-        from commonpool.embedded import EmbeddedPool
+        from commonpool.embedded import EmbeddedPool, pool_names
 
         pool = EmbeddedPool(self.pool)
-        if not pool.ready():
+        if pool.ready():
+            return kubeconfig.load(pool.kubeconfig, None)
+        start = f"commonpool embedded start {self.pool}"
+        if pool.running():
             raise CommandFailed(
-                f"the embedded pool {self.pool} does not run",
-                code="not_running",
-                next_step=f"commonpool embedded start {self.pool}, or name a cluster with --kubeconfig",
+                f"the embedded pool {self.pool} runs, but its API server does not answer",
+                code="not_ready",
+                next_step=f"again in half a minute, as what died is started anew; where it hangs, {start}",
             )
-        return kubeconfig.load(pool.kubeconfig, None)
+        near = "" if self.pool in pool_names() else next(iter(get_close_matches(self.pool, pool_names(), n=1)), "")
+        meant = f"did you mean {near}? otherwise " if near else ""
+        raise CommandFailed(
+            f"the embedded pool {self.pool} does not run",
+            code="not_running",
+            next_step=f"{meant}{start}, or name a cluster with --kubeconfig",
+        )
 
     def engine_credentials(self) -> "Credentials | None":
         """Of the account that writes services and departments on the embedded pool; None elsewhere: whoever asks writes."""

@@ -7,6 +7,11 @@ class EmbeddedError(Exception):
     code = "embedded_error"
     next_step = ""
 
+    def __init__(self, message: str, next_step: str = "") -> None:
+        """The class's own next step holds where none is given."""
+        super().__init__(message)
+        self.next_step = next_step or self.next_step
+
 
 class BuildFailed(EmbeddedError):
     """The control plane's binary could not be built."""
@@ -18,6 +23,7 @@ class StartFailed(EmbeddedError):
     """A component did not come up; the message carries the end of its log."""
 
     code = "start_failed"
+    next_step = "mend what it says and start again; `commonpool embedded logs COMPONENT` shows more"
 
 
 class NotRunning(EmbeddedError):

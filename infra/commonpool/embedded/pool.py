@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 COMPONENTS = (*CONTROL_PLANE, *proxy.COMPONENTS)
 START_SECONDS = 60.0
 STAND_IN_SECONDS = 15.0
+LEAST_FREE = 256 << 20  # bytes: what etcd and the logs of an hour take
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
 SUPERVISOR = "commonpool.embedded"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -116,8 +117,8 @@ class EmbeddedPool:
         ports, settings = self._ports(), self.settings
         if ports is None or not settings.machine_address:
             raise NotRunning(
-                f"the embedded pool {self.name} has no address that machines could reach, so none can join it;"
-                f" commonpool embedded start {self.name} --listen ADDRESS with one of this machine's own"
+                f"the embedded pool {self.name} has no address that machines could reach, so none can join it",
+                f"commonpool embedded start {self.name} --listen ADDRESS with one of this machine's own",
             )
         return f"https://{settings.machine_address}:{ports.api}"
 
@@ -214,8 +215,9 @@ class EmbeddedPool:
             if process.poll() is not None:
                 raise StartFailed(f"the supervisor ended at once:\n{self._tail('supervisor')}")
             if time.monotonic() > deadline:
+                words = self._what_fails()
                 self._stop()
-                raise StartFailed(f"not ready after {timeout:.0f} s:\n{self._tail('kube-apiserver')}")
+                raise StartFailed(f"not ready after {timeout:.0f} s: {words}")
             time.sleep(0.02)
 
     async def _bootstrap(self, observer: binaries.Observer) -> None:
@@ -290,10 +292,15 @@ class EmbeddedPool:
         ports = self._ports()
         return ports is not None and api_ready(self.layout, ports)
 
+    def running(self) -> bool:
+        """Whether somebody looks after its components, ready or not."""
+        return self._supervisor() is not None
+
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
         ports = self._ports()
-        running, supervised = self._running(), self._supervisor() is not None
+        noted, supervised = self._running().get("components", {}), self.running()
+        processes = {process.pid: process for process in self._processes()}
         pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
         return EmbeddedStatus(
             name=self.name,
@@ -305,7 +312,8 @@ class EmbeddedPool:
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
             components=tuple(
-                _component_status(name, running.get("components", {}).get(name, {})) for name in self._components()
+                _component_status(name, noted.get(name, {}), processes, supervised=supervised)
+                for name in self._components()
             ),
             proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
         )
@@ -393,6 +401,14 @@ class EmbeddedPool:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
+    def _what_fails(self) -> str:
+        """The last words of the first component that does not stay up: the others wait for it, and say only that."""
+        found = (part.name for part in self.status().components if part.restarts or part.state != "running")
+        component = next(found, "kube-apiserver")
+        free = shutil.disk_usage(self.layout.root).free
+        room = f"{free / 1e6:.0f} MB are free in {self.layout.root}; " if free < LEAST_FREE else ""
+        return f"{room}{component} says\n{self._tail(component)}"
+
     def _tail(self, component: str) -> str:
         try:
             return "\n".join(self.logs(component, 15))
@@ -400,14 +416,17 @@ class EmbeddedPool:
             return "(no log)"
 
 
-def _component_status(name: str, running: dict[str, Any]) -> ComponentStatus:
-    pid, memory, state = int(running.get("pid", 0)), 0, "stopped"
-    if pid:
-        with contextlib.suppress(psutil.Error):
-            memory, state = psutil.Process(pid).memory_info().rss, "running"
-    elif running:
-        state = "restarting" if running.get("restarts") else "starting"
-    return ComponentStatus(name, pid, state, int(running.get("restarts", 0)), memory)
+def _component_status(
+    name: str, noted: dict[str, Any], processes: Mapping[int, psutil.Process], *, supervised: bool
+) -> ComponentStatus:
+    """What the supervisor noted, as far as it is still so: a pid of old may be nobody's, or somebody else's."""
+    process = processes.get(int(noted.get("pid", 0)))
+    restarts = int(noted.get("restarts", 0))
+    with contextlib.suppress(psutil.Error):
+        if process is not None:
+            return ComponentStatus(name, process.pid, "running", restarts, process.memory_info().rss)
+    waiting = "restarting" if restarts or noted.get("pid") else "starting"
+    return ComponentStatus(name, 0, waiting if noted and supervised else "stopped", restarts, 0)
 
 
 def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:

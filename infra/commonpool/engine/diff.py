@@ -5,6 +5,7 @@ marks are left out. Values of Secrets never get into a result, neither the old o
 It is no patch format: nothing is ever applied from it.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,23 +156,22 @@ def _is_scalar_list(value: object) -> bool:
 
 
 def _pairs(field: str, old: list[Any], new: list[Any]) -> Iterator[tuple[int | Element, Any, Any]]:
-    """The elements that belong together: by merge key where the API has one, else by position."""
+    """The elements that belong together: by merge key where the API has one, else by what is equal around them."""
     for keys in _MERGE_KEYS.get(field, ()):
         before, after = _labelled(old, keys), _labelled(new, keys)
         if before is not None and after is not None:
             for label in (*after, *(label for label in before if label not in after)):
                 yield Element(label), before.get(label), after.get(label)
             return
-    if _is_scalar_list(old) and _is_scalar_list(new):
-        yield from _scalar_pairs(old, new)
-        return
-    for index in range(max(len(old), len(new))):
-        yield index, old[index] if index < len(old) else None, new[index] if index < len(new) else None
+    yield from _moved(old, new)
 
 
-def _scalar_pairs(old: list[Any], new: list[Any]) -> Iterator[tuple[int, Any, Any]]:
-    """One name more in front of a list is one difference, not as many as there are names behind it."""
-    for word, start, end, start_new, end_new in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+def _moved(old: list[Any], new: list[Any]) -> Iterator[tuple[int, Any, Any]]:
+    """One element more in front of a list is one difference, not as many as there are elements behind it."""
+    was_texts, now_texts = ([json.dumps(one, sort_keys=True, default=str) for one in items] for items in (old, new))
+    for word, start, end, start_new, end_new in SequenceMatcher(
+        None, was_texts, now_texts, autojunk=False
+    ).get_opcodes():
         for offset in range(max(end - start, end_new - start_new) if word != "equal" else 0):
             was, now = start + offset, start_new + offset
             index = now if now < end_new else was

@@ -15,18 +15,25 @@ class Unreachable(EngineError):
     """The API server did not answer. Never taken to mean that something is gone."""
 
     code = "unreachable"
+    next_step = "again when it answers; where another cluster is meant, name its --kubeconfig or --context"
 
 
 class EvidenceUnavailable(EngineError):
-    """A write could not be recorded beforehand, so it was not sent."""
+    """A write could not be recorded beforehand, so it was not sent; `next_step` is what mends the journal."""
 
     code = "evidence_unavailable"
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        """The journal's own words, and its next step."""
+        super().__init__(message)
+        self.next_step = next_step
 
 
 class KubeconfigInvalid(EngineError):
     """The kubeconfig cannot be read, or names what it does not hold."""
 
     code = "kubeconfig_invalid"
+    next_step = "name one that can be read with --kubeconfig, and its context with --context"
 
 
 class CredentialRefused(EngineError):

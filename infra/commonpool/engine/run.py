@@ -349,6 +349,7 @@ def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = 
         outputs=shown,
         timings=clock.timings,
         problems=tuple(run.problems),
+        damage=tuple(run.state.damage),
     )
 
 

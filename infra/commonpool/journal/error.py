@@ -21,7 +21,10 @@ class JournalDamaged(JournalError):
     """What stands in the journal is not what was written; nothing is appended to it."""
 
     code = "journal_damaged"
-    next_step = "`commonpool journal verify` names the first bad record; go on from a copy that verifies"
+    next_step = (
+        "`commonpool journal verify` names the first bad record; stop the pool, keep the folder for whoever looks into it,"
+        " and put a copy that verifies in its place: without any, the next run begins a new journal"
+    )
 
 
 class KeyUnusable(JournalError):

@@ -62,7 +62,7 @@ class Cache:
 
 def opened(root: Path) -> Cache:
     """What is known of the estate in a folder."""
-    name = hashlib.sha256(f"{_version()}:{root.resolve()}".encode()).hexdigest()[:24]
+    name = hashlib.sha256(f"{_version()}:{root.resolve()}".encode(errors="surrogateescape")).hexdigest()[:24]
     try:
         path = cache_folder() / "manifests" / name
     except RuntimeError:  # a user without a home

@@ -15,6 +15,7 @@ import yaml
 
 from commonpool.model.cache import Cache
 from commonpool.model.problem import Problem, shown
+from commonpool.model.syntax import mending
 
 LARGEST_FILE = 1 << 20  # bytes; the largest manifest seen in practice is some 30 kB
 DEEPEST = 32  # levels; the deepest field of the model is at 8
@@ -112,7 +113,7 @@ def parse(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         words = " ".join(str(error.problem or error.context or error).split())
-        rule, fix = "yaml-syntax", ""
+        rule, fix = "yaml-syntax", mending(text, words, mark, error.context_mark) if mark else ""
         if "single document" in str(error):
             rule, words = "document-many", "the file holds more than one document"
             fix = "split it: one manifest, one file"

@@ -5,6 +5,7 @@ Stricter than the API server where it is known to go wrong: no negative numbers,
 """
 
 import re
+import unicodedata
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -18,6 +19,7 @@ LARGEST = (2**63 - 1) * NANO
 LONGEST = 40  # characters: more digits than a 64-bit number of nano-units can have
 PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,9})?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]{1,2})?$"
 _GRAMMAR = re.compile(r"(\+)?([0-9]+)(?:\.([0-9]*))?(n|u|m|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?[0-9]+)?", re.ASCII)
+_SPOKEN = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*(?:([KMGTPEkgtpe])([iI])?)?[bB]?\s*", re.ASCII)
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _CANONICAL = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -172,6 +174,16 @@ def _amount(text: str) -> tuple[int, bool]:
     if nano > LARGEST:
         raise QuantityError(f"{text!r} is more than 2^63-1, the largest amount that Kubernetes can count")
     return nano, suffix in _BINARY
+
+
+def nearest(text: str) -> str:
+    """The quantity that was probably meant: `1.5G` for `1.5 GB`, `10Gi` for `１０gib`; empty when none can be told."""
+    match = _SPOKEN.fullmatch(unicodedata.normalize("NFKC", text[:LONGEST]))
+    if match is None:
+        return ""
+    number, scale, binary = match.groups(default="")
+    prefix = {"": "", "k": "Ki" if binary else "k"}.get(scale.lower(), scale.upper() + binary.lower())
+    return f"{number}{prefix}"
 
 
 def _why(text: str) -> str:
