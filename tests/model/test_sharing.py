@@ -396,4 +396,4 @@ def test_an_agreed_rate_takes_its_part_of_the_total_and_leaves_the_rest_to_the_o
     common, own = shares(estate, estate.services[0])
     assert (common.requests_per_second, own["d1"].requests_per_second) == (30, 70)
     names = [body["metadata"]["name"] for body in policy.objects(estate, estate.services[0])]
-    assert names == ["permits", "permits", "permits.department.d1"]
+    assert names == ["permits.department.d1", "permits", "permits.department.d1"]

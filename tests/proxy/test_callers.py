@@ -165,6 +165,13 @@ def test_names_that_nobody_owns_lead_nowhere(estate: DeclaredEstate, host: str) 
     assert estate.call(host, headers=headers).status in (0, 400, 404)
 
 
+def test_a_name_that_is_nobodys_is_told(estate: DeclaredEstate) -> None:
+    answer = estate.call(f"x.{HOST}")
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json["title"] == "No such service"
+    assert f"x.{HOST}" in answer.json["detail"]
+
+
 def test_a_service_that_nobody_consumes_admits_nobody(estate: DeclaredEstate) -> None:
     assert estate.call(f"other.d0.{DOMAIN}", caller="d1-main").status == 403
 

@@ -89,7 +89,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
 
 
 def started(*words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "commonpool.cli", "service", "cutover", *words]
+    command = [sys.executable, "-m", "commonpool.cli", "service", *words]
     return subprocess.Popen(command, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -99,7 +99,7 @@ def test_a_cut_over_is_run_interrupted_approved_continued_and_looked_at(
     name = moving.name
     assert "never began" in said(capsys, "service", "cutover", "status", name, code=1)
     with Load(proxy.url, moving.host, rate=60) as load:
-        first = started("run", name)
+        first = started("cutover", "run", name)
         until(lambda: moving.weights() == [80, 20], "the first step is made")
         until(lambda: moving.history()[-1][1] == "approval", "it waits for a person")
         first.send_signal(signal.SIGINT)
@@ -154,6 +154,15 @@ def test_watch_prints_a_line_for_each_backend_and_a_document_for_each_look(
     assert run(["service", "watch", "--looks", "2", "--every", "0.2", "-o", "json"]) == 0
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["kind"] for one in documents] == ["SharedServiceList"] * 2
+
+
+def test_watching_without_end_is_ended_by_ctrl_c(moving: Moving) -> None:
+    looking = started("watch", moving.name, "--every", "0.2")
+    assert looking.stdout is not None
+    assert moving.name in looking.stdout.readline()
+    looking.send_signal(signal.SIGINT)
+    _, words = looking.communicate(timeout=60)
+    assert (looking.returncode, words) == (0, "")
 
 
 def test_a_backend_that_fails_its_checks_is_shown_as_down(moving: Moving, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -325,7 +325,9 @@ def watch(
                 if done != looks:
                     await asyncio.sleep(every)
 
-    _viewing(target, metrics, work)
+    # Nothing else ends a look without end.
+    with nullcontext() if looks else suppress(KeyboardInterrupt):
+        _viewing(target, metrics, work)
     return 0
 
 

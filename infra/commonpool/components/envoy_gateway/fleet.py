@@ -330,6 +330,7 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     ("UF", 503, "backend-unreachable", "no backend of %REQ(:AUTHORITY)% could be reached", 5),
     ("UC", 502, "backend-broke-off", "the backend of %REQ(:AUTHORITY)% broke the connection off", 0),
     ("UT", 504, "backend-too-slow", "the backend of %REQ(:AUTHORITY)% did not answer in time", 0),
+    ("NR", 404, "no-such-service", "no service of the pool is called %REQ(:AUTHORITY)%; `commonpool service list` tells their names", 0),
     (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
     (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0),
 )  # fmt: skip
