@@ -246,6 +246,33 @@ def test_ignored_fields_are_set_at_first_and_then_left_alone_by_path_index_and_w
     assert spec("every") == (4, ["a:3", "b:3"])
 
 
+def test_what_says_which_object_it_is_stays_where_everything_is_ignored(stack: Stack, on_cluster: OnCluster) -> None:
+    source = """
+        step = config.require("step")
+        for called, ignored in {"all": "*", "meta": "metadata", "label": "metadata.labels"}.items():
+            k8s.core.v1.ConfigMap(called, metadata={**inside, "name": called, "labels": {"step": step}},
+                data={"step": step}, opts=Options(ignore_changes=[ignored]))
+        k8s.core.v1.ConfigMap("moved", metadata={**inside, "name": "moved" + step}, data={"step": step},
+            opts=Options(ignore_changes=["metadata.name"]))
+    """
+
+    def steps(called: str) -> tuple[str, str]:
+        found = read(on_cluster, "v1", "ConfigMap", stack.name, called)
+        return found["metadata"].get("labels", {}).get("step", ""), found["data"]["step"]
+
+    assert stack.up(source, step="1").counts == {"create": 5}
+    assert stack.up(source, step="1").counts == {}
+    shown, changed = stack.preview(source, step="2"), stack.up(source, step="2")
+    assert (messages(changed), shown.counts, changed.counts) == ("", {"update": 3}, {"update": 3})
+    assert [steps(called) for called in ("all", "meta", "label", "moved1")] == [
+        ("1", "1"),
+        ("1", "2"),
+        ("1", "2"),
+        ("", "2"),
+    ]
+    assert stack.up(source, step="2").counts == {}
+
+
 def test_data_of_an_automatically_named_config_map_gets_a_new_name_and_a_declared_name_stays(stack: Stack) -> None:
     source = """
         data = {"a": config.require("a")}

@@ -170,9 +170,7 @@ def body_of(
             f"{registration.type} {registration.name!r} is no Kubernetes object: it needs the Pulumi plugin "
             "'kubernetes', which is not here"
         )
-    body: dict[str, Any] = copied(registration.values)
-    for expression in () if whole else registration.ignore_changes:
-        remove_path(body, expression)
+    body: dict[str, Any] = copied(registration.values) if whole else _without_ignored(registration, previous)
     body.pop("status", None)
     metadata = body.setdefault("metadata", {})
     if metadata is UNKNOWN:
@@ -186,6 +184,20 @@ def body_of(
         metadata.setdefault("annotations", {})[AUTONAMED] = "true"
         keep = previous is not None and previous.name.startswith(prefix)
         metadata["name"] = previous.name if previous and keep else prefix + suffix
+    return body
+
+
+def _without_ignored(registration: Registration, previous: Identity | None) -> dict[str, Any]:
+    """The inputs without ignored fields; what says which object it is stays, as it was, also where `*` ignores it."""
+    body: dict[str, Any] = copied(registration.values)
+    for expression in registration.ignore_changes:
+        remove_path(body, expression)
+    body |= {key: registration.values[key] for key in ("apiVersion", "kind")}
+    declared = registration.values.get("metadata")
+    if isinstance(declared, dict):
+        metadata = body.setdefault("metadata", {})
+        for key in {"name", "namespace", "generateName"} & (declared.keys() - metadata.keys()):
+            metadata[key] = getattr(previous, key, declared[key])
     return body
 
 
