@@ -1,5 +1,6 @@
 """Ordinary Pulumi programs of other people: what they use works as it does under the Pulumi CLI, or fails by name."""
 
+import base64
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from commonpool.cli import report
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, readiness, up
+from commonpool.engine.mask import MASK
 from programs import Stack, messages
 
 OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
@@ -271,6 +273,32 @@ def test_what_says_which_object_it_is_stays_where_everything_is_ignored(stack: S
         ("", "2"),
     ]
     assert stack.up(source, step="2").counts == {}
+
+
+def test_texts_of_a_secret_are_data_that_drift_is_found_in_and_that_go_when_they_are_no_longer_declared(
+    stack: Stack, on_cluster: OnCluster
+) -> None:
+    source = """
+        texts = {key: "canary-5d2" + key for key in config.require("keys")}
+        secret = k8s.core.v1.Secret("s", metadata={**inside, "name": "s"}, data={"raw": "AAE="}, string_data=texts)
+        left = k8s.core.v1.Secret("left", metadata={**inside, "name": "left"}, string_data={"a": config.require("keys")},
+            opts=Options(ignore_changes=["stringData.a"]))
+        pulumi.export("same", secret.string_data.apply(lambda found: found == texts))
+    """
+
+    def keys(called: str) -> dict[str, str]:
+        return dict(read(on_cluster, "v1", "Secret", stack.name, called)["data"])
+
+    first = stack.up(source, keys="ab")
+    assert (messages(first), sorted(keys("s")), first.outputs) == ("", ["a", "b", "raw"], {"same": MASK})
+    assert "canary-5d2" not in repr(stack.preview(source, keys="ac"))
+    assert stack.up(source, keys="ac").counts == {"update": 1}
+    assert (sorted(keys("s")), keys("left")) == (["a", "c", "raw"], {"a": "YWI="})
+    on_cluster(lambda cluster: cluster.merge_patch("v1", "Secret", stack.name, "s", {"data": {"a": "eA=="}}))
+    assert stack.refresh().counts == {"update": 1}
+    assert stack.up(source, keys="ac").counts == {"update": 1}
+    assert base64.b64decode(keys("s")["a"]) == b"canary-5d2a"
+    assert stack.up(source, keys="ac").counts == {}
 
 
 def test_data_of_an_automatically_named_config_map_gets_a_new_name_and_a_declared_name_stays(stack: Stack) -> None:

@@ -1,5 +1,7 @@
 """One request of a program for one resource, decoded, and the Kubernetes object that it asks for. Pure."""
 
+import base64
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,9 +58,23 @@ class Registration:
         return value if isinstance(value, str) else ""
 
     @property
+    def ignored(self) -> tuple[str, ...]:
+        """The paths of `ignore_changes` in the object that is applied."""
+        return tuple(map(_applied_path, self.ignore_changes))
+
+    @property
+    def replacing(self) -> tuple[str, ...]:
+        """The paths of `replace_on_changes` in the object that is applied."""
+        return tuple(map(_applied_path, self.replace_on_changes))
+
+    @property
     def patch(self) -> bool:
         """Whether it is a `…Patch` resource: fields on an object that somebody else owns."""
         return self.type.rsplit(":", 1)[-1] == f"{self.values.get('kind', '')}Patch"
+
+
+def _applied_path(expression: str) -> str:
+    return re.sub(r"^stringData\b", "data", expression)
 
 
 def make_urn(stack: str, project: str, parent: str, type_token: str, name: str) -> str:
@@ -170,7 +186,7 @@ def body_of(
             f"{registration.type} {registration.name!r} is no Kubernetes object: it needs the Pulumi plugin "
             "'kubernetes', which is not here"
         )
-    body: dict[str, Any] = copied(registration.values) if whole else _without_ignored(registration, previous)
+    body = _declared(registration) if whole else _without_ignored(registration, previous)
     body.pop("status", None)
     metadata = body.setdefault("metadata", {})
     if metadata is UNKNOWN:
@@ -187,10 +203,28 @@ def body_of(
     return body
 
 
+def _declared(registration: Registration) -> dict[str, Any]:
+    """The inputs as they are applied: texts of a Secret among its data, as in pulumi-kubernetes.
+
+    `stringData` is of no manager's, so the server would neither take out what is no longer declared nor tell of drift.
+    """
+    body: dict[str, Any] = copied(registration.values)
+    texts, data = body.get("stringData"), body.get("data", {})
+    plain = isinstance(texts, dict) and all(isinstance(text, str) or text is UNKNOWN for text in texts.values())
+    if body.get("kind") == "Secret" and plain and isinstance(data, dict):
+        del body["stringData"]
+        body["data"] = data | {key: text if text is UNKNOWN else _base64(text) for key, text in texts.items()}
+    return body
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def _without_ignored(registration: Registration, previous: Identity | None) -> dict[str, Any]:
     """The inputs without ignored fields; what says which object it is stays, as it was, also where `*` ignores it."""
-    body: dict[str, Any] = copied(registration.values)
-    for expression in registration.ignore_changes:
+    body = _declared(registration)
+    for expression in registration.ignored:
         remove_path(body, expression)
     body |= {key: registration.values[key] for key in ("apiVersion", "kind")}
     declared = registration.values.get("metadata")

@@ -137,7 +137,7 @@ class Step(Subject):
 
     async def _forced_replacement(self, identity: Identity, live: Mapping[str, Any] | None) -> str:
         """Why the object must be replaced although the server would change it in place; empty when it need not be."""
-        wanted = self.registration.replace_on_changes
+        wanted = self.registration.replacing
         if autonamed(self.body) and self.run.clusters.immutable_data(self.registration.provider, identity.kind):
             # As in pulumi-kubernetes: a new name makes whatever refers to it roll out.
             wanted = (*wanted, "data", "binaryData", "type")

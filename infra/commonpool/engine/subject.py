@@ -140,7 +140,7 @@ class Subject:
     def _leave_ignored(self, live: Mapping[str, Any] | None) -> None:
         if live is not None and self.registration.ignore_changes:
             self.body, owned = copied(self.body), fields_of(live, self.manager)
-            for expression in self.registration.ignore_changes:
+            for expression in self.registration.ignored:
                 keep_owned(self.body, live, owned, expression)
 
     def _must_be_redone(self, live: Mapping[str, Any]) -> bool:
