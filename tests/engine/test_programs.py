@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from commonpool.cli import report
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, readiness, up
+from commonpool.engine.error import Unsupported
 from commonpool.engine.mask import MASK
 from programs import Stack, messages
 
@@ -186,6 +188,8 @@ def test_a_renamed_parent_with_an_alias_renames_nothing_in_the_cluster(stack: St
         Group(config.require("group"), Options(aliases=[pulumi.Alias(name="old")]))
     """
     stack.up(source, group="old")
+    shown = stack.preview(source, group="new")
+    assert (shown.problems, shown.changes) == ((), ())
     writes()
     renamed = stack.up(source, group="new")
     assert (renamed.problems, renamed.counts, renamed.unchanged) == ((), {}, 2)
@@ -195,6 +199,8 @@ def test_a_renamed_parent_with_an_alias_renames_nothing_in_the_cluster(stack: St
 def test_a_resource_renamed_without_an_alias_keeps_its_object(stack: Stack, on_cluster: OnCluster) -> None:
     stack.up('config_map("before", {"a": "1"}, called="same")')
     uid = read(on_cluster, "v1", "ConfigMap", stack.name, "same")["metadata"]["uid"]
+    shown = stack.preview('config_map("after", {"a": "1"}, called="same")')
+    assert (shown.problems, shown.changes) == ((), ())
     assert "delete" not in stack.up('config_map("after", {"a": "1"}, called="same")').counts
     assert read(on_cluster, "v1", "ConfigMap", stack.name, "same")["metadata"]["uid"] == uid
     assert stack.up('config_map("after", {"a": "1"}, called="same")').counts == {}
@@ -338,6 +344,40 @@ def test_several_providers_for_one_cluster_neither_lose_nor_double_anything(
 def test_a_namespace_that_nobody_makes_is_refused_in_the_preview(stack: Stack) -> None:
     refused = stack.preview('k8s.core.v1.ConfigMap("a", metadata={"name": "a", "namespace": name + "-typo"})')
     assert f"namespace {stack.name}-typo does not exist" in messages(refused)
+
+
+def test_a_kind_that_comes_with_the_run_may_go_into_a_namespace_that_stands_and_one_that_cannot_come_is_refused(
+    stack: Stack,
+) -> None:
+    source = """
+        group = name + ".example"
+        names = {"plural": "gadgets", "kind": "Gadget"}
+        shape = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": shape}}
+        definition = k8s.apiextensions.v1.CustomResourceDefinition("gadgets", metadata={"name": "gadgets." + group},
+            spec={"group": group, "scope": "Namespaced", "names": names, "versions": [version]})
+        k8s.apiextensions.CustomResource("own", api_version=group + "/v1", kind="Gadget",
+            metadata={"name": "own", "namespace": "default"}, opts=Options(depends_on=[definition]))
+    """
+    shown = stack.preview(source)
+    assert (messages(shown), shown.counts) == ("", {"create": 3})
+    removed = stack.preview("""
+        k8s.policy.v1beta1.PodDisruptionBudget("old", metadata=inside, spec={"min_available": 1})
+    """)
+    assert "unknown_kind" in messages(removed)
+    assert "policy/v1 PodDisruptionBudget" in messages(removed)
+
+
+def test_the_cluster_of_a_provider_is_the_one_that_is_written_to(stack: Stack, embedded_pool: EmbeddedPool) -> None:
+    source = f"""
+        other = k8s.Provider("other", kubeconfig={str(embedded_pool.kubeconfig)!r}, cluster="another")
+        k8s.core.v1.ConfigMap("a", metadata={{"namespace": "default"}}, opts=Options(provider=other))
+    """
+    assert "another" in messages(stack.preview(source))
+    program = stack.load("")
+    named = replace(program, config={**program.config, "kubernetes:cluster": "another"})
+    with pytest.raises(Unsupported, match="cluster"):
+        stack.run(up, named)
 
 
 def test_a_patch_takes_no_field_from_others_unless_it_is_told_to(stack: Stack, on_cluster: OnCluster) -> None:

@@ -95,6 +95,7 @@ class Deployment:
     unchanged: int = 0
     registered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    continued: set[str] = field(default_factory=set)  # the records whose objects resources of this run stand for
     unit_of: dict[str, str] = field(default_factory=dict)
     fresh_namespaces: set[tuple[str, str]] = field(default_factory=set)
     standing_namespaces: set[tuple[str, str]] = field(default_factory=set)

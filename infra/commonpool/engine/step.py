@@ -238,8 +238,10 @@ class Step(Subject):
 
     async def _preview_apply(self, identity: Identity, decision: Decision, live: dict[str, Any] | None) -> Outcome:
         """Ask the server what it would do; a namespace or kind of this same run cannot be asked about yet."""
-        if not self.kind_known or await self._namespace_is_missing(identity):
+        missing = await self._namespace_is_missing(identity)
+        if missing:
             self.run.expect_namespace(identity.namespace, self.urn)
+        if missing or not self.kind_known:
             self._report(decision.operation, decision.reason, checked=False)
             if live is None:
                 self._note_created(identity)
