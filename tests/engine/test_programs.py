@@ -307,6 +307,47 @@ def test_texts_of_a_secret_are_data_that_drift_is_found_in_and_that_go_when_they
     assert stack.up(source, keys="ac").counts == {}
 
 
+def test_children_are_kept_and_protected_as_their_parents_are_unless_they_say_otherwise(
+    stack: Stack, on_cluster: OnCluster
+) -> None:
+    source = """
+        class Group(pulumi.ComponentResource):
+            def __init__(self, called, opts):
+                super().__init__("acme:app:Group", called, None, opts)
+        def child(called, parent, **options):
+            k8s.core.v1.ConfigMap(called, metadata={"namespace": "default", "name": f"{name}-{called}"}, data={},
+                opts=Options(parent=parent, transforms=[lambda given: None], **options))
+        if config.get_bool("all"):
+            kept = Group("kept", Options(retain_on_delete=True))
+            inner = Group("inner", Options(parent=kept))
+            child("inherits", inner)
+            child("differs", inner, retain_on_delete=False)
+            text = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}-text, namespace: default}}}}"
+            k8s.yaml.v2.ConfigGroup("texts", yaml=text, opts=Options(parent=inner))
+    """
+    assert stack.up(source, all="true").counts == {"create": 4}
+    assert messages(stack.up(source)) == ""
+    left = {
+        called: read(on_cluster, "v1", "ConfigMap", "default", f"{stack.name}-{called}") is not None
+        for called in ("inherits", "differs", "text")
+    }
+    assert left == {"inherits": True, "differs": False, "text": True}
+
+
+def test_what_is_deleted_before_it_is_replaced_gets_a_new_automatic_name_too(stack: Stack) -> None:
+    source = """
+        auto = k8s.core.v1.ConfigMap("auto", metadata=inside, data={"a": config.require("a")},
+            opts=Options(delete_before_replace=True))
+        config_map("follower", {"refers": auto.metadata.name})
+        pulumi.export("auto", auto.metadata.name)
+    """
+    first = stack.up(source, a="1")
+    shown, second = stack.preview(source, a="2"), stack.up(source, a="2")
+    assert shown.counts == second.counts == {"replace": 1, "update": 1}
+    assert second.outputs["auto"] == shown.outputs["auto"] != first.outputs["auto"]
+    assert stack.up(source, a="2").counts == {}
+
+
 def test_data_of_an_automatically_named_config_map_gets_a_new_name_and_a_declared_name_stays(stack: Stack) -> None:
     source = """
         data = {"a": config.require("a")}

@@ -104,6 +104,14 @@ def inherited_aliases(request: Any, of_parent: Iterable[str]) -> tuple[str, ...]
     return tuple(dict.fromkeys(found))
 
 
+def inherit(request: Any, parent: Any) -> None:  # noqa: ANN401
+    """Set what a resource takes from its parent's request where it says nothing of its own, as Pulumi's engine does."""
+    for option in ("protect", "retainOnDelete"):
+        if parent.HasField(option) and not request.HasField(option):
+            setattr(request, option, getattr(parent, option))
+    request.deletedWith = request.deletedWith or parent.deletedWith
+
+
 def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, aliases: tuple[str, ...]) -> Registration:
     """Decode a request. Raises `Unsupported` for options that this engine does not claim."""
     for option, words in _BLANK_OPTIONS.items():

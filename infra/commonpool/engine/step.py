@@ -167,7 +167,7 @@ class Step(Subject):
             error.next_step = "take the change back, or give the new one another name and move the data"
             raise error
         same_place = old is None or old.identity == identity
-        if same_place and autonamed(self.body) and not self.registration.delete_before_replace:
+        if same_place and autonamed(self.body):  # a new name makes whatever refers to it follow
             self._set_body(None, predecessor=identity.name)
             identity, same_place = Identity.of(self.body), False
         if not same_place and (found := await self._existing(identity)) is not None:
