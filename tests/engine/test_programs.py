@@ -174,6 +174,24 @@ def test_outputs_are_told_alike_each_time(stack: Stack) -> None:
     assert list(found["0"]) == sorted(f"0{word}" for word in words)  # type: ignore[call-overload]
 
 
+def test_a_preview_tells_all_problems_at_once_and_what_a_missing_package_would_need_besides(stack: Stack) -> None:
+    shown = stack.preview("""
+        def one(called, **options):
+            metadata = {"name": f"{name}-{called}", "namespace": "default"}
+            return k8s.core.v1.ConfigMap(called, metadata=metadata, data={}, opts=Options(**options))
+        first, second = one("Not_A_Name"), one("Nor_This")
+        one("fine", depends_on=[space])
+        one("after", depends_on=[second])
+    """)
+    assert {problem.urn.rsplit("::", 1)[-1] for problem in shown.problems} == {"Not_A_Name", "Nor_This"}, messages(
+        shown
+    )
+    assert {change.name for change in shown.changes} == {stack.name, f"{stack.name}-fine"}
+    missing = messages(stack.preview("import pulumi_nosuch"))
+    assert "No module named 'pulumi_nosuch'" in missing
+    assert "the Pulumi CLI" in missing
+
+
 def test_a_program_that_ends_itself_has_not_declared_everything(stack: Stack) -> None:
     refused = stack.preview("import sys\nsys.exit(0)")
     assert "the program ended itself by sys.exit(0)" in messages(refused)

@@ -140,8 +140,8 @@ class Deployment:
 
     @property
     def stopping(self) -> bool:
-        """Whether no further resource should be touched."""
-        return self.interrupted or (bool(self.failed) and not self.options.continue_on_error)
+        """Whether no further resource should be touched. A preview goes on, to tell all problems at once."""
+        return self.interrupted or (bool(self.failed) and not (self.preview or self.options.continue_on_error))
 
     @property
     def writing(self) -> bool:

@@ -218,8 +218,10 @@ def _declared(registration: Registration) -> dict[str, Any]:
     """
     body: dict[str, Any] = copied(registration.values)
     texts, data = body.get("stringData"), body.get("data", {})
-    plain = isinstance(texts, dict) and all(isinstance(text, str) or text is UNKNOWN for text in texts.values())
-    if body.get("kind") == "Secret" and plain and isinstance(data, dict):
+    if body.get("kind") != "Secret" or not isinstance(texts, dict) or not isinstance(data, dict):
+        return body
+    # Of texts that are none the server says what is wrong.
+    if all(isinstance(text, str) or text is UNKNOWN for text in texts.values()):
         del body["stringData"]
         body["data"] = data | {key: text if text is UNKNOWN else _base64(text) for key, text in texts.items()}
     return body

@@ -122,9 +122,7 @@ def _without_renamed(run: Deployment, records: list[Record]) -> list[Record]:
     """
     going = {record.urn for record in records}
     kept = {record.uid for urn, record in run.state.records.items() if urn not in going and not record.patch}
-    renamed = [
-        record for record in records if record.urn in run.continued or (record.uid in kept and not record.patch)
-    ]
+    renamed = [record for record in records if record.urn in run.continued or (record.uid in kept and not record.patch)]
     if not run.preview:
         for record in renamed:
             run.state.drop(record.urn)

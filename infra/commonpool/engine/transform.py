@@ -87,7 +87,7 @@ class Transforms:
         return resource_pb2.TransformResponse.FromString(answer.response)
 
     def _merged(self, request: Any, answer: Any) -> Any:  # noqa: ANN401
-        changed = resource_pb2.RegisterResourceRequest()
+        changed: Any = resource_pb2.RegisterResourceRequest()
         changed.CopyFrom(request)
         changed.object.CopyFrom(answer.properties)
         if not answer.HasField("options"):
