@@ -66,6 +66,18 @@ def test_a_context_that_is_not_there_names_those_that_are(tmp_path: Path) -> Non
     assert all(word in str(caught.value) for word in (str(path), "'prdo'", "other, prod"))
 
 
+def test_a_cluster_that_is_named_goes_before_that_of_the_context(tmp_path: Path) -> None:
+    """A provider that names both means both."""
+    path = write(tmp_path / "config")
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document["clusters"].append({"name": "second", "cluster": {"server": "https://second.example"}})
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    found = load(path, None, "second")
+    assert (found.server, found.namespace) == ("https://second.example", "water")
+    with pytest.raises(EngineError, match="third"):
+        load(path, None, "third")
+
+
 def test_several_files_of_the_environment_are_merged_and_the_first_wins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,8 @@
 """Ordinary Pulumi programs of other people: what they use works as it does under the Pulumi CLI, or fails by name."""
 
+import base64
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 from commonpool.cli import report
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, readiness, up
+from commonpool.engine.error import Unsupported
+from commonpool.engine.mask import MASK
 from programs import Stack, messages
 
 OnCluster = Callable[[Callable[[Cluster], Coroutine[Any, Any, Any]]], Any]
@@ -170,6 +174,24 @@ def test_outputs_are_told_alike_each_time(stack: Stack) -> None:
     assert list(found["0"]) == sorted(f"0{word}" for word in words)  # type: ignore[call-overload]
 
 
+def test_a_preview_tells_all_problems_at_once_and_what_a_missing_package_would_need_besides(stack: Stack) -> None:
+    shown = stack.preview("""
+        def one(called, **options):
+            metadata = {"name": f"{name}-{called}", "namespace": "default"}
+            return k8s.core.v1.ConfigMap(called, metadata=metadata, data={}, opts=Options(**options))
+        first, second = one("Not_A_Name"), one("Nor_This")
+        one("fine", depends_on=[space])
+        one("after", depends_on=[second])
+    """)
+    assert {problem.urn.rsplit("::", 1)[-1] for problem in shown.problems} == {"Not_A_Name", "Nor_This"}, messages(
+        shown
+    )
+    assert {change.name for change in shown.changes} == {stack.name, f"{stack.name}-fine"}
+    missing = messages(stack.preview("import pulumi_nosuch"))
+    assert "No module named 'pulumi_nosuch'" in missing
+    assert "the Pulumi CLI" in missing
+
+
 def test_a_program_that_ends_itself_has_not_declared_everything(stack: Stack) -> None:
     refused = stack.preview("import sys\nsys.exit(0)")
     assert "the program ended itself by sys.exit(0)" in messages(refused)
@@ -184,6 +206,8 @@ def test_a_renamed_parent_with_an_alias_renames_nothing_in_the_cluster(stack: St
         Group(config.require("group"), Options(aliases=[pulumi.Alias(name="old")]))
     """
     stack.up(source, group="old")
+    shown = stack.preview(source, group="new")
+    assert (shown.problems, shown.changes) == ((), ())
     writes()
     renamed = stack.up(source, group="new")
     assert (renamed.problems, renamed.counts, renamed.unchanged) == ((), {}, 2)
@@ -193,6 +217,8 @@ def test_a_renamed_parent_with_an_alias_renames_nothing_in_the_cluster(stack: St
 def test_a_resource_renamed_without_an_alias_keeps_its_object(stack: Stack, on_cluster: OnCluster) -> None:
     stack.up('config_map("before", {"a": "1"}, called="same")')
     uid = read(on_cluster, "v1", "ConfigMap", stack.name, "same")["metadata"]["uid"]
+    shown = stack.preview('config_map("after", {"a": "1"}, called="same")')
+    assert (shown.problems, shown.changes) == ((), ())
     assert "delete" not in stack.up('config_map("after", {"a": "1"}, called="same")').counts
     assert read(on_cluster, "v1", "ConfigMap", stack.name, "same")["metadata"]["uid"] == uid
     assert stack.up('config_map("after", {"a": "1"}, called="same")').counts == {}
@@ -246,6 +272,100 @@ def test_ignored_fields_are_set_at_first_and_then_left_alone_by_path_index_and_w
     assert spec("every") == (4, ["a:3", "b:3"])
 
 
+def test_what_says_which_object_it_is_stays_where_everything_is_ignored(stack: Stack, on_cluster: OnCluster) -> None:
+    source = """
+        step = config.require("step")
+        for called, ignored in {"all": "*", "meta": "metadata", "label": "metadata.labels"}.items():
+            k8s.core.v1.ConfigMap(called, metadata={**inside, "name": called, "labels": {"step": step}},
+                data={"step": step}, opts=Options(ignore_changes=[ignored]))
+        k8s.core.v1.ConfigMap("moved", metadata={**inside, "name": "moved" + step}, data={"step": step},
+            opts=Options(ignore_changes=["metadata.name"]))
+    """
+
+    def steps(called: str) -> tuple[str, str]:
+        found = read(on_cluster, "v1", "ConfigMap", stack.name, called)
+        return found["metadata"].get("labels", {}).get("step", ""), found["data"]["step"]
+
+    assert stack.up(source, step="1").counts == {"create": 5}
+    assert stack.up(source, step="1").counts == {}
+    shown, changed = stack.preview(source, step="2"), stack.up(source, step="2")
+    assert (messages(changed), shown.counts, changed.counts) == ("", {"update": 3}, {"update": 3})
+    assert [steps(called) for called in ("all", "meta", "label", "moved1")] == [
+        ("1", "1"),
+        ("1", "2"),
+        ("1", "2"),
+        ("", "2"),
+    ]
+    assert stack.up(source, step="2").counts == {}
+
+
+def test_texts_of_a_secret_are_data_that_drift_is_found_in_and_that_go_when_they_are_no_longer_declared(
+    stack: Stack, on_cluster: OnCluster
+) -> None:
+    source = """
+        texts = {key: "canary-5d2" + key for key in config.require("keys")}
+        secret = k8s.core.v1.Secret("s", metadata={**inside, "name": "s"}, data={"raw": "AAE="}, string_data=texts)
+        left = k8s.core.v1.Secret("left", metadata={**inside, "name": "left"}, string_data={"a": config.require("keys")},
+            opts=Options(ignore_changes=["stringData.a"]))
+        pulumi.export("same", secret.string_data.apply(lambda found: found == texts))
+    """
+
+    def keys(called: str) -> dict[str, str]:
+        return dict(read(on_cluster, "v1", "Secret", stack.name, called)["data"])
+
+    first = stack.up(source, keys="ab")
+    assert (messages(first), sorted(keys("s")), first.outputs) == ("", ["a", "b", "raw"], {"same": MASK})
+    assert "canary-5d2" not in repr(stack.preview(source, keys="ac"))
+    assert stack.up(source, keys="ac").counts == {"update": 1}
+    assert (sorted(keys("s")), keys("left")) == (["a", "c", "raw"], {"a": "YWI="})
+    on_cluster(lambda cluster: cluster.merge_patch("v1", "Secret", stack.name, "s", {"data": {"a": "eA=="}}))
+    assert stack.refresh().counts == {"update": 1}
+    assert stack.up(source, keys="ac").counts == {"update": 1}
+    assert base64.b64decode(keys("s")["a"]) == b"canary-5d2a"
+    assert stack.up(source, keys="ac").counts == {}
+
+
+def test_children_are_kept_and_protected_as_their_parents_are_unless_they_say_otherwise(
+    stack: Stack, on_cluster: OnCluster
+) -> None:
+    source = """
+        class Group(pulumi.ComponentResource):
+            def __init__(self, called, opts):
+                super().__init__("acme:app:Group", called, None, opts)
+        def child(called, parent, **options):
+            k8s.core.v1.ConfigMap(called, metadata={"namespace": "default", "name": f"{name}-{called}"}, data={},
+                opts=Options(parent=parent, transforms=[lambda given: None], **options))
+        if config.get_bool("all"):
+            kept = Group("kept", Options(retain_on_delete=True))
+            inner = Group("inner", Options(parent=kept))
+            child("inherits", inner)
+            child("differs", inner, retain_on_delete=False)
+            text = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}-text, namespace: default}}}}"
+            k8s.yaml.v2.ConfigGroup("texts", yaml=text, opts=Options(parent=inner))
+    """
+    assert stack.up(source, all="true").counts == {"create": 4}
+    assert messages(stack.up(source)) == ""
+    left = {
+        called: read(on_cluster, "v1", "ConfigMap", "default", f"{stack.name}-{called}") is not None
+        for called in ("inherits", "differs", "text")
+    }
+    assert left == {"inherits": True, "differs": False, "text": True}
+
+
+def test_what_is_deleted_before_it_is_replaced_gets_a_new_automatic_name_too(stack: Stack) -> None:
+    source = """
+        auto = k8s.core.v1.ConfigMap("auto", metadata=inside, data={"a": config.require("a")},
+            opts=Options(delete_before_replace=True))
+        config_map("follower", {"refers": auto.metadata.name})
+        pulumi.export("auto", auto.metadata.name)
+    """
+    first = stack.up(source, a="1")
+    shown, second = stack.preview(source, a="2"), stack.up(source, a="2")
+    assert shown.counts == second.counts == {"replace": 1, "update": 1}
+    assert second.outputs["auto"] == shown.outputs["auto"] != first.outputs["auto"]
+    assert stack.up(source, a="2").counts == {}
+
+
 def test_data_of_an_automatically_named_config_map_gets_a_new_name_and_a_declared_name_stays(stack: Stack) -> None:
     source = """
         data = {"a": config.require("a")}
@@ -283,6 +403,40 @@ def test_several_providers_for_one_cluster_neither_lose_nor_double_anything(
 def test_a_namespace_that_nobody_makes_is_refused_in_the_preview(stack: Stack) -> None:
     refused = stack.preview('k8s.core.v1.ConfigMap("a", metadata={"name": "a", "namespace": name + "-typo"})')
     assert f"namespace {stack.name}-typo does not exist" in messages(refused)
+
+
+def test_a_kind_that_comes_with_the_run_may_go_into_a_namespace_that_stands_and_one_that_cannot_come_is_refused(
+    stack: Stack,
+) -> None:
+    source = """
+        group = name + ".example"
+        names = {"plural": "gadgets", "kind": "Gadget"}
+        shape = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": shape}}
+        definition = k8s.apiextensions.v1.CustomResourceDefinition("gadgets", metadata={"name": "gadgets." + group},
+            spec={"group": group, "scope": "Namespaced", "names": names, "versions": [version]})
+        k8s.apiextensions.CustomResource("own", api_version=group + "/v1", kind="Gadget",
+            metadata={"name": "own", "namespace": "default"}, opts=Options(depends_on=[definition]))
+    """
+    shown = stack.preview(source)
+    assert (messages(shown), shown.counts) == ("", {"create": 3})
+    removed = stack.preview("""
+        k8s.policy.v1beta1.PodDisruptionBudget("old", metadata=inside, spec={"min_available": 1})
+    """)
+    assert "unknown_kind" in messages(removed)
+    assert "policy/v1 PodDisruptionBudget" in messages(removed)
+
+
+def test_the_cluster_of_a_provider_is_the_one_that_is_written_to(stack: Stack, embedded_pool: EmbeddedPool) -> None:
+    source = f"""
+        other = k8s.Provider("other", kubeconfig={str(embedded_pool.kubeconfig)!r}, cluster="another")
+        k8s.core.v1.ConfigMap("a", metadata={{"namespace": "default"}}, opts=Options(provider=other))
+    """
+    assert "another" in messages(stack.preview(source))
+    program = stack.load("")
+    named = replace(program, config={**program.config, "kubernetes:cluster": "another"})
+    with pytest.raises(Unsupported, match="cluster"):
+        stack.run(up, named)
 
 
 def test_a_patch_takes_no_field_from_others_unless_it_is_told_to(stack: Stack, on_cluster: OnCluster) -> None:

@@ -48,6 +48,23 @@ def test_an_encrypted_value_is_refused_with_the_way_out_unless_it_is_given(tmp_p
     assert (program.config, set(program.secret_config)) == ({"x:key": "canary-9"}, {"x:key"})
 
 
+@pytest.mark.parametrize("named", ["stackConfigDir: settings", "config: settings"])
+def test_settings_are_in_the_folder_and_of_the_form_that_the_project_names(tmp_path: Path, named: str) -> None:
+    (tmp_path / "Pulumi.yml").write_text(f"name: x\nruntime: python\n{named}\n", encoding="utf-8")
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "Pulumi.prod.yml").write_text("config: {x:a: 1}\n", encoding="utf-8")
+    assert stacks_of(tmp_path) == ["prod"]
+    assert load(tmp_path, "prod").config == {"x:a": "1"}
+
+
+def test_an_imported_environment_is_refused(tmp_path: Path) -> None:
+    project(tmp_path)
+    (tmp_path / "Pulumi.dev.yaml").write_text("environment: [team/dev]\n", encoding="utf-8")
+    with pytest.raises(Unsupported, match="ESC") as refused:
+        load(tmp_path, "dev")
+    assert "--secret" in refused.value.next_step
+
+
 def test_files_that_are_no_project_are_refused_with_their_place(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: [\n", encoding="utf-8")
     with pytest.raises(EngineError, match=r"Pulumi\.yaml:2:1"):

@@ -34,6 +34,8 @@ _HARMLESS = {
     "pluginDownloadURL",
 }
 
+_PLACES = frozenset({"kubeconfig", "context", "cluster"})  # which say what cluster it is
+
 _MUTABLE = {
     "ConfigMap": ("enableConfigMapMutable", "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
     "Secret": ("enableSecretMutable", "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
@@ -52,7 +54,7 @@ class Clusters:
 
     def declare(self, urn: str, inputs: Mapping[str, Any]) -> None:
         """Remember a provider's inputs. Raises `Unsupported` for settings that would change what is applied."""
-        unknown = sorted(set(inputs) - _HARMLESS)
+        unknown = sorted(set(inputs) - (_HARMLESS if urn else _HARMLESS - _PLACES))
         if unknown or str(inputs.get("enableServerSideApply", "true")).lower() == "false":
             words = ", ".join(unknown) or "enableServerSideApply: false"
             whose = f"provider {urn}" if urn else "the configuration of the default provider (kubernetes:…)"
@@ -70,7 +72,7 @@ class Clusters:
     def known(self, provider: str) -> bool:
         """Whether the provider's cluster is known already; in a preview its kubeconfig may be an output of something new."""
         inputs = self._providers.get(provider_urn(provider), {})
-        return not any(inputs.get(key) is UNKNOWN for key in ("kubeconfig", "context", "namespace"))
+        return not any(inputs.get(key) is UNKNOWN for key in (*_PLACES, "namespace"))
 
     def _set(self, provider: str, name: str, variable: str) -> bool:
         value = self._providers.get(provider_urn(provider), {}).get(name, os.environ.get(variable, ""))
@@ -80,7 +82,7 @@ class Clusters:
         """The connection of a provider reference (`urn::id` or the URN alone)."""
         urn = provider_urn(provider)
         inputs = self._providers.get(urn, {})
-        if not urn or (not inputs.get("kubeconfig") and not inputs.get("context")):
+        if not urn or not any(map(inputs.get, _PLACES)):
             return self._pool
         if urn not in self._open:
             self._open[urn] = asyncio.create_task(self._opened(inputs))
@@ -113,10 +115,10 @@ def provider_urn(reference: str) -> str:
 
 
 async def _connect(inputs: Mapping[str, Any]) -> Cluster:
-    text = str(inputs.get("kubeconfig", ""))
+    text, names = str(inputs.get("kubeconfig", "")), (inputs.get("context"), inputs.get("cluster"))
     if not text:
-        return await Cluster.connect(kubeconfig.load(None, inputs["context"]))
+        return await Cluster.connect(kubeconfig.load(None, *names))
     if "\n" not in text and "{" not in text:
-        return await Cluster.connect(kubeconfig.load(Path(text).expanduser(), inputs.get("context")))
+        return await Cluster.connect(kubeconfig.load(Path(text).expanduser(), *names))
     with memory_file(text.encode()) as path:
-        return await Cluster.connect(kubeconfig.load(path, inputs.get("context")))
+        return await Cluster.connect(kubeconfig.load(path, *names))

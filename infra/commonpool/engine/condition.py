@@ -16,7 +16,7 @@ from commonpool.engine.error import Unsupported
 
 SKIP, SECONDS, WAIT_FOR = "pulumi.com/skipAwait", "pulumi.com/timeoutSeconds", "pulumi.com/waitFor"
 WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
-_BUILT_IN = frozenset(
+BUILT_IN = frozenset(
     {
         "",
         "apps",
@@ -87,7 +87,7 @@ def condition(live: Body, around: Surroundings = UNSEEN) -> Readiness:
     if annotations.get(WAIT_FOR):
         return _wait_for(live, str(annotations[WAIT_FOR]))
     group = live["apiVersion"].rpartition("/")[0]
-    if group not in _BUILT_IN:
+    if group not in BUILT_IN:
         return _custom(live)
     if live["kind"] == "Service":
         return _service(live, around)

@@ -95,6 +95,7 @@ class Deployment:
     unchanged: int = 0
     registered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    continued: set[str] = field(default_factory=set)  # the records whose objects resources of this run stand for
     unit_of: dict[str, str] = field(default_factory=dict)
     fresh_namespaces: set[tuple[str, str]] = field(default_factory=set)
     standing_namespaces: set[tuple[str, str]] = field(default_factory=set)
@@ -139,8 +140,8 @@ class Deployment:
 
     @property
     def stopping(self) -> bool:
-        """Whether no further resource should be touched."""
-        return self.interrupted or (bool(self.failed) and not self.options.continue_on_error)
+        """Whether no further resource should be touched. A preview goes on, to tell all problems at once."""
+        return self.interrupted or (bool(self.failed) and not (self.preview or self.options.continue_on_error))
 
     @property
     def writing(self) -> bool:

@@ -82,9 +82,10 @@ class Credentials:
         return f"a request without any credential; {self.origin} names none"
 
 
-def load(path: Path | None = None, context: str | None = None) -> Credentials:
+def load(path: Path | None = None, context: str | None = None, cluster: str | None = None) -> Credentials:
     """Read a kubeconfig: the given file, else those of `KUBECONFIG` merged, else `~/.kube/config`.
 
+    `cluster` stands in for the one that the context names.
     Raises `KubeconfigInvalid` naming the file when there is none, the contexts when the wanted one is not among them, and
     the field when something in it cannot be used; `CredentialRefused` when a plugin gives no credential.
     """
@@ -96,22 +97,23 @@ def load(path: Path | None = None, context: str | None = None) -> Credentials:
         )
     chosen = context or next((data["current-context"] for _, data in documents if data.get("current-context")), "")
     file, entry = _named(documents, "contexts", chosen, "context")
-    cluster_file, cluster = _named(documents, "clusters", entry.get("cluster", ""), "cluster")
+    called = cluster or entry.get("cluster", "")
+    cluster_file, found = _named(documents, "clusters", called, "cluster")
     user_file, user = _named(documents, "users", entry.get("user", ""), "user") if entry.get("user") else (file, {})
     origin = f"{file} (context {chosen})"
-    if not cluster.get("server"):
-        raise KubeconfigInvalid(f"kubeconfig {cluster_file}: cluster {entry.get('cluster')!r} names no server")
-    authority = _material(cluster, "certificate-authority", cluster_file)
+    if not found.get("server"):
+        raise KubeconfigInvalid(f"kubeconfig {cluster_file}: cluster {called!r} names no server")
+    authority = _material(found, "certificate-authority", cluster_file)
     common: dict[str, Any] = {
-        "server": str(cluster["server"]).rstrip("/"),
+        "server": str(found["server"]).rstrip("/"),
         "origin": origin,
         "namespace": entry.get("namespace") or "default",
         "ca": authority,
-        "ca_origin": _ca_origin(cluster, cluster_file) if authority else "",
-        "server_name": cluster.get("tls-server-name", ""),
-        "insecure": cluster.get("insecure-skip-tls-verify") is True,
-        "proxy": _proxy(cluster, cluster_file),
-        "compress": cluster.get("disable-compression") is not True and not _is_loopback(str(cluster["server"])),
+        "ca_origin": _ca_origin(found, cluster_file) if authority else "",
+        "server_name": found.get("tls-server-name", ""),
+        "insecure": found.get("insecure-skip-tls-verify") is True,
+        "proxy": _proxy(found, cluster_file),
+        "compress": found.get("disable-compression") is not True and not _is_loopback(str(found["server"])),
         "impersonate": _impersonation(user, user_file),
     }
     return Credentials(**common, **_identity(user, user_file, origin, files if len(files) > 1 else [file], chosen))

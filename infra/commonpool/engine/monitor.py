@@ -22,7 +22,15 @@ from commonpool.engine.plugin import needs_plugin, of_type
 from commonpool.engine.program import program_folder
 from commonpool.engine.properties import UNKNOWN_SENTINEL, Properties, decode, encode, reference, secret_values
 from commonpool.engine.record import Identity
-from commonpool.engine.registration import PROVIDER_TYPE, Registration, as_request, inherited_aliases, make_urn, parse
+from commonpool.engine.registration import (
+    PROVIDER_TYPE,
+    Registration,
+    as_request,
+    inherit,
+    inherited_aliases,
+    make_urn,
+    parse,
+)
 from commonpool.engine.step import Outcome, Step
 from commonpool.engine.transform import Transforms
 from commonpool.engine.unknown import UNKNOWN
@@ -58,6 +66,7 @@ class Monitor:
         self.limit = asyncio.Semaphore(run.options.parallel)
         self.neighbours = Neighbours()
         self.aliases: dict[str, tuple[str, ...]] = {}
+        self.inherited: dict[str, Any] = {}  # by the URN of a parent: a request with the options that children inherit
         self.transforms = Transforms(run.program.project, run.program.stack)
         self.components: dict[str, tuple[str, struct_pb2.Struct]] = {}  # what components of manifests made: id, outputs
 
@@ -193,6 +202,7 @@ class Monitor:
                 run.fail(urn, error)
                 return _failed(urn)
         self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
+        self._inherit(urn, request)
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
                 self.root = urn
@@ -207,6 +217,14 @@ class Monitor:
         except EngineError as error:
             run.fail(urn, error)
             return _failed(urn)
+
+    def _inherit(self, urn: str, request: Any) -> None:  # noqa: ANN401
+        if request.parent in self.inherited:
+            inherit(request, self.inherited[request.parent])
+        options = resource_pb2.RegisterResourceRequest()
+        inherit(options, request)
+        if options.ByteSize():
+            self.inherited[urn] = options
 
     def _enter(self, urn: str, unit: str) -> bool:
         """Note a registration; False when there is one of that name already."""

@@ -66,7 +66,9 @@ def _keep(body: Any, live: Any, owned: Fields, parts: list[str | int]) -> None: 
 
 
 def _put(body: Any, key: Any, value: Any) -> None:  # noqa: ANN401
-    if isinstance(body, dict) or (isinstance(body, list) and key < len(body)):
+    if isinstance(body, dict) and isinstance(value, dict):
+        body[key] = {**body.get(key, {}), **value}  # what says which object it is was never taken out
+    elif isinstance(body, dict) or (isinstance(body, list) and key < len(body)):
         body[key] = value
     elif isinstance(body, list):
         body.append(value)

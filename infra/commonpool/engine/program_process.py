@@ -111,9 +111,13 @@ def _words(error: BaseException) -> tuple[str, str]:
         option = "--secret" if getattr(error, "secret", False) else "-c"
         return str(error).partition("\n")[0], f"give it with {option} {error.key}=VALUE"
     if isinstance(error, ModuleNotFoundError):
+        other = (error.name or "").startswith("pulumi_")
+        plugin = (
+            "; resources of another provider than Kubernetes need its plugin too, and the Pulumi CLI" if other else ""
+        )
         return f"{type(error).__name__}: {error}", (
             f"install it for {sys.executable}, or name the program's own environment in Pulumi.yaml "
-            "(runtime.options.virtualenv)"
+            f"(runtime.options.virtualenv){plugin}"
         )
     if isinstance(error, SystemExit):
         return f"the program ended itself by sys.exit({error.code})", (

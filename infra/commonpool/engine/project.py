@@ -34,12 +34,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|True|T
 
 def describe(directory: Path) -> dict[str, Any]:
     """The `Pulumi.yaml` of a program's folder. Raises `Unsupported` for another language than Python."""
-    for name in ("Pulumi.yaml", "Pulumi.yml"):
-        path = directory / name
-        if path.exists():
-            break
-    else:
-        raise Unsupported(f"{directory} has no Pulumi.yaml, so it is not a Pulumi project")
+    path = _file(directory)
     project = _mapping(path)
     if not _NAME.fullmatch(str(project.get("name", ""))):
         raise EngineError(
@@ -52,9 +47,25 @@ def describe(directory: Path) -> dict[str, Any]:
     return project
 
 
+def _file(directory: Path) -> Path:
+    for name in ("Pulumi.yaml", "Pulumi.yml"):
+        if (directory / name).exists():
+            return directory / name
+    raise Unsupported(f"{directory} has no Pulumi.yaml, so it is not a Pulumi project")
+
+
+def _settings_file(directory: Path, stack: str) -> Path:
+    """Where the settings of a stack are: named like the project's file, in the folder that it names, or beside it."""
+    project = describe(directory)
+    older = project.get("config")  # a text here is what `stackConfigDir` was called once
+    folder = project.get("stackConfigDir") or (older if isinstance(older, str) else "")
+    return directory / str(folder) / f"Pulumi.{stack}{_file(directory).suffix}"
+
+
 def stacks_of(directory: Path) -> list[str]:
-    """The stacks that have a settings file."""
-    return sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in directory.glob("Pulumi.*.yaml"))
+    """The stacks that have a settings file. Raises as `describe`."""
+    pattern = _settings_file(directory, "*")
+    return sorted(path.name[len("Pulumi.") : -len(path.suffix)] for path in pattern.parent.glob(pattern.name))
 
 
 def load(
@@ -66,7 +77,7 @@ def load(
     """A program of somebody else's, with the configuration of `Pulumi.<stack>.yaml` under the given one.
 
     Keys without a namespace belong to the project. Raises `Unsupported` for encrypted values that are not given,
-    because their key is with the Pulumi CLI, and `ConfigRefused` for what `Pulumi.yaml` declares and nobody gives.
+    because their key is with the Pulumi CLI, and for imported environments, and `ConfigRefused` for what `Pulumi.yaml` declares and nobody gives.
     """
     project = describe(directory)
     name = str(project["name"])
@@ -74,7 +85,7 @@ def load(
     declared = _declared(project, directory)
     merged: dict[str, ConfigValue] = {key: value for key, (_, value) in declared.items() if value is not None}
     stack = stack.rpartition("/")[2]  # Pulumi's full names are organization/project/stack
-    settings = directory / f"Pulumi.{stack}.yaml"
+    settings = _settings_file(directory, stack)
     merged |= _settings(settings, name, set(given)) if settings.exists() else {}
     merged |= given
     _check(declared, merged, directory / "Pulumi.yaml")
@@ -96,7 +107,12 @@ def unknown_keys(program: Program, given: Mapping[str, Any]) -> list[str]:
 
 def _settings(path: Path, project: str, given: set[str]) -> dict[str, ConfigValue]:
     found: dict[str, ConfigValue] = {}
-    for key, value in (_mapping(path).get("config") or {}).items():
+    settings = _mapping(path)
+    if settings.get("environment"):
+        error = Unsupported(f"{path}: environment: Pulumi ESC environments are in the Pulumi Cloud, which is not asked")
+        error.next_step = "take it out of the file, and give the values that come from there with -c and --secret"
+        raise error
+    for key, value in (settings.get("config") or {}).items():
         if _encrypted(value):
             if _qualify(key, project) in given:
                 continue
@@ -118,7 +134,7 @@ def _declared(project: Mapping[str, Any], directory: Path) -> dict[str, tuple[st
     declared: dict[str, tuple[str, ConfigValue | None]] = {}
     blocks = project.get("config")
     if blocks is None or isinstance(blocks, str):
-        return declared  # a text names a folder for settings files; an old form that sets nothing
+        return declared  # a text names the folder of settings files
     if not isinstance(blocks, dict):
         raise EngineError(f"{directory / 'Pulumi.yaml'}: config is not a mapping")
     for key, block in blocks.items():

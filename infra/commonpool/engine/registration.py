@@ -1,5 +1,7 @@
 """One request of a program for one resource, decoded, and the Kubernetes object that it asks for. Pure."""
 
+import base64
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,9 +58,23 @@ class Registration:
         return value if isinstance(value, str) else ""
 
     @property
+    def ignored(self) -> tuple[str, ...]:
+        """The paths of `ignore_changes` in the object that is applied."""
+        return tuple(map(_applied_path, self.ignore_changes))
+
+    @property
+    def replacing(self) -> tuple[str, ...]:
+        """The paths of `replace_on_changes` in the object that is applied."""
+        return tuple(map(_applied_path, self.replace_on_changes))
+
+    @property
     def patch(self) -> bool:
         """Whether it is a `…Patch` resource: fields on an object that somebody else owns."""
         return self.type.rsplit(":", 1)[-1] == f"{self.values.get('kind', '')}Patch"
+
+
+def _applied_path(expression: str) -> str:
+    return re.sub(r"^stringData\b", "data", expression)
 
 
 def make_urn(stack: str, project: str, parent: str, type_token: str, name: str) -> str:
@@ -86,6 +102,14 @@ def inherited_aliases(request: Any, of_parent: Iterable[str]) -> tuple[str, ...]
             renamed = former_name + name.removeprefix(parent_name) if name.startswith(parent_name) else name
             found += [make_urn(stack, project, former, token, one) for one in (renamed, name)]
     return tuple(dict.fromkeys(found))
+
+
+def inherit(request: Any, parent: Any) -> None:  # noqa: ANN401
+    """Set what a resource takes from its parent's request where it says nothing of its own, as Pulumi's engine does."""
+    for option in ("protect", "retainOnDelete"):
+        if parent.HasField(option) and not request.HasField(option):
+            setattr(request, option, getattr(parent, option))
+    request.deletedWith = request.deletedWith or parent.deletedWith
 
 
 def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, aliases: tuple[str, ...]) -> Registration:
@@ -170,9 +194,7 @@ def body_of(
             f"{registration.type} {registration.name!r} is no Kubernetes object: it needs the Pulumi plugin "
             "'kubernetes', which is not here"
         )
-    body: dict[str, Any] = copied(registration.values)
-    for expression in () if whole else registration.ignore_changes:
-        remove_path(body, expression)
+    body = _declared(registration) if whole else _without_ignored(registration, previous)
     body.pop("status", None)
     metadata = body.setdefault("metadata", {})
     if metadata is UNKNOWN:
@@ -186,6 +208,40 @@ def body_of(
         metadata.setdefault("annotations", {})[AUTONAMED] = "true"
         keep = previous is not None and previous.name.startswith(prefix)
         metadata["name"] = previous.name if previous and keep else prefix + suffix
+    return body
+
+
+def _declared(registration: Registration) -> dict[str, Any]:
+    """The inputs as they are applied: texts of a Secret among its data, as in pulumi-kubernetes.
+
+    `stringData` is of no manager's, so the server would neither take out what is no longer declared nor tell of drift.
+    """
+    body: dict[str, Any] = copied(registration.values)
+    texts, data = body.get("stringData"), body.get("data", {})
+    if body.get("kind") != "Secret" or not isinstance(texts, dict) or not isinstance(data, dict):
+        return body
+    # Of texts that are none the server says what is wrong.
+    if all(isinstance(text, str) or text is UNKNOWN for text in texts.values()):
+        del body["stringData"]
+        body["data"] = data | {key: text if text is UNKNOWN else _base64(text) for key, text in texts.items()}
+    return body
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _without_ignored(registration: Registration, previous: Identity | None) -> dict[str, Any]:
+    """The inputs without ignored fields; what says which object it is stays, as it was, also where `*` ignores it."""
+    body = _declared(registration)
+    for expression in registration.ignored:
+        remove_path(body, expression)
+    body |= {key: registration.values[key] for key in ("apiVersion", "kind")}
+    declared = registration.values.get("metadata")
+    if isinstance(declared, dict):
+        metadata = body.setdefault("metadata", {})
+        for key in {"name", "namespace", "generateName"} & (declared.keys() - metadata.keys()):
+            metadata[key] = getattr(previous, key, declared[key])
     return body
 
 

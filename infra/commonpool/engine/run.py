@@ -295,7 +295,8 @@ def default_provider(program: Program) -> dict[str, Any]:
     values = {
         key.removeprefix("kubernetes:"): value for key, value in program.config.items() if key.startswith("kubernetes:")
     }
-    return {key: value for key, value in values.items() if key not in ("kubeconfig", "context", "cluster", "namespace")}
+    decided = {"kubeconfig", "context", "namespace"} | (set() if values.get("cluster") else {"cluster"})
+    return {key: value for key, value in values.items() if key not in decided}
 
 
 def _need_providers(run: Deployment) -> None:

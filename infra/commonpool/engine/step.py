@@ -137,7 +137,7 @@ class Step(Subject):
 
     async def _forced_replacement(self, identity: Identity, live: Mapping[str, Any] | None) -> str:
         """Why the object must be replaced although the server would change it in place; empty when it need not be."""
-        wanted = self.registration.replace_on_changes
+        wanted = self.registration.replacing
         if autonamed(self.body) and self.run.clusters.immutable_data(self.registration.provider, identity.kind):
             # As in pulumi-kubernetes: a new name makes whatever refers to it roll out.
             wanted = (*wanted, "data", "binaryData", "type")
@@ -167,7 +167,7 @@ class Step(Subject):
             error.next_step = "take the change back, or give the new one another name and move the data"
             raise error
         same_place = old is None or old.identity == identity
-        if same_place and autonamed(self.body) and not self.registration.delete_before_replace:
+        if same_place and autonamed(self.body):  # a new name makes whatever refers to it follow
             self._set_body(None, predecessor=identity.name)
             identity, same_place = Identity.of(self.body), False
         if not same_place and (found := await self._existing(identity)) is not None:
@@ -238,8 +238,10 @@ class Step(Subject):
 
     async def _preview_apply(self, identity: Identity, decision: Decision, live: dict[str, Any] | None) -> Outcome:
         """Ask the server what it would do; a namespace or kind of this same run cannot be asked about yet."""
-        if not self.kind_known or await self._namespace_is_missing(identity):
+        missing = await self._namespace_is_missing(identity)
+        if missing:
             self.run.expect_namespace(identity.namespace, self.urn)
+        if missing or not self.kind_known:
             self._report(decision.operation, decision.reason, checked=False)
             if live is None:
                 self._note_created(identity)

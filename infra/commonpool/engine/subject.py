@@ -14,6 +14,7 @@ from commonpool.engine import readiness
 from commonpool.engine import state as states
 from commonpool.engine.claim import other_stack, refusal
 from commonpool.engine.cluster import Cluster
+from commonpool.engine.condition import BUILT_IN
 from commonpool.engine.decision import Decision, unskipped
 from commonpool.engine.deployment import Deployment
 from commonpool.engine.diff import field_changes
@@ -52,6 +53,7 @@ class Subject:
     def _find_record(self) -> Record | None:
         for urn in (self.urn, *self.registration.aliases):
             if urn in self.run.state.records:
+                self.run.continued.add(urn)
                 return self.run.state.records[urn]
         return None
 
@@ -104,7 +106,7 @@ class Subject:
         try:
             return (await self.cluster.kind(api_version, kind)).namespaced
         except UnknownKind:
-            if not self.run.preview:
+            if not self.run.preview or api_version.rpartition("/")[0] in BUILT_IN:
                 raise
             self.kind_known = False  # its CustomResourceDefinition may come with this very run
             return "namespace" in self.registration.values.get("metadata", {})
@@ -125,6 +127,8 @@ class Subject:
                 f"{self.urn}: import names {self.registration.import_id}, but the declaration is of {identity}"
             )
         if sealed(self.run.state.key, found):
+            uid = found["metadata"]["uid"]
+            self.run.continued |= {urn for urn, record in self.run.state.records.items() if record.uid == uid}
             return Decision(Operation.UPDATE, "an interrupted run had applied it already", force=True)
         other = other_stack(found, self.run.state.part_of)
         if other is not None and not await self._still_holds(other, found):
@@ -140,7 +144,7 @@ class Subject:
     def _leave_ignored(self, live: Mapping[str, Any] | None) -> None:
         if live is not None and self.registration.ignore_changes:
             self.body, owned = copied(self.body), fields_of(live, self.manager)
-            for expression in self.registration.ignore_changes:
+            for expression in self.registration.ignored:
                 keep_owned(self.body, live, owned, expression)
 
     def _must_be_redone(self, live: Mapping[str, Any]) -> bool:

@@ -118,11 +118,11 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
 def _without_renamed(run: Deployment, records: list[Record]) -> list[Record]:
     """The records whose object no other record stands for; the others are only forgotten.
 
-    A resource that got another name in the program without an alias finds its object again by the seal.
+    A resource that got another name in the program finds its object again by an alias or, without one, by the seal.
     """
     going = {record.urn for record in records}
     kept = {record.uid for urn, record in run.state.records.items() if urn not in going and not record.patch}
-    renamed = [record for record in records if record.uid in kept and not record.patch]
+    renamed = [record for record in records if record.urn in run.continued or (record.uid in kept and not record.patch)]
     if not run.preview:
         for record in renamed:
             run.state.drop(record.urn)

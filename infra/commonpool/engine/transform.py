@@ -21,9 +21,8 @@ _COPIED = {  # the options that a transform may change, by their names in a requ
     "plugin_download_url": "pluginDownloadURL",
     "deleted_with": "deletedWith",
     "import": "importId",
-    "protect": "protect",
-    "retain_on_delete": "retainOnDelete",
 }
+_COPIED_IF_SET = {"protect": "protect", "retain_on_delete": "retainOnDelete"}  # unset, they come from the parent
 _COPIED_LISTS = {
     "ignore_changes": "ignoreChanges",
     "replace_on_changes": "replaceOnChanges",
@@ -88,7 +87,7 @@ class Transforms:
         return resource_pb2.TransformResponse.FromString(answer.response)
 
     def _merged(self, request: Any, answer: Any) -> Any:  # noqa: ANN401
-        changed = resource_pb2.RegisterResourceRequest()
+        changed: Any = resource_pb2.RegisterResourceRequest()
         changed.CopyFrom(request)
         changed.object.CopyFrom(answer.properties)
         if not answer.HasField("options"):
@@ -96,6 +95,10 @@ class Transforms:
         options = answer.options
         for name, field in _COPIED.items():
             setattr(changed, field, getattr(options, name))
+        for name, field in _COPIED_IF_SET.items():
+            changed.ClearField(field)
+            if options.HasField(name):
+                setattr(changed, field, getattr(options, name))
         for name, field in _COPIED_LISTS.items():
             _replace(getattr(changed, field), getattr(options, name))
         if options.HasField("delete_before_replace"):
@@ -133,6 +136,9 @@ def _options(request: Any) -> Any:  # noqa: ANN401
     )
     for name, field in _COPIED.items():
         setattr(options, name, getattr(request, field))
+    for name, field in _COPIED_IF_SET.items():
+        if request.HasField(field):
+            setattr(options, name, getattr(request, field))
     for name, field in _COPIED_LISTS.items():
         _replace(getattr(options, name), getattr(request, field))
     if request.deleteBeforeReplaceDefined:
