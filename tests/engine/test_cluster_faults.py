@@ -331,7 +331,7 @@ def test_a_storm_of_429_is_survived_by_all() -> None:
         return status(429, "TooManyRequests") if next(turn) % 2 else ok(LIVE)
 
     async def scenario() -> None:
-        async with connected(script, parallel=16) as (cluster, _):
+        async with connected(script, parallel=16, patience=60) as (cluster, _):
             assert await asyncio.gather(*(cluster.apply(CONFIG_MAP) for _ in range(100))) == [LIVE] * 100
 
     run(scenario())

@@ -25,7 +25,8 @@ class Receiver(service.TraceServiceServicer):
     def Export(self, request: Any, context: Any) -> Any:
         with self.lock:
             for resource in request.resource_spans:
-                for scope in resource.scope_spans:
+                # By its number: two distributions bring this module, and the older one calls the field by another name.
+                for scope in getattr(resource, resource.DESCRIPTOR.fields_by_number[2].name):
                     self.spans += [{one.key: one.value.string_value for one in span.attributes} for span in scope.spans]
         return messages.ExportTraceServiceResponse()
 

@@ -6,7 +6,7 @@ cannot be seen from here. To add one, write the function and name it in `CHECKS`
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,7 +95,8 @@ def _policies(patient: Patient, *, loopback: bool) -> list[dict[str, Any]]:
     """As the estate declares them; in an embedded pool backends may be played on loopback."""
     from commonpool.components import pool as component
 
-    bodies = component.objects(patient.estate, simulate=False, loopback=loopback)
+    told = replace(patient.estate, exchange=patient.target.exchange("pool"))
+    bodies = component.objects(told, simulate=False, loopback=loopback)
     return [body for body in bodies if body["apiVersion"].startswith("admissionregistration.k8s.io/")]
 
 

@@ -101,14 +101,14 @@ class Target:
         found = problems(estate)
         if found:
             raise EstateRefused(found)
-        return replace(estate, exchange=self._exchange()) if needs_exchange(estate) else estate
+        return replace(estate, exchange=self.exchange("services")) if needs_exchange(estate) else estate
 
-    def _exchange(self) -> str | None:
-        """Where calls pass that agreements filter, count or prove, as a run would be told; None where nowhere."""
+    def exchange(self, stack: str) -> str | None:
+        """Where calls pass that agreements filter, count or prove, as a run of a stack is told; None where nowhere."""
         from commonpool.components.unit import EXCHANGE
 
         pool = self.own_pool
-        told = self.config.get(EXCHANGE) or (pool.exchange if pool else _settings("services").get(EXCHANGE))
+        told = self.config.get(EXCHANGE) or (pool.exchange if pool else _settings(stack).get(EXCHANGE))
         return str(told) if told else None
 
     def credentials(self) -> "Credentials":
