@@ -354,7 +354,7 @@ def test_return_flow_that_is_late_is_told(root: Path) -> None:
     dataset(root, "one", returnFlow={"to": "city", "everyDays": 30, "delivered": "2026-05-01"})
     assert warnings(on(root, "2026-05-31")) == []
     assert (
-        "flows back to the city level every 30 days; last on 2026-05-01, 1 days late"
+        "flows back to the city level every 30 days; last on 2026-05-01, 1 day late"
         in warnings(on(root, "2026-06-01"))[0]
     )
 

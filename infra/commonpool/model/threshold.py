@@ -59,6 +59,10 @@ def _owed(estate: Estate) -> list[str]:
         if late > 0:
             words = f"last on {flow.delivered}" if flow.delivered else "never"
             found.append(
-                f"dataset {dataset.name} flows back to the {flow.to} level every {flow.every_days} days; {words}, {late} days late"
+                f"dataset {dataset.name} flows back to the {flow.to} level every {_days(flow.every_days)}; {words}, {_days(late)} late"
             )
     return found
+
+
+def _days(number: int) -> str:
+    return f"{number} day{'' if number == 1 else 's'}"
