@@ -27,14 +27,13 @@ class Pair:
     @property
     def expires(self) -> datetime.datetime:
         """End of validity, UTC."""
-        return x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
+        return self.read().not_valid_after_utc
 
     @property
     def hosts(self) -> set[str]:
         """Names and addresses that it serves under."""
-        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
         try:
-            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            names = self.read().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
             return set()
         return {str(name.value) for name in names}
@@ -42,14 +41,17 @@ class Pair:
     @property
     def names_authority(self) -> bool:
         """Whether it says which key signed it (RFC 5280, 4.2.1.1): Python verifies none without that from 3.13 on."""
-        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        return any(isinstance(one.value, x509.AuthorityKeyIdentifier) for one in certificate.extensions)
+        return any(isinstance(one.value, x509.AuthorityKeyIdentifier) for one in self.read().extensions)
 
     def stands(self, now: datetime.datetime) -> bool:
         """Whether it exists, is not about to expire, and is one that every verifier takes."""
         if not (self.certificate.exists() and self.key.exists()):
             return False
         return self.names_authority and self.expires - now > datetime.timedelta(days=RENEW_BEFORE_DAYS)
+
+    def read(self) -> x509.Certificate:
+        """The certificate. Raises OSError or ValueError when it cannot be read."""
+        return x509.load_pem_x509_certificate(self.certificate.read_bytes())
 
 
 class Authority:
@@ -88,7 +90,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
         attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-        authority = x509.load_pem_x509_certificate(self.pair.certificate.read_bytes())
+        authority = self.pair.read()
         signer_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
         builder = (

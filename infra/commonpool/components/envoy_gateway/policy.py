@@ -42,17 +42,14 @@ def _terms(estate: Estate, service: SharedService, consumers: list[Consumer]) ->
     Who passes at all, the rules of the routes say (`gateway`).
     """
     found = []
-    for one in consumers:
-        terms = estate.terms(service.name, one.department)
-        if terms is None:
-            continue
+    agreed = [(one, terms) for one in consumers if (terms := estate.terms(service.name, one.department))]
+    kind, rules = gateway.route_kind(service), gateway.rules(estate, service) if agreed else []
+    for one, terms in agreed:
         begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
         within = f"request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
-        targets = _sections(estate, service, [one], reads=False)
-        if gateway.splits_reads(service):
-            targets += _sections(estate, service, [one], reads=True)
+        own = (one.department, gateway.reads_name(one.department))
         spec = {
-            "targetRefs": targets,
+            "targetRefs": [target(kind, route, rule) for route, rule in rules if rule in own],
             "mergeType": "StrategicMerge",
             "authorization": {
                 "defaultAction": "Deny",
