@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 State = Literal["well", "ill", "unknown"]
 SKEW_SECONDS = 5.0  # Kubernetes' own tokens and leases bear some; the answer's date has whole seconds
 RENEW_DAYS = 30  # the embedded pool renews what ends within this at its next start
+TAKEN_IN_SECONDS = 10.0  # a change of a moment ago is on its way
 _WRONG_IMAGE = "registry.invalid/doctor/probe:1"
 
 
@@ -224,6 +225,39 @@ async def drift(patient: Patient, cluster: "Cluster") -> list[Found]:
     return [("well", "nothing drifted from what was applied", "")]
 
 
+async def components(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """What the embedded pool consists of stays up; a cluster watches over its own."""
+    pool = patient.embedded
+    if pool is None:
+        return []
+    parts = (await asyncio.to_thread(pool.status)).components
+    found: list[Found] = [
+        (
+            "ill",
+            f"{part.name} does not stay up: {part.last_words}",
+            f"commonpool embedded logs {part.name} --pool {pool.name}",
+        )
+        for part in parts
+        if part.last_words
+    ]
+    return found or [("well", f"{count(len(parts), 'component')} of the embedded pool stand", "")]
+
+
+async def proxy(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """The proxy has taken in what the estate declares of services: otherwise it goes on serving as before."""
+    from commonpool.proxy.complaint import complaints
+
+    deadline = asyncio.get_running_loop().time() + TAKEN_IN_SECONDS
+    while (lines := await complaints(cluster)) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.5)
+    mend = (
+        "commonpool service show NAME says more; where the proxy has not looked at it, see whether Envoy Gateway runs"
+    )
+    if lines:
+        return [("ill", f"not taken in by the proxy: {line}", mend) for line in lines]
+    return [("well", "every route and policy is taken in as declared", "")]
+
+
 async def clock(patient: Patient, cluster: "Cluster") -> list[Found]:
     """The API server's clock and this machine's agree: tokens, certificates and leases hang on it."""
     before = datetime.now(UTC)
@@ -363,10 +397,12 @@ async def network(patient: Patient, cluster: "Cluster") -> list[Found]:
 
 
 CHECKS: dict[str, Check] = {
+    "components": components,
     "rules": rules,
     "enforcement": enforcement,
     "fence": fence,
     "drift": drift,
+    "proxy": proxy,
     "certificates": certificates,
     "evidence": evidence,
     "audit": audit,

@@ -437,11 +437,28 @@ def _close(run: Run) -> None:
         steps = [[command("status"), "what stands, what drifted, what is about to expire"]]
     else:
         steps = [[rerun("refresh"), "tells how the cluster drifts from this"]]
+    for words in _fallen(run):
+        run.output.say(f"  warning: {words}")
     for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps):
         run.output.say(line)
     called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""
     if called:
         run.output.say(f"  {'call':<8} {called}")
+
+
+def _fallen(run: Run) -> list[str]:
+    """What of the embedded pool does not stay up: what was applied stands, and may not be served."""
+    if run.verb != "up" or not run.target.embedded:
+        return []
+    from commonpool.embedded import EmbeddedPool
+
+    parts = EmbeddedPool(run.target.pool).status().components
+    more = f"--pool {run.target.pool}"
+    return [
+        f"{part.name} does not stay up: {part.last_words} (commonpool embedded logs {part.name} {more})"
+        for part in parts
+        if part.last_words
+    ]
 
 
 async def _screen(run: Run) -> str:

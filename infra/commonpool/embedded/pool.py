@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,18 +41,25 @@ STAND_IN_SECONDS = 15.0
 LEAST_FREE = 256 << 20  # bytes: what etcd and the logs of an hour take
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
 SUPERVISOR = "commonpool.embedded"
+AGAIN_AND_AGAIN = 2  # ends soon after a start: one can be anybody's doing
+PROVEN_SECONDS = 10.0  # what ended again and again and has run for so long stays up
+LONGEST_WORDS = 200
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One component: `state` is running, starting, restarting or stopped; memory in bytes of resident set."""
+    """One component: `state` is running, starting, restarting or stopped; memory in bytes of resident set.
+
+    `last_words` are those of one that does not stay up.
+    """
 
     name: str
     pid: int
     state: str
     restarts: int
     rss_bytes: int
+    last_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -312,7 +319,10 @@ class EmbeddedPool:
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
             components=tuple(
-                _component_status(name, noted.get(name, {}), processes, supervised=supervised)
+                replace(
+                    _component_status(name, noted.get(name, {}), processes, supervised=supervised),
+                    last_words=self._last_words(name) if _fails(noted.get(name, {}), processes) and supervised else "",
+                )
                 for name in self._components()
             ),
             proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
@@ -409,6 +419,12 @@ class EmbeddedPool:
         room = f"{free / 1e6:.0f} MB are free in {self.layout.root}; " if free < LEAST_FREE else ""
         return f"{room}{component} says\n{self._tail(component)}"
 
+    def _last_words(self, component: str) -> str:
+        with contextlib.suppress(EmbeddedError):
+            said = [line.strip() for line in self.logs(component, 15) if line.strip()]
+            return said[-1][:LONGEST_WORDS] if said else "it said nothing"
+        return "it said nothing"
+
     def _tail(self, component: str) -> str:
         try:
             return "\n".join(self.logs(component, 15))
@@ -427,6 +443,16 @@ def _component_status(
             return ComponentStatus(name, process.pid, "running", restarts, process.memory_info().rss)
     waiting = "restarting" if restarts or noted.get("pid") else "starting"
     return ComponentStatus(name, 0, waiting if noted and supervised else "stopped", restarts, 0)
+
+
+def _fails(noted: Mapping[str, Any], processes: Mapping[int, psutil.Process]) -> bool:
+    """Whether a component ends soon after each start; between two ends it may look well for a moment."""
+    if int(noted.get("failures", 0)) < AGAIN_AND_AGAIN:
+        return False
+    process = processes.get(int(noted.get("pid", 0)))
+    with contextlib.suppress(psutil.Error):
+        return process is None or time.time() - process.create_time() < PROVEN_SECONDS
+    return True
 
 
 def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:

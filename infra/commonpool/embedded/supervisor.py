@@ -51,6 +51,7 @@ class Component:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
+    failures: int = 0  # ends in a row, each soon after its start
     pause: float = 0.5
     due: float = field(default=0.0)
 
@@ -84,9 +85,10 @@ class Component:
         if self.process is None or self.process.poll() is None:
             return False
         if time.monotonic() - self.started > STABLE_SECONDS:
-            self.pause = 0.5
+            self.pause, self.failures = 0.5, 0
         self.process = None
         self.restarts += 1
+        self.failures += 1
         self.due = time.monotonic() + self.pause
         self.pause = min(self.pause * 2, self.longest_pause)
         return True
@@ -197,7 +199,11 @@ class Supervisor:
     def _report(self) -> None:
         """Who runs, for `status`; written whole or not at all."""
         running = {
-            component.name: {"pid": component.process.pid if component.process else 0, "restarts": component.restarts}
+            component.name: {
+                "pid": component.process.pid if component.process else 0,
+                "restarts": component.restarts,
+                "failures": component.failures,
+            }
             for component in self.components
         }
         content = json.dumps({"supervisor": os.getpid(), "components": running})
