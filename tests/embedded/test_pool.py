@@ -268,11 +268,13 @@ def test_what_does_not_stay_up_is_told_with_its_last_words(
     until(lambda: words() == "out of paper", "it has ended more than once")
     told = "envoy-gateway does not stay up: out of paper"
     estate = estates.write(tmp_path / "estate", 1)
+    behind = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}
+    estates.add_service(estate, "waits", endpoint={"protocol": "HTTP"}, backends=[behind])
     assert told in command("embedded", "status", own.name)
-    assert f"warning: {told}" in command(
-        "up", "--yes", "--skip-preview", "--stack", "pool", "--pool", own.name, "--estate", str(estate)
-    )
-    assert told in command("doctor", "--pool", own.name, "--estate", str(estate))
+    assert f"warning: {told}" in command("up", "--yes", "--skip-preview", "--pool", own.name, "--estate", str(estate))
+    examined = command("doctor", "--pool", own.name, "--estate", str(estate))
+    assert told in examined
+    assert "not taken in by the proxy: HTTPRoute waits: the proxy has not looked at it yet" in examined
     program.unlink()
     program.symlink_to(whole)
     until(lambda: words() == "", "it stays up again")

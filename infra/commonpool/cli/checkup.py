@@ -248,7 +248,10 @@ async def proxy(patient: Patient, cluster: "Cluster") -> list[Found]:
     from commonpool.proxy.complaint import complaints
 
     deadline = asyncio.get_running_loop().time() + TAKEN_IN_SECONDS
-    while (lines := await complaints(cluster)) and asyncio.get_running_loop().time() < deadline:
+    pool = patient.embedded
+    while (
+        lines := [*await complaints(cluster), *(pool.refusals() if pool else ())]
+    ) and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.5)
     mend = (
         "commonpool service show NAME says more; where the proxy has not looked at it, see whether Envoy Gateway runs"

@@ -151,6 +151,11 @@ class EmbeddedPool:
         """The port there that serves a declared one: itself, unless another program held it at the start."""
         return proxy.Place(self.layout).port(declared)
 
+    def refusals(self) -> list[str]:
+        """What of its present configuration Envoy refuses, in words."""
+        found = proxy.Place(self.layout).rejections()
+        return [f"Envoy refused {one.kind} (the last good one serves on): {one.reason}" for one in found]
+
     def stand_ins(self, roles: Mapping[str, stand_in.Role]) -> dict[str, stand_in.Role]:
         """The roles with the addresses at which they are, or would be, played."""
         return stand_in.Stage(self.layout).placed(roles)
