@@ -110,6 +110,19 @@ def test_a_pool_whose_api_server_hangs_is_not_called_one_that_does_not_run(
     assert failed.value.code == "not_ready"
 
 
+def test_no_proxy_of_the_environment_is_asked_for_the_way_to_this_machine(
+    own: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in every network that has one: it would answer that it knows no such address, and the pool would never be ready."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    own.stop()
+    own.start()
+    ask(own, lambda cluster: cluster.apply(config_map("direct")))
+    assert own.stored("/registry/configmaps/default/direct")
+
+
 def test_a_start_that_fails_quotes_the_component_that_does_not_stay_up_and_tells_of_a_full_disk(
     own: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

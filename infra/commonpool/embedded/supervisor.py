@@ -17,12 +17,11 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from commonpool.embedded import proxy, stand_in
+from commonpool.embedded import loopback, proxy, stand_in
 from commonpool.embedded.binaries import used
 from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, arguments
 from commonpool.embedded.preparation import prepare
@@ -35,6 +34,7 @@ LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
 # What does not ask the API server; that one retries until etcd answers.
 FIRST = ("etcd", "kube-apiserver", stand_in.COMPONENT)
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -106,6 +106,12 @@ class Component:
         self.process = None
 
 
+def _direct() -> dict[str, str]:
+    """Machines are reached without the proxy that stands between this network and others: for logs and shells of pods."""
+    named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    return {"NO_PROXY": ",".join(filter(None, (named, *PRIVATE_NETWORKS)))}
+
+
 def _die_with_parent() -> None:
     # Without this a killed supervisor would leave a control plane behind that nobody watches.
     # Killed, not asked: without etcd an API server takes a minute to end in good order, and all of them survive a kill.
@@ -131,7 +137,7 @@ class Supervisor:
         words = arguments(name, self.layout, self.ports, self.settings)
         own = self.binaries / name
         command = [str(own), *words[1:]] if own.exists() else [str(self.binaries / "kubernetes"), *words]
-        return Component(name, command, self.layout.logs / f"{name}.log")
+        return Component(name, command, self.layout.logs / f"{name}.log", _direct())
 
     def _proxy_component(self, name: str) -> Component:
         place = proxy.Place(self.layout)
@@ -219,7 +225,7 @@ def api_ready(layout: Layout, ports: Ports) -> bool:
     """Whether the API server says that it is ready; its certificate must be the pool's own."""
     context = ssl.create_default_context(cafile=str(layout.pki / "ca.crt"))
     try:
-        with urllib.request.urlopen(f"https://127.0.0.1:{ports.api}/readyz", timeout=2, context=context) as answer:
+        with loopback.ask(f"https://127.0.0.1:{ports.api}/readyz", context, 2) as answer:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
         return False
