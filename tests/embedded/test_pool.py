@@ -288,9 +288,11 @@ def test_what_does_not_stay_up_is_told_with_its_last_words(
     examined = command("doctor", "--pool", own.name, "--estate", str(estate))
     assert told in examined
     assert "not taken in by the proxy: HTTPRoute waits: the proxy has not looked at it yet" in examined
+    assert "envoy-gateway of another version of Commonpool still runs" in examined, "it is not what this one builds"
     program.unlink()
     program.symlink_to(whole)
     until(lambda: words() == "", "it stays up again")
+    assert own.troubles() == []
 
 
 def command(*words: str) -> str:

@@ -230,17 +230,10 @@ async def components(patient: Patient, cluster: "Cluster") -> list[Found]:
     pool = patient.embedded
     if pool is None:
         return []
-    parts = (await asyncio.to_thread(pool.status)).components
-    found: list[Found] = [
-        (
-            "ill",
-            f"{part.name} does not stay up: {part.last_words}",
-            f"commonpool embedded logs {part.name} --pool {pool.name}",
-        )
-        for part in parts
-        if part.last_words
-    ]
-    return found or [("well", f"{count(len(parts), 'component')} of the embedded pool stand", "")]
+    found = await asyncio.to_thread(pool.troubles)
+    if found:
+        return [("ill", words, step) for words, step in found]
+    return [("well", f"all of {', '.join(one.name for one in pool.status().components)} stand", "")]
 
 
 async def proxy(patient: Patient, cluster: "Cluster") -> list[Found]:

@@ -145,11 +145,7 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
             )
             for found in one.proxy.rejections
         ),
-        *(
-            output.paint(f"  {part.name} does not stay up: {part.last_words}", "red")
-            for part in one.components
-            if part.last_words
-        ),
+        *(output.paint(f"  {words}; {step}", "red") for words, step in EmbeddedPool(one.name).troubles()),
         *output.table(["component", "state", "pid", "restarts", "memory"], rows, left=2).splitlines(),
     ]
 

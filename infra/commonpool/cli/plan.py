@@ -447,18 +447,12 @@ def _close(run: Run) -> None:
 
 
 def _fallen(run: Run) -> list[str]:
-    """What of the embedded pool does not stay up: what was applied stands, and may not be served."""
+    """What is wrong with the embedded pool: what was applied stands, and may not be served."""
     if run.verb != "up" or not run.target.embedded:
         return []
     from commonpool.embedded import EmbeddedPool
 
-    parts = EmbeddedPool(run.target.pool).status().components
-    more = f"--pool {run.target.pool}"
-    return [
-        f"{part.name} does not stay up: {part.last_words} (commonpool embedded logs {part.name} {more})"
-        for part in parts
-        if part.last_words
-    ]
+    return [f"{words}; {step}" for words, step in EmbeddedPool(run.target.pool).troubles()]
 
 
 async def _screen(run: Run) -> str:

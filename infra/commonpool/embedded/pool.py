@@ -308,6 +308,29 @@ class EmbeddedPool:
         """Whether somebody looks after its components, ready or not."""
         return self._supervisor() is not None
 
+    def troubles(self) -> list[tuple[str, str]]:
+        """What is wrong with its components while it runs, and the command that mends it or says more."""
+        logs = f"commonpool embedded logs --pool {self.name}"
+        parts = self.status().components
+        found = [
+            (f"{part.name} does not stay up: {part.last_words}", f"{logs} {part.name}")
+            for part in parts
+            if part.last_words
+        ]
+        if old := self._outdated():
+            again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
+            found.append((f"{', '.join(old)} of another version of Commonpool still runs", again))
+        return found
+
+    def _outdated(self) -> list[str]:
+        supervisor, place = self._supervisor(), proxy.Place(self.layout)
+        if supervisor is None:
+            return []
+        links = {place.program(name): program for name, program in binaries.proxy_programs().items()}
+        found = [link.name for link, program in links.items() if link.exists() and link.resolve() != program.resolve()]
+        present = Path(supervisor.cmdline()[-1]).name == binaries.folder_of(binaries.KUBERNETES).name
+        return found if present else ["Kubernetes", *found]
+
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
         ports = self._ports()
