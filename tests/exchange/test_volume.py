@@ -36,6 +36,18 @@ def test_a_day_has_its_calls_and_the_next_one_has_them_again() -> None:
     assert volume.take("a", 2, DAY + timedelta(1))
 
 
+def test_a_clock_that_is_set_back_gives_no_calls_anew(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal", tmp_path / "journal.key", "test")
+    before = today()
+    journal.append([Entry(ASKED, "a pod", {"agreement": "a"})] * 2)
+    if today() != before:
+        pytest.skip("midnight in China came in between")
+    volume = Volume.read(tmp_path / "journal", before)
+    assert not volume.take("a", 2, before)
+    assert volume.take("a", 2, before + timedelta(1)), "the clock ran ahead"
+    assert not volume.take("a", 2, before), "and was set right"
+
+
 @pytest.mark.parametrize(
     ("now", "seconds"), [("2026-11-26T15:59:59", 1), ("2026-11-26T16:00:00", 86400), ("2026-11-26T15:59:59.999", 1)]
 )
