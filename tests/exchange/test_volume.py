@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commonpool.exchange.terms import today
 from commonpool.exchange.volume import ASKED, Volume, until_midnight
 from commonpool.journal import Entry, Journal
 from commonpool.journal.segment import RECORDS
+from commonpool.model.today import today
 
 DAY = date(2026, 11, 26)
 

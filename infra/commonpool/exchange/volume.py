@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from commonpool.exchange.terms import CHINA
 from commonpool.journal import Record, segment
 from commonpool.journal.query import records
+from commonpool.model.today import CHINA, day_of
 
 ASKED = "exchange.asked"
 
@@ -45,7 +45,7 @@ class Volume:
 
 def _counted(journal: Path, day: date) -> Counter[str]:
     found = records(journal, _first(journal, day), kinds=(ASKED,))
-    return Counter(str(one.data.get("agreement")) for one in found if _day(one) == day)
+    return Counter(str(one.data.get("agreement")) for one in found if day_of(one.at) == day)
 
 
 def until_midnight(now: datetime) -> int:
@@ -60,7 +60,7 @@ def _first(journal: Path, day: date) -> int:
     for path in reversed(segment.segments(journal)):
         begins = segment.first_of(path)
         first = next(_records_of(path), None)
-        if first is not None and _day(first) < day:
+        if first is not None and day_of(first.at) < day:
             return begins
     return 0
 
@@ -71,7 +71,3 @@ def _records_of(path: Path) -> Iterator[Record]:
         for line in file:
             if not segment.is_seal(line):
                 yield Record.parse(line)
-
-
-def _day(record: Record) -> date:
-    return datetime.fromisoformat(record.at).astimezone(CHINA).date()
