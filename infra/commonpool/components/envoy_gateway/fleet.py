@@ -322,7 +322,7 @@ _GRPC_STATISTICS = "envoy.filters.http.grpc_stats"
 _OWN_ANSWER = "direct_response"
 _EXCHANGE = "commonpool."  # what the process in the way of calls says has its own words
 _UNWORDED = f"response.code_details != '{_OWN_ANSWER}' && !response.code_details.startsWith('{_EXCHANGE}')"
-# (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
+# (flag, status or details that tell, status of the answer, what to call it, what to say, seconds after which to come back)
 _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     (429, 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% sends more calls in a second than its department's share", 1),
     ("UO", 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% has as many calls under way as its department's share", 1),
@@ -331,28 +331,23 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     ("UC", 502, "backend-broke-off", "the backend of %REQ(:AUTHORITY)% broke the connection off", 0),
     ("UT", 504, "backend-too-slow", "the backend of %REQ(:AUTHORITY)% did not answer in time", 0),
     ("NR", 404, "no-such-service", "no service of the pool is called %REQ(:AUTHORITY)%; `commonpool service list` tells their names", 0),
+    ("max_duration_timeout", 408, "call-too-long", "the call lasted longer than the service lets any call last", 0),
+    ("upgrade_failed", 403, "no-upgrade", "WebSockets and other upgrades are not passed on: use requests, streams of HTTP, or gRPC", 0),
     (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
     (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0),
 )  # fmt: skip
 
 
 def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int) -> Body:
-    if isinstance(tells, str):
-        when: Body = {"response_flag_filter": {"flags": [tells]}}
-    else:
+    if isinstance(tells, int):
         comparison = {"op": "EQ", "value": {"default_value": tells, "runtime_key": f"commonpool.answers.{tells}"}}
-        of_filters = {
-            "name": "cel",
-            "typed_config": {
-                "@type": f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": _UNWORDED,
-            },
+        when: Body = {
+            "and_filter": {"filters": [{"status_code_filter": {"comparison": comparison}}, _details(_UNWORDED)]}
         }
-        when = {
-            "and_filter": {
-                "filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": of_filters}]
-            }
-        }
+    elif tells.isupper():
+        when = {"response_flag_filter": {"flags": [tells]}}
+    else:
+        when = _details(f"response.code_details == '{tells}'")
     found: Body = {
         "filter": when,
         "status_code": status,
@@ -374,6 +369,12 @@ def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int)
         }
         found["headers_to_add"] = [header]
     return found
+
+
+def _details(expression: str) -> Body:
+    """A filter by what Envoy says of an answer."""
+    kind = f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {"extension_filter": {"name": "cel", "typed_config": {"@type": kind, "expression": expression}}}
 
 
 def guarded_kinds() -> dict[str, list[str]]:
