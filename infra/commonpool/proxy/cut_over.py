@@ -54,6 +54,7 @@ class Cause(StrEnum):
     NOT_ACCEPTED = "not-accepted"
     PERSON = "person"
     MOVED_BY_OTHERS = "moved-by-others"
+    CLOCK_SET = "clock-set"
 
 
 @dataclass(frozen=True)
