@@ -57,6 +57,15 @@ def test_what_was_signed_while_the_clock_ran_ahead_is_signed_anew(
         assert one.read().not_valid_before_utc <= datetime.now(UTC)
 
 
+def test_what_an_authority_signed_that_was_given_up_is_signed_anew(tmp_path: Path) -> None:
+    first = Authority(tmp_path, "ca").server("server", ("localhost",)).read()
+    for path in tmp_path.glob("ca.*"):
+        path.unlink()
+    second = Authority(tmp_path, "ca").server("server", ("localhost",)).read()
+    assert second != first
+    second.verify_directly_issued_by(Authority(tmp_path, "ca").pair.read())
+
+
 @pytest.mark.parametrize("left", [b"", b"-----BEGIN CERTIFICATE-----\nMIIB"])
 def test_half_a_certificate_is_made_anew(tmp_path: Path, left: bytes) -> None:
     pair = Authority(tmp_path, "ca").server("server", ("localhost",))

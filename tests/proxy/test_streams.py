@@ -9,10 +9,12 @@ from contextlib import closing
 
 import estates
 import pytest
+from proxy import frames
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate
 
+SPEECH = f"spoken.d0.{DOMAIN}"
 HOST = f"short.d0.{DOMAIN}"
 ENDLESS = f"endless.d0.{DOMAIN}"
 UPGRADE = {"websocket": "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "anything": ""}
@@ -25,12 +27,28 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="module")
-def estate(serving: Proxy, tmp_path_factory: pytest.TempPathFactory, backend: Backend) -> Iterator[DeclaredEstate]:
-    """`short`, whose calls last two seconds at most, and `endless`, whose calls may last for ever; d1 calls both."""
+def speaking() -> Iterator[frames.Service]:
+    with frames.serving() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def estate(
+    serving: Proxy, tmp_path_factory: pytest.TempPathFactory, backend: Backend, speaking: frames.Service
+) -> Iterator[DeclaredEstate]:
+    """`short`, whose calls last two seconds at most, `endless`, whose calls may last for ever, and one of gRPC; d1 calls all."""
     declared = DeclaredEstate(serving.pool, estates.write(tmp_path_factory.mktemp("streams"), 2))
     declared.offer("short", port=8080, at=backend.port, timeouts={"request": "2s"})
     declared.offer("endless", port=8080, at=backend.port, timeouts={"unlimited": True})
-    declared.consume(d1=["short", "endless"])
+    declared.offer(
+        "spoken",
+        machine="rs-nas-2",
+        port=9000,
+        at=speaking.port,
+        endpoint={"protocol": "GRPC"},
+        health={"interval": "1s", "timeout": "1s"},
+    )
+    declared.consume(d1=["short", "endless", "spoken"])
     declared.up("services", "departments")
     for host in (HOST, ENDLESS):
         until(lambda host=host: declared.call(host, caller="d1-main").status == 200, f"{host} serves")  # type: ignore[misc]
@@ -118,3 +136,17 @@ def test_neither_trailers_nor_words_about_the_connection_change_who_calls(estate
         "system:serviceaccount:d1-main:default",
     )
     assert "forged" not in found["headers"].values()
+
+
+def test_what_stands_behind_a_requests_end_reaches_no_backend(estate: DeclaredEstate, speaking: frames.Service) -> None:
+    """Some servers put it among the headers, where it would say who calls."""
+    address = (estate.pool.proxy_address, estate.port())
+    token = estate.token("d1-main", SPEECH)
+    forged = [("x-commonpool-department", "forged"), ("x-user", "forged"), ("other", "also")]
+    until(lambda: bool(frames.call(address, SPEECH, token, [])), "the backend answers")
+    assert frames.call(("127.0.0.1", speaking.port), SPEECH, token, forged)
+    assert b"x-user" in speaking.behind[-1], "it would show"
+    before = len(speaking.behind)
+    assert frames.call(address, SPEECH, token, forged)
+    assert len(speaking.behind) > before
+    assert set(speaking.behind[before:]) == {b""}

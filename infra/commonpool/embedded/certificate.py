@@ -42,6 +42,11 @@ class Pair:
         """Whether it says which key signed it (RFC 5280, 4.2.1.1): Python verifies none without that from 3.13 on."""
         return any(isinstance(one.value, x509.AuthorityKeyIdentifier) for one in self.read().extensions)
 
+    def signed_by(self, key: bytes) -> bool:
+        """Whether it names this key as the one that signed it: an authority that was given up is made anew with another."""
+        named = self.read().extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        return named.key_identifier == key
+
     def stands(self, now: datetime.datetime) -> bool:
         """Whether it can be read, holds now and is not about to expire, and is one that every verifier takes."""
         if not (self.certificate.exists() and self.key.exists()):
@@ -101,13 +106,13 @@ class Authority:
     def _leaf(self, name: str, user: str, groups: tuple[str, ...], hosts: tuple[str, ...], days: int) -> Pair:
         pair = Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
         now = _now()
-        if pair.stands(now) and pair.hosts.issuperset(hosts):
+        authority = self.pair.read()
+        signer_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        if pair.stands(now) and pair.hosts.issuperset(hosts) and pair.signed_by(signer_id.digest):
             return pair
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, user)]
         attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-        authority = self.pair.read()
-        signer_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
         builder = (
             _builder(x509.Name(attributes), authority.subject, key.public_key(), now, days)

@@ -36,6 +36,9 @@ ISSUER = "https://kubernetes.default.svc"
 KEYS = f"{ISSUER}/openid/v1/jwks"
 API_SERVER = "kubernetes"  # the Backend from which the keys come; whoever runs the proxy declares it
 PROVIDER = "pool"
+# Between two looks at the keys: for so long tokens of a new key are refused, and those of one that was taken back accepted. They
+# hold on while the API server does not answer.
+KEYS_SECONDS = "30s"
 COLLECTOR = "traces"
 LONGEST_CONNECTION = "15m"  # with a certificate, whose time is looked at when a connection begins
 KNOWN_TOKENS = 1000  # by each thread of an Envoy, some 2 kB each
@@ -88,6 +91,7 @@ def objects(pool: Pool) -> list[Body]:
     if proxy.client_certificates:
         found.append(_certified_clients(pool, proxy, proxy.client_certificates))
     found += [_answers(pool, proxy), _statistics(pool, proxy), _known_tokens(pool, proxy)]
+    found.append(_trailers(pool, proxy))
     if proxy.traces:
         endpoint = {"fqdn": {"hostname": proxy.traces.host, "port": proxy.traces.port}}
         found.append(
@@ -213,7 +217,7 @@ def _callers(pool: Pool, proxy: Proxy) -> Body:
     provider = {
         "name": PROVIDER,
         "issuer": ISSUER,
-        "remoteJWKS": {"uri": KEYS, "backendRefs": [backend_reference(API_SERVER)], "cacheDuration": "300s"},
+        "remoteJWKS": {"uri": KEYS, "backendRefs": [backend_reference(API_SERVER)], "cacheDuration": KEYS_SECONDS},
         "claimToHeaders": [{"header": SUBJECT_HEADER, "claim": "sub"}, {"header": AUDIENCE_HEADER, "claim": "aud"}],
         "recomputeRoute": True,
         "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
@@ -281,6 +285,20 @@ def _statistics(pool: Pool, proxy: Proxy) -> Body:
     """Statuses of gRPC counted for each backend, and not for each method: callers choose the names of methods."""
     filter_ = f".http_filters[?(@.name=='{_GRPC_STATISTICS}')].typed_config"
     return _patch(pool, "statistics", _listeners(proxy), filter_, {"/stats_for_all_methods": False})
+
+
+def _trailers(pool: Pool, proxy: Proxy) -> Body:
+    """What a caller writes behind a request's end is not passed on: some servers put it among the headers, where it would count.
+
+    HTTP/1.1 has it dropped anyway, and no client of gRPC writes any.
+    """
+    kind = f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    everything = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": ".*"}}}}
+    filter_ = {
+        "name": "commonpool.trailers",
+        "typed_config": {"@type": kind, "mutations": {"request_trailers_mutations": [everything]}},
+    }
+    return _patch(pool, "trailers", _listeners(proxy), "", {"/http_filters/0": filter_})
 
 
 def _known_tokens(pool: Pool, proxy: Proxy) -> Body:
