@@ -11,6 +11,7 @@ import getpass
 import os
 import socket
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,25 @@ def holder_died_here(holder: str) -> bool:
     if host != socket.gethostname() or boot != _boot() or boot == "unknown":
         return False
     return not Path(f"/proc/{pid}").exists()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease, since when, and whether they have been silent for longer than a holder may be."""
+
+    who: str
+    since: str
+    silent: bool
+
+
+async def holder_of(cluster: Cluster, name: str) -> Holder | None:
+    """Who holds a lease; nobody where it was given back, or whoever held it is known to have died."""
+    lease = await cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, name)
+    spec = (lease or {}).get("spec", {})
+    holder = spec.get("holderIdentity", "")
+    if lease is None or not holder or holder_died_here(holder):
+        return None
+    return Holder(holder.split("/")[0], spec.get("acquireTime", ""), _expiry(lease) < datetime.now(UTC))
 
 
 class Lock:
