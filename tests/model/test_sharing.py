@@ -151,6 +151,15 @@ def test_the_states_of_an_agreement_follow_from_signatures_statements_and_the_da
     assert state(root) == "terminated"
 
 
+def test_a_key_counts_from_midnight_in_china_on(root: Path) -> None:
+    """Whoever makes a key in the morning there signs with it in the same hour, which is the day before in UTC."""
+    agreements.agree(root, "a", service="permits", sign=False)
+    agreements.say(root, "a", "d0", "sign", at="2025-12-31T15:59:59Z")
+    assert set(rules(root)) >= {"signature-key"}
+    agreements.say(root, "a", "d0", "sign", at="2025-12-31T16:00:00Z")
+    assert state(root) == "proposed"
+
+
 @pytest.mark.parametrize(
     ("day", "rule", "over"),
     [("2025-12-31", "agreement-pausing", False), ("2026-06-01", "", None), ("2100-01-01", "agreement-ended", True)],
@@ -252,7 +261,7 @@ def test_two_agreements_about_the_same_at_the_same_time_are_refused_and_a_renewa
         ({"department": "d2"}, "statement-party"),
         ({"agreement": "b"}, "agreement-unknown"),
         ({"key": "operator"}, "signature-key"),
-        ({"at": "2025-12-31T23:00:00Z"}, "signature-key"),
+        ({"at": "2025-12-31T15:00:00Z"}, "signature-key"),
         ({"at": "2026-02-01 00:00"}, "time-invalid"),
         ({"at": "2026-02-02T00:00:00Z"}, "signature-invalid"),
         ({"act": "terminate"}, "statement-reason"),

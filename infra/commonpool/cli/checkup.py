@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 State = Literal["well", "ill", "unknown"]
 SKEW_SECONDS = 5.0  # Kubernetes' own tokens and leases bear some; the answer's date has whole seconds
-RENEW_DAYS = 30  # the embedded pool renews what ends within this at its next start
 TAKEN_IN_SECONDS = 10.0  # a change of a moment ago is on its way
 _WRONG_IMAGE = "registry.invalid/doctor/probe:1"
 
@@ -275,25 +274,54 @@ async def clock(patient: Patient, cluster: "Cluster") -> list[Found]:
 
 
 async def certificates(patient: Patient, cluster: "Cluster") -> list[Found]:
-    """None of the pool's certificates ends soon."""
+    """None of the certificates ends soon: those of the embedded pool, and those that the proxy of any cluster serves with."""
+    from commonpool.embedded.certificate import RENEW_BEFORE_DAYS
+
+    pool, now = patient.embedded, datetime.now(UTC)
+    ends = await _served_until(patient, cluster)
+    if pool is not None:
+        # The proxy's own stand among the Secrets, as they are served.
+        files = [*pool.layout.pki.glob("*.crt"), *(pool.layout.root / "proxy").glob("*.crt")]
+        ends |= {str(path.relative_to(pool.layout.root)): _end(path.read_bytes()) for path in files}
+    soon = [name for name, end in ends.items() if end - now < timedelta(days=RENEW_BEFORE_DAYS)]
+    found: list[Found] = []
+    if soon:
+        words = ", ".join(
+            f"{name} {'ended' if ends[name] < now else 'ends'} {ends[name].date()}" for name in sorted(soon)
+        )
+        mend = "renew it where it was made, or let cert-manager do so"
+        if pool:
+            mend = f"commonpool embedded stop {pool.name} && commonpool embedded start {pool.name} renews what the pool made"
+        found.append(("ill", words, mend))
+    elif ends:
+        found.append(("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", ""))
+    if pool is None:
+        words = "a cluster's own certificates lie on its control plane"
+        found.append(("unknown", words, "kubeadm certs check-expiration, there"))
+    return found
+
+
+async def _served_until(patient: Patient, cluster: "Cluster") -> dict[str, datetime]:
+    """When what the proxy's Secrets hold ends, by their names; one that is missing is told elsewhere."""
+    import base64
+
+    from commonpool.components.rendering import PROXY_NAMESPACE
+
+    proxy = patient.estate.pool.spec.network.proxy
+    clients = proxy.client_certificates if proxy else None
+    names = [one for one in (proxy.certificate if proxy else None, clients.authority if clients else None) if one]
+    found = {}
+    for name in names:
+        secret = await cluster.read("v1", "Secret", PROXY_NAMESPACE, name)
+        if secret and "tls.crt" in secret.get("data", {}):
+            found[f"Secret {PROXY_NAMESPACE}/{name}"] = _end(base64.b64decode(secret["data"]["tls.crt"]))
+    return found
+
+
+def _end(certificate: bytes) -> datetime:
     from cryptography import x509
 
-    pool = patient.embedded
-    if pool is None:
-        return [
-            ("unknown", "a cluster's certificates lie on its control plane", "kubeadm certs check-expiration, there")
-        ]
-    ends = {
-        path.name: x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        for path in pool.layout.pki.glob("*.crt")
-    }
-    soon = {name: moment for name, moment in ends.items() if moment - datetime.now(UTC) < timedelta(days=RENEW_DAYS)}
-    if soon:
-        words = ", ".join(f"{name} ends {moment.date()}" for name, moment in sorted(soon.items()))
-        return [
-            ("ill", words, f"commonpool embedded stop {pool.name} && commonpool embedded start {pool.name} renews them")
-        ]
-    return [("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", "")]
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
 async def evidence(patient: Patient, cluster: "Cluster") -> list[Found]:

@@ -234,6 +234,8 @@ class EmbeddedPool:
 
     async def _bootstrap(self, observer: binaries.Observer) -> None:
         """Apply what a fresh API server lacks; a start that was killed half-way is completed by the next one."""
+        from commonpool.embedded import https
+
         async with await self._client() as cluster:
             for body in bootstrap_objects():
                 await cluster.apply(body, field_manager=proxy_start.MANAGER)
@@ -242,6 +244,7 @@ class EmbeddedPool:
             authority = (self.layout.pki / "ca.crt").read_text(encoding="utf-8")
             for body in token_keys.objects(ports.api, authority) if ports else ():
                 await cluster.apply(body, field_manager=proxy_start.MANAGER)
+            await https.renew(self.layout, cluster)
         await self._serve(observer)
 
     async def _serve(self, observer: binaries.Observer) -> None:
@@ -251,6 +254,24 @@ class EmbeddedPool:
         if missing:
             ports = ", ".join(str(port) for port in sorted(missing))
             observer(f"Envoy does not serve port {ports}; `commonpool embedded status` says more", None)
+
+    def renew(self, timeout: float = START_SECONDS) -> list[str]:
+        """Renew those of the proxy's certificates that are nearly over; returns the Secrets that were written.
+
+        Raises `NotRunning` when the API server is not ready within `timeout` seconds.
+        """
+        from commonpool.embedded import https
+
+        async def work() -> list[str]:
+            async with await self._client() as cluster:
+                return await https.renew(self.layout, cluster)
+
+        deadline = time.monotonic() + timeout
+        while not self.ready():
+            if time.monotonic() > deadline:
+                raise NotRunning(f"the embedded pool {self.name} is not ready, and nothing was renewed")
+            time.sleep(0.5)
+        return asyncio.run(work())
 
     async def _client(self) -> "Cluster":
         from commonpool.engine import kubeconfig as credentials

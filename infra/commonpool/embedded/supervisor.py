@@ -32,6 +32,8 @@ STABLE_SECONDS = 60.0  # a component that ran this long starts over with the sho
 STOP_SECONDS = 15.0
 LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
+CLOCK_SET_SECONDS = 60.0  # by which the clock was set, or the machine slept: certificates may have ended meanwhile
+RENEWAL_MODULE = "commonpool.embedded.renewal"
 # What does not ask the API server; that one retries until etcd answers.
 FIRST = ("etcd", "kube-apiserver", stand_in.COMPONENT)
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
@@ -118,6 +120,19 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@dataclass(frozen=True)
+class Clocks:
+    """Both clocks at one moment: the one that only counts stands still while the machine sleeps, the other one may be set."""
+
+    counted: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.time)
+
+    def due(self) -> bool:
+        """Whether certificates are to be looked at: it is long ago, or the day is another one than it seems."""
+        counted, shown = time.monotonic() - self.counted, time.time() - self.shown
+        return counted > RENEWAL_CHECK_SECONDS or abs(shown - counted) > CLOCK_SET_SECONDS
+
+
 class Supervisor:
     """All components of one pool."""
 
@@ -126,6 +141,7 @@ class Supervisor:
         self.layout = Layout(root)
         self.binaries = binaries
         self.stopping = False
+        self.renewal: subprocess.Popen[bytes] | None = None
         state = json.loads((root / "pool.json").read_text(encoding="utf-8"))
         self.ports = Ports(**state["ports"])
         self.settings = Settings.from_json(state["settings"])
@@ -173,19 +189,27 @@ class Supervisor:
         (self.layout.root / "running.json").unlink(missing_ok=True)
 
     def _watch(self) -> None:
-        checked = time.monotonic()
+        checked = Clocks()
         while not self.stopping:
             if self._mend(self.components):
                 self._report()
             for component in self.components:
                 component.cut_log()
-            if time.monotonic() - checked > RENEWAL_CHECK_SECONDS:
-                checked = time.monotonic()
+            if checked.due():
+                checked = Clocks()
                 self._note_use()
-                if prepare(self.layout, self.ports, self.settings):
-                    for component in self.components:
-                        component.stop()  # started again below, in order
+                self._renew()
+            if self.renewal is not None:
+                self.renewal.poll()  # else it stays a zombie until the next one
             time.sleep(0.2)
+
+    def _renew(self) -> None:
+        if prepare(self.layout, self.ports, self.settings):
+            for component in reversed(self.components):
+                component.stop()  # started again by the watch, in order
+        serves = any((self.layout.pki / f"{name}-ca.crt").exists() for name in ("https", "clients"))
+        if serves and (self.renewal is None or self.renewal.poll() is not None):
+            self.renewal = subprocess.Popen([sys.executable, "-m", RENEWAL_MODULE, str(self.layout.root)])
 
     def _note_use(self) -> None:
         """Programs of a pool that runs for months are not pruned: it may have to start them again."""
