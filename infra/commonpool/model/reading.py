@@ -183,29 +183,41 @@ def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
         return []
     found = []
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".yml":
-            problems.append(
-                Problem(
-                    show_path(path, root),
-                    1,
-                    1,
-                    "manifests end in .yaml",
-                    "file-name",
-                    fix=f"rename it to {path.stem}.yaml",
-                )
-            )
         if path.suffix != ".yaml":
-            continue
-        if not _leaves(path, root, problems):
+            _overlooked(path, root, problems)
+        elif not _leaves(path, root, problems):
             found.append(path)
     return found
 
 
+def _overlooked(path: Path, root: Path, problems: list[Problem]) -> None:
+    """What its author takes for a manifest, and is none by its name or its place, is told and not passed over in silence."""
+
+    def refuse(words: str, fix: str) -> None:
+        problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=fix))
+
+    if path.suffix.lower() in (".yml", ".yaml"):
+        refuse("manifests end in .yaml", f"rename it to {path.stem}.yaml")
+    elif path.name.startswith(".") or path in {root / folder for folder, _ in FOLDERS.values()}:
+        return
+    elif (
+        path.is_dir()
+        and not path.is_symlink()
+        and any(one.suffix.lower() in (".yml", ".yaml") for one in path.iterdir())
+    ):
+        refuse(f"no manifest is looked for in {path.name}", f"put its manifests into {path.parent.name} itself")
+
+
 def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
     """Whether a file or a folder is a link out of the estate: what it leads to would be told in messages, or never end."""
-    if not path.is_symlink() or path.resolve().is_relative_to(root.resolve()):
+    if not path.is_symlink():
         return False
-    words, fix = f"{path.name} is a link that leaves the estate", "put what it leads to here itself"
+    try:
+        if path.resolve().is_relative_to(root.resolve()):
+            return False
+        words, fix = f"{path.name} is a link that leaves the estate", "put what it leads to here itself"
+    except (OSError, RuntimeError):  # the latter in Python before 3.13; later ones fail to read it
+        words, fix = f"{path.name} is a link that leads round to itself", "put a manifest here itself"
     problems.append(Problem(show_path(path, root), 1, 1, words, "file-link", fix=fix))
     return True
 
