@@ -92,7 +92,7 @@ def test_a_flood_of_objects_ends_at_the_quota_and_others_are_answered(ground: Gr
 
 
 @pytest.mark.parametrize("person", ["admin", "developer", "account", "mistake"])
-@pytest.mark.parametrize("arguments", [["x" * 200_000], ["x"] * 60_000], ids=["long", "many"])
+@pytest.mark.parametrize("arguments", [["x" * 200_000], ["x"] * 60_000, ["水" * 60_000]], ids=["long", "many", "wide"])
 def test_no_object_is_so_large_that_a_few_thousand_fill_the_store(
     ground: Ground, person: str, arguments: list[str]
 ) -> None:

@@ -23,7 +23,7 @@ from commonpool.components.rendering import (
 from commonpool.model import FlavorResources, Pool
 from commonpool.model.base import Resources
 from commonpool.model.department import ContainerLimits, Groups, ObjectLimits, TierStorage
-from commonpool.model.quantity import Quantity
+from commonpool.model.quantity import LARGEST, Quantity
 
 _COUNTS = {
     "secrets": "count/secrets",
@@ -149,7 +149,7 @@ def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
 def _disk(fence: Fence) -> Quantity:
     """Quotas of a PriorityClass count none; this one is for all that the namespace is granted."""
     amounts = [amount.memory for one in fence.resources for amount in (one.guaranteed, one.burst) if amount]
-    return sum(amounts, Quantity.zero()) * _DISK
+    return min(sum(amounts, Quantity.zero()) * _DISK, Quantity(LARGEST))
 
 
 def _quota(pool: Pool, fence: Fence, name: str, hard: dict[str, str], scope: tuple[str, list[str]] | None) -> Body:

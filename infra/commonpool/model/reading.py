@@ -1,5 +1,6 @@
 """A folder of manifests as one estate: everything that people edit, read at once or refused with every problem at once."""
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from commonpool.model.violation import WHO, problems_of
 from commonpool.model.working_day import Holidays
 
 M = TypeVar("M", bound=BaseModel)
+_ENDINGS = (".yaml", ".yml")
 POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE = "pool.yaml", "dictionary.yaml", "holidays.yaml"
 
 
@@ -120,6 +122,7 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
             "name the estate's folder with --estate",
         )
         return None, [problem]
+    _misspelt(root, reader.problems)
     linked = {
         name for name in (POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE) if _leaves(root / name, root, reader.problems)
     }
@@ -177,9 +180,16 @@ def _word(path: Path) -> str:
 
 
 def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
-    if not folder.is_dir():
-        return []
     if _leaves(folder, root, problems):
+        return []
+    if not folder.is_dir():
+        if folder.is_symlink():
+            words = (
+                f"{folder.name} is a link to nothing, and without its manifests everything in them would be given up"
+            )
+            problems.append(
+                Problem(show_path(folder, root), 1, 1, words, "file-link", fix="put the folder itself here")
+            )
         return []
     found = []
     for path in sorted(folder.iterdir()):
@@ -190,22 +200,37 @@ def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
     return found
 
 
+def _misspelt(root: Path, problems: list[Problem]) -> None:
+    """A folder that was meant to be one of ours: else its manifests would be passed over, and all that they declare given up."""
+    known = {folder.partition("/")[0] for folder, _ in FOLDERS.values()}
+    for path in sorted(root.iterdir()):
+        if path.name in known:
+            continue
+        meant = difflib.get_close_matches(path.name.lower(), known, 1, cutoff=0.85)
+        if meant and _holds_manifests(path):
+            words = f"no manifest is looked for in {path.name}"
+            problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=f"rename it to {meant[0]}"))
+
+
 def _overlooked(path: Path, root: Path, problems: list[Problem]) -> None:
     """What its author takes for a manifest, and is none by its name or its place, is told and not passed over in silence."""
 
     def refuse(words: str, fix: str) -> None:
         problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=fix))
 
-    if path.suffix.lower() in (".yml", ".yaml"):
+    if path.suffix.lower() in _ENDINGS:
         refuse("manifests end in .yaml", f"rename it to {path.stem}.yaml")
     elif path.name.startswith(".") or path in {root / folder for folder, _ in FOLDERS.values()}:
         return
-    elif (
-        path.is_dir()
-        and not path.is_symlink()
-        and any(one.suffix.lower() in (".yml", ".yaml") for one in path.iterdir())
-    ):
+    elif _holds_manifests(path):
         refuse(f"no manifest is looked for in {path.name}", f"put its manifests into {path.parent.name} itself")
+
+
+def _holds_manifests(path: Path) -> bool:
+    try:
+        return path.is_dir() and not path.is_symlink() and any(one.suffix.lower() in _ENDINGS for one in path.iterdir())
+    except OSError:
+        return False  # somebody else's, and no part of a repository
 
 
 def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
