@@ -12,7 +12,11 @@ from commonpool.model import Pool
 TOKEN_SECONDS = 86_400  # the longest life of a token that a pod may ask for
 # As long as a burst pod may hold a machine that a guaranteed one waits for, and any pod one that is let go.
 GRACE_SECONDS = 600
-COUNTED = ("cpu", "memory", "ephemeral-storage")  # the last by one quota of the namespace; what else there is nobody counts
+COUNTED = (
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+)  # the last by one quota of the namespace; what else there is nobody counts
 # By these a controller is told that a claim is bound already, of which class it is, and where.
 _CONTROLLERS_WORDS = (
     "pv.kubernetes.io/",

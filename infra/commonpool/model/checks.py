@@ -1,5 +1,7 @@
 """What must hold over the whole estate; asks the rules of each kind, and adds those between manifests."""
 
+from base64 import b64decode
+
 from commonpool.model.agreement_check import check_agreements
 from commonpool.model.dataset_check import check_catalogue
 from commonpool.model.department_check import check_department
@@ -36,7 +38,24 @@ def _uniqueness(estate: Estate) -> Found:
                 "correct the wrong one of the two",
             )
         owners[code] = department.name
+    yield from _keys(estate)
     yield from _collisions(estate)
+
+
+def _keys(estate: Estate) -> Found:
+    """Whoever holds a key that two departments declare signs for both of them, and agrees with himself."""
+    owners: dict[bytes, str] = {}
+    for department in estate.departments:
+        for index, key in enumerate(department.spec.keys):
+            raw = b64decode(key.public)  # the same bytes have several spellings
+            owner = owners.setdefault(raw, department.name)
+            if owner != department.name:
+                yield Subject(estate, f"department/{department.name}").problem(
+                    ("spec", "keys", index, "public"),
+                    f"key {key.id!r} is a key of {owner} too; whoever holds it would sign for both",
+                    "value-duplicate",
+                    "make a key of the department's own with `commonpool agreement key`",
+                )
 
 
 def _filing(estate: Estate) -> Found:
