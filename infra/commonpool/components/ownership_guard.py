@@ -48,7 +48,7 @@ _SHARED_KINDS = {
     "networking.k8s.io": ["networkpolicies"],
     "rbac.authorization.k8s.io": ["rolebindings"],
 }
-_DEFAULT_ACCOUNT = (  # Kubernetes makes it, before the platform writes it for the first time
+_DEFAULT_ACCOUNT = (  # Kubernetes makes it before the platform writes into it, and keeps it when the platform takes that back
     "(request.resource.resource == 'serviceaccounts' && request.operation == 'UPDATE' && object.metadata.name == 'default')"
 )
 _SCALED = "has(request.subResource) && request.subResource == 'scale'"
@@ -297,7 +297,7 @@ def _engine(pool: Pool) -> list[Body]:
         " && !('system:masters' in request.userInfo.groups)",
     )
     own = admission.Check(
-        f"(oldObject == null || {_marked('oldObject')} || {_DEFAULT_ACCOUNT}) && (object == null || {_marked('object')})"
+        f"({_DEFAULT_ACCOUNT} || ((oldObject == null || {_marked('oldObject')}) && (object == null || {_marked('object')})))"
         f" && {_unheld()}",
         "this credential writes what bears the platform's marks, and nothing that a department or its programs made there;"
         " an administrator takes that over with --adopt",
