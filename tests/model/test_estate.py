@@ -233,6 +233,12 @@ def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     assert {"name-duplicate", "file-name"} <= {rule for _, _, rule in refused(folder)}
 
 
+@pytest.mark.parametrize(("limits", "told"), [("{}", False), ("{pods: 2000}", False), ("{secrets: 9000}", True)])
+def test_a_namespace_that_could_fill_the_store_alone_is_told(tmp_path: Path, limits: str, told: bool) -> None:
+    estate = load_estate(with_department(tmp_path, f"{VALID}      objects: {limits}\n"))
+    assert ["a full store stops everybody" in words for words in warnings(estate)] == [True] * told
+
+
 def test_ten_thousand_departments_are_accepted_and_one_more_is_warned_of(tmp_path: Path) -> None:
     estates.write(tmp_path, 10_000)
     assert warnings(load_estate(tmp_path)) == []
