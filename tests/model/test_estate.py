@@ -190,6 +190,20 @@ def test_a_manifest_at_a_place_where_none_is_looked_for_is_told(tmp_path: Path, 
     assert [rule for _, _, rule in refused(tmp_path)] == ["file-name"]
 
 
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31m.yaml", "a\x1b[31m.YAML", "a\x1b[31m/x.yaml", "a\n.yml", "link\x1b[8m.yaml"]
+)
+def test_the_name_of_a_file_gives_no_orders_to_a_terminal(tmp_path: Path, name: str) -> None:
+    estates.write(tmp_path, 0)
+    path = tmp_path / "departments" / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("/etc/passwd") if name.startswith("link") else path.write_text("a: b\n", encoding="utf-8")
+    with pytest.raises(EstateRefused) as error:
+        load_estate(tmp_path)
+    assert str(error.value).replace("\n", "").isprintable()
+    assert not [one for one in error.value.problems if not (one.message + one.fix).isprintable()]
+
+
 def test_what_is_no_manifest_may_lie_beside_them(tmp_path: Path) -> None:
     estates.write(tmp_path, 1)
     for name in ("departments/README.md", "departments/.hidden/x.yaml", "docs/x.yaml", "ci.yaml"):

@@ -106,7 +106,7 @@ class _Reader:
             refuse(f"the name {own!r} differs from the file's", "file-name", WHO[model.__name__], fix)
         if key in self.sources:
             other = show_path(self.sources[key], self.root)
-            refuse(f"{own!r} is declared in {other} too", "name-duplicate", Problem.who, "choose another name")
+            refuse(f"{own!r} is declared in {shown(other)} too", "name-duplicate", Problem.who, "choose another name")
 
 
 def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | None, list[Problem]]:
@@ -184,9 +184,7 @@ def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
         return []
     if not folder.is_dir():
         if folder.is_symlink():
-            words = (
-                f"{folder.name} is a link to nothing, and without its manifests everything in them would be given up"
-            )
+            words = f"{shown(folder.name)} is a link to nothing, and without its manifests everything in them would be given up"
             problems.append(
                 Problem(show_path(folder, root), 1, 1, words, "file-link", fix="put the folder itself here")
             )
@@ -208,7 +206,7 @@ def _misspelt(root: Path, problems: list[Problem]) -> None:
             continue
         meant = difflib.get_close_matches(path.name.lower(), known, 1, cutoff=0.85)
         if meant and _holds_manifests(path):
-            words = f"no manifest is looked for in {path.name}"
+            words = f"no manifest is looked for in {shown(path.name)}"
             problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=f"rename it to {meant[0]}"))
 
 
@@ -219,11 +217,14 @@ def _overlooked(path: Path, root: Path, problems: list[Problem]) -> None:
         problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=fix))
 
     if path.suffix.lower() in _ENDINGS:
-        refuse("manifests end in .yaml", f"rename it to {path.stem}.yaml")
+        refuse("manifests end in .yaml", f"rename it to {shown(path.stem)}.yaml")
     elif path.name.startswith(".") or path in {root / folder for folder, _ in FOLDERS.values()}:
         return
     elif _holds_manifests(path):
-        refuse(f"no manifest is looked for in {path.name}", f"put its manifests into {path.parent.name} itself")
+        refuse(
+            f"no manifest is looked for in {shown(path.name)}",
+            f"put its manifests into {shown(path.parent.name)} itself",
+        )
 
 
 def _holds_manifests(path: Path) -> bool:
@@ -240,9 +241,9 @@ def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
     try:
         if path.resolve().is_relative_to(root.resolve()):
             return False
-        words, fix = f"{path.name} is a link that leaves the estate", "put what it leads to here itself"
+        words, fix = f"{shown(path.name)} is a link that leaves the estate", "put what it leads to here itself"
     except (OSError, RuntimeError):  # the latter in Python before 3.13; later ones fail to read it
-        words, fix = f"{path.name} is a link that leads round to itself", "put a manifest here itself"
+        words, fix = f"{shown(path.name)} is a link that leads round to itself", "put a manifest here itself"
     problems.append(Problem(show_path(path, root), 1, 1, words, "file-link", fix=fix))
     return True
 
