@@ -241,6 +241,18 @@ def test_what_looks_like_something_else_is_refused(tmp_path: Path, old: str, new
     assert rule in {one for _, _, one in refused(with_department(tmp_path, VALID.replace(old, new, 1)))}
 
 
+@pytest.mark.parametrize("name", ["RS_01", "-oProxyCommand=id", "../x", "a b", "{{ x }}", "localhost", "all", "a" * 64])
+def test_a_machine_has_a_name_that_everybody_takes_for_one(tmp_path: Path, name: str) -> None:
+    """Kubernetes would refuse it in the middle of a run, and ssh or Ansible do something else than reach it."""
+    estates.write(tmp_path, 1)
+    source = estates.INVENTORIES / "trial-room" / "hosts.yml"
+    text = source.read_text(encoding="utf-8").replace("    trial-1:", f'    "{name}":')
+    (tmp_path / "hosts.yml").write_text(text, encoding="utf-8")
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(pool.read_text(encoding="utf-8").replace(str(source), "hosts.yml"), encoding="utf-8")
+    assert [rule for _, _, rule in refused(tmp_path)] == ["machine-name"]
+
+
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     folder = with_department(tmp_path, VALID)
     (folder / "departments" / "other.yaml").write_text(VALID, encoding="utf-8")
