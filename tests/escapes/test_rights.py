@@ -310,6 +310,8 @@ BEYOND: list[tuple[str, str, Any, str]] = [
     ("POST", f"{RBAC}/namespaces/{CATALOGUE}/rolebindings", bound(CATALOGUE), "denied request"),  # by two rules, whichever is asked first
     ("PATCH", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", {"data": {"a": "eA=="}}, "into no other"),
     ("DELETE", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", None, "into no other"),
+    *(("POST", f"{path}/namespaces/{PLATFORM}/{kind.lower()}s", thing(api, kind, "commonpool.others.dev", PLATFORM), "into no other")
+        for path, api, kind in ((CORE, "v1", "Secret"), ("/apis/coordination.k8s.io/v1", "coordination.k8s.io/v1", "Lease"))),
     ("POST", f"{CORE}/namespaces/{PLATFORM}/configmaps", thing("v1", "ConfigMap", "x", PLATFORM), "into no other"),
     ("POST", f"{RBAC}/namespaces/{OWN}/rolebindings", bound(OWN, "commonpool-admin", "oidc:pool-pipelines"), "no pipeline's"),
     *(("POST", f"{RBAC}/namespaces/{CATALOGUE}/rolebindings", bound(CATALOGUE, CATALOGUE, group), "all the world")

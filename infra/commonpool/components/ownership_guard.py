@@ -33,6 +33,7 @@ _MADE = (
 _POOLS_MEMORY = (
     "commonpool.commonpool.pool"  # the Secret in which the engine keeps it, and the first words of its parts
 )
+_OUR_MEMORY = "commonpool.commonpool."  # of all stacks of this project; what others run here has another one
 # Kubernetes sets these itself on what a department makes, and takes them away again: of a pod only while a Job controls it.
 _OF_CLAIMS, _OF_JOBS = "kubernetes.io/pvc-protection", "batch.kubernetes.io/job-tracking"
 _OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
@@ -331,10 +332,13 @@ def _unheld() -> str:
 def _place() -> str:
     """CEL: whether this kind is written into a namespace that is not of the pool: few are, into the platform's own.
 
-    What the pool's stack remembers is no pipeline's: an administrator's next run would take from it what to delete.
+    What the pool's stack remembers is no pipeline's, and what other people's programs do: an administrator's next run would
+    take from it what to delete.
     """
     name = "(object != null ? object.metadata.name : request.name)"
-    others = f"{name} != '{_POOLS_MEMORY}' && !{name}.startsWith('{_POOLS_MEMORY}.')"
+    others = (
+        f"{name}.startsWith('{_OUR_MEMORY}') && {name} != '{_POOLS_MEMORY}' && !{name}.startsWith('{_POOLS_MEMORY}.')"
+    )
     readers = f"object == null || object.roleRef.name == '{CATALOGUE}'"
     places = [
         (SYSTEM_NAMESPACE, ["leases", "secrets"], others),
