@@ -22,7 +22,7 @@ def show(target: Target, output: Output, *, html: Path | None, live: bool | None
         ledger = Ledger.of(estate, live_numbers(target, live))
     title = f"{estate.pool.spec.display_name} ({estate.pool.name})"
     if html is not None:
-        html.write_text(to_html(ledger, title), encoding="utf-8")
+        html.write_text(to_html(ledger, estate), encoding="utf-8")
         output.say(f"wrote {html}")
         return 0
     if output.structured:
