@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from commonpool.cli import decisions, evidence
 from commonpool.cli.failure import OK, CommandFailed
-from commonpool.cli.output import Output
+from commonpool.cli.output import Output, count
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _print(result: "Evaluation", output: Output) -> None:
         rows.append([line.facts.department, shown(line.score) or "-", *points, quota, f"{line.funds:,.0f}"])
     headings = ["department", "score", *(one.name for one in indicators), "quota", "funds"]
     output.data(output.table(headings, rows))
-    output.data(f"\nformula {result.formula.version}; - takes no part; funds a month in {result.currency}")
+    output.words(f"\nformula {result.formula.version}; - takes no part; funds a month in {result.currency}")
 
 
 def observe(target: Target, output: Output) -> int:
@@ -153,5 +153,5 @@ def observe(target: Target, output: Output) -> int:
     ]
     if entries:
         evidence.opened(target, estate.pool.name).append(entries, grace=evidence.GRACE_SECONDS)
-    output.data(f"recorded what {len(entries)} departments use now")
+    output.data(f"recorded what {count(len(entries), 'department')} {'uses' if len(entries) == 1 else 'use'} now")
     return OK

@@ -52,7 +52,7 @@ def report(error: BaseException, wanted: str) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error, file=sys.stderr)
         return FAILED
-    from commonpool.cli.output import Format, encoded, harmless
+    from commonpool.cli.output import Format, columns, encoded, folded, harmless
 
     failure = describe(error)
     if wanted in ("json", "yaml"):
@@ -63,7 +63,7 @@ def report(error: BaseException, wanted: str) -> int:
         print(harmless(markdown(failure)), flush=True)
     lines = [line for problem in failure.problems for line in problem.lines()]
     lines += [f"error: {failure} [{failure.code}]", *([f"  next: {failure.next_step}"] if failure.next_step else [])]
-    print(harmless("\n".join(lines)), file=sys.stderr)
+    print(harmless(folded("\n".join(lines), columns(sys.stderr))), file=sys.stderr)
     return failure.exit_code
 
 

@@ -132,7 +132,7 @@ def _print(rows: list[Row], output: Output, nothing: str, *, fails: bool) -> int
             output.table([headings[place] for place in kept], [[row[place] for place in kept] for row in cells], left=5)
         )
         words = dict.fromkeys((row.rule, row.message) for row in rows)
-        output.data("\n" + "\n".join(f"{rule}: {message}" for rule, message in words))
+        output.words("\n" + "\n".join(f"{rule}: {message}" for rule, message in words))
         output.data(f"\n{count(len(rows), 'refusal')}")
     return FAILED if fails and any(row.action == "deny" for row in rows) else OK
 
