@@ -7,14 +7,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-agreement = typer.Typer(
-    help="Agreements between departments: write, sign, look at, suspend, terminate.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+agreement = Group(help="Agreements between departments: write, sign, look at, suspend, terminate.")
 _YEAR = timedelta(days=365)
 
 

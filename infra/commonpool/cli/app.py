@@ -8,14 +8,13 @@ import typer
 from commonpool.cli import options as o
 from commonpool.cli.failure import CommandFailed
 from commonpool.cli.groups import GROUPS
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-app = typer.Typer(
+app = Group(
     name="commonpool",
     help="One governed Kubernetes pool out of scattered server rooms, declared in files.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -379,7 +378,7 @@ def version() -> None:
 
 
 @app.command()
-def completion(shell: Annotated[o.Shell, typer.Argument(help="bash, zsh, fish, powershell or pwsh.")]) -> None:
+def completion(shell: Annotated[o.Shell, typer.Argument(help="Which shell: bash, zsh, fish, powershell or pwsh.")]) -> None:
     """Print a completion script, for `source <(…)`."""
     from typer._completion_shared import get_completion_script
 

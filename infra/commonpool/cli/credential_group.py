@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-credential = typer.Typer(help="Credentials that end, and can do one job.", no_args_is_help=True, rich_markup_mode=None)
+credential = Group(help="Credentials that end, and can do one job.")
 
 
 @credential.callback()

@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-drop = typer.Typer(
-    help="Bulk exchange under an agreement: pack, fetch, acknowledge.", no_args_is_help=True, rich_markup_mode=None
-)
+drop = Group(help="Bulk exchange under an agreement: pack, fetch, acknowledge.")
 
 
 def _names(context: typer.Context, incomplete: str) -> list[str]:

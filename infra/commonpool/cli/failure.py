@@ -105,7 +105,8 @@ def _misused(error: TyperException) -> CommandFailed:
     usage = f"{context.command_path} --help" if context is not None else "commonpool --help"
     option = getattr(error, "option_name", None)
     if isinstance(option, str) and type(error).__name__ == "NoSuchOption":
-        near = sorted(getattr(error, "possibilities", None) or ())
+        known = sorted(getattr(error, "possibilities", None) or ())
+        near = get_close_matches(option, known, n=1) or known
         step = f"did you mean {near[0]}? otherwise {usage}" if near else usage
         return CommandFailed(f"there is no option {option}", code="usage", next_step=step)
     words = " ".join(error.format_message().replace("Value error, ", "").split())

@@ -11,6 +11,7 @@ from commonpool.cli.agreement_group import agreement
 from commonpool.cli.credential_group import credential
 from commonpool.cli.dataset_group import dataset
 from commonpool.cli.drop_group import drop
+from commonpool.cli.help import Group
 from commonpool.cli.journal_group import journal
 from commonpool.cli.machine_group import machine
 from commonpool.cli.output import Color, Format, Output
@@ -19,10 +20,8 @@ from commonpool.cli.request_group import request
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
 
-department = typer.Typer(help="Departments: make, list, look at, explain.", no_args_is_help=True, rich_markup_mode=None)
-embedded = typer.Typer(
-    help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None
-)
+department = Group(help="Departments: make, list, look at, explain.")
+embedded = Group(help="The embedded pool: a real control plane on this machine.")
 GROUPS = {
     "department": department,
     "machine": machine,

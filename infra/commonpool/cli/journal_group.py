@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-journal = typer.Typer(
-    help="The pool's evidence: verify, show, export, anchor.", no_args_is_help=True, rich_markup_mode=None
-)
+journal = Group(help="The pool's evidence: verify, show, export, anchor.")
 
 FOLDER = Annotated[
     Path | None, typer.Argument(help="A journal's folder; default: that of the pool.", show_default=False)

@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-machine = typer.Typer(
-    help="Machines of the inventories: look at, judge, bring in, let go.", no_args_is_help=True, rich_markup_mode=None
-)
+machine = Group(help="Machines of the inventories: look at, judge, bring in, let go.")
 
 
 @machine.command("list")
@@ -181,7 +180,7 @@ def machine_volumes(
 
 @machine.command("image")
 def machine_image(
-    archives: Annotated[list[Path], typer.Argument(metavar="FILE...", help="OCI archives.", show_default=False)],
+    archives: Annotated[list[Path], typer.Argument(metavar="FILE", help="OCI archives.", show_default=False)],
     on: Annotated[
         list[str] | None,
         typer.Option(

@@ -6,14 +6,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-policy = typer.Typer(
-    help="Admission rules: which there are, what they would refuse, what they refused.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+policy = Group(help="Admission rules: which there are, what they would refuse, what they refused.")
 
 
 @policy.command("list")

@@ -6,17 +6,12 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-service = typer.Typer(
-    help="Shared services behind the proxy: list, look at, watch, move.", no_args_is_help=True, rich_markup_mode=None
-)
-cutover = typer.Typer(
-    help="Moving a service from one backend to another, by the plan in its manifest.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+service = Group(help="Shared services behind the proxy: list, look at, watch, move.")
+cutover = Group(help="Moving a service from one backend to another, by the plan in its manifest.")
 service.add_typer(cutover, name="cutover")
 
 
