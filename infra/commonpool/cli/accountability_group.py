@@ -22,11 +22,7 @@ class Result(StrEnum):
     REJECTED = "rejected"
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "corrections") if name.startswith(incomplete)]
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the correction.", autocompletion=_names)]
+NAME = Annotated[str, typer.Argument(help="Name of the correction.", autocompletion=o.corrections)]
 
 
 @correction.command("new")

@@ -378,7 +378,9 @@ def version() -> None:
 
 
 @app.command()
-def completion(shell: Annotated[o.Shell, typer.Argument(help="Which shell: bash, zsh, fish, powershell or pwsh.")]) -> None:
+def completion(
+    shell: Annotated[o.Shell, typer.Argument(help="Which shell: bash, zsh, fish, powershell or pwsh.")],
+) -> None:
     """Print a completion script, for `source <(…)`."""
     from typer._completion_shared import get_completion_script
 

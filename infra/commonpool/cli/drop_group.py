@@ -13,10 +13,6 @@ from commonpool.cli.target import Target
 drop = Group(help="Bulk exchange under an agreement: pack, fetch, acknowledge.")
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "agreements") if name.startswith(incomplete)]
-
-
 KEY = Annotated[
     Path,
     typer.Option(
@@ -27,7 +23,7 @@ KEY = Annotated[
 
 @drop.command("pack")
 def drop_pack(
-    agreement: Annotated[str, typer.Argument(help="Agreement under which it is given.", autocompletion=_names)],
+    agreement: Annotated[str, typer.Argument(help="Agreement under which it is given.", autocompletion=o.agreements)],
     files: Annotated[list[Path], typer.Argument(help="Files.", exists=True, dir_okay=False)],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder, to be served by HTTP.")],
     key: KEY,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
 from commonpool.cli.accountability_group import correction, progress
 from commonpool.cli.agreement_group import agreement
@@ -75,8 +76,8 @@ def department_explain(
     raise typer.Exit(commands.explain(target, name, Output(output, color), live=live))
 
 
-def _wish(words: str) -> Any:  # noqa: ANN401
-    return typer.Option(help=words, show_default=False)
+def _wish(words: str, offered: names.Completer | None = None) -> Any:  # noqa: ANN401
+    return typer.Option(help=words, show_default=False, autocompletion=offered)
 
 
 @department.command("new")
@@ -97,9 +98,9 @@ def department_new(
     on_expiry: Annotated[o.OnExpiry, typer.Option(help="What follows the last day.")] = o.OnExpiry.NOTIFY,
     namespace: Annotated[str | None, _wish("Its first namespace; default: main.")] = None,
     environment: Annotated[o.Environment | None, _wish("What that is used for; default: production.")] = None,
-    business_class: Annotated[str | None, _wish("One of the seven business classes.")] = None,
+    business_class: Annotated[str | None, _wish("One of the seven business classes.", names.business_classes)] = None,
     protection_level: Annotated[int | None, _wish("Protection level, 1 to 5; default: 2.")] = None,
-    flavor: Annotated[str | None, _wish("Hardware class; default: the pool's first.")] = None,
+    flavor: Annotated[str | None, _wish("Hardware class; default: the pool's first.", names.flavors)] = None,
     cpu: Annotated[str | None, _wish("Guaranteed cores; default: 4.")] = None,
     memory: Annotated[str | None, _wish("Guaranteed memory; default: 16Gi.")] = None,
     estate: o.ESTATE = None,

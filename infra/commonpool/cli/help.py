@@ -42,9 +42,9 @@ commonpool service credential company-register \\
     --caller finance-department-treasury""",
     "service x-road": """\
 commonpool service x-road --client JN/GOV/0001/payroll \\
-    --consume company-register""",
+    --system desk/forecast-desk.json""",
     "service certificate": """\
-commonpool service certificate water-bureau gauges --write gauges/""",
+commonpool service certificate policy-research forecast-desk --write desk""",
     "service dns": "commonpool service dns",
     "service cutover run": "commonpool service cutover run document-archive",
     "service cutover status": "commonpool service cutover status document-archive",

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
 from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
@@ -29,14 +30,9 @@ def machine_list(
     raise typer.Exit(list_machines(target, Output(output, color)))
 
 
-def _machines(incomplete: str) -> list[str]:
-    """Names of machines for completion."""
-    return sorted(one.name for one in Target().load().machines if one.name.startswith(incomplete))
-
-
 MACHINES = Annotated[
     list[str] | None,
-    typer.Argument(help="Names of machines; default: all.", show_default=False, autocompletion=_machines),
+    typer.Argument(help="Names of machines; default: all.", show_default=False, autocompletion=names.machines),
 ]
 PRIVATE_KEY = Annotated[
     Path | None, typer.Option("--private-key", help="Your SSH key; default: as your ssh does it.", show_default=False)
@@ -74,7 +70,7 @@ def machine_survey(
 @machine.command("onboard")
 def machine_onboard(
     names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=names.machines)
     ],
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,
@@ -112,7 +108,7 @@ def machine_onboard(
 @machine.command("retire")
 def machine_retire(
     names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=names.machines)
     ],
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,
@@ -141,7 +137,7 @@ def machine_retire(
 @machine.command("reset")
 def machine_reset(
     names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=names.machines)
     ],
     estate: o.ESTATE = None,
     kubeconfig: o.KUBECONFIG = None,
@@ -188,7 +184,7 @@ def machine_image(
             metavar="NAME",
             help="Machine; may be repeated. Default: all that joined.",
             show_default=False,
-            autocompletion=_machines,
+            autocompletion=names.machines,
         ),
     ] = None,
     estate: o.ESTATE = None,

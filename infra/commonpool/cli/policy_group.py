@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
 from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
@@ -35,7 +36,10 @@ def policy_explain(
         Path | None, typer.Argument(help="Manifests to try, written nowhere; - for standard input.", show_default=False)
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="For objects that name none.", show_default=False)
+        str | None,
+        typer.Option(
+            "--namespace", "-n", help="For objects that name none.", show_default=False, autocompletion=names.namespaces
+        ),
     ] = None,
     since: Annotated[
         str | None,

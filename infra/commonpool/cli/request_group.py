@@ -12,11 +12,7 @@ from commonpool.cli.target import Target
 request = Group(help="Requests for data: ask, watch the clock, decide.")
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "requests") if name.startswith(incomplete)]
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the request.", autocompletion=_names)]
+NAME = Annotated[str, typer.Argument(help="Name of the request.", autocompletion=o.requests)]
 DRY = Annotated[bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
 from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
@@ -101,7 +102,12 @@ def service_watch(
 @service.command("credential")
 def service_credential(
     name: o.SERVICE,
-    caller: Annotated[str, typer.Option("--caller", metavar="NAMESPACE", help="Namespace that consumes it.")],
+    caller: Annotated[
+        str,
+        typer.Option(
+            "--caller", metavar="NAMESPACE", help="Namespace that consumes it.", autocompletion=names.namespaces
+        ),
+    ],
     account: Annotated[str, typer.Option("--account", metavar="NAME", help="Service account of its pods.")] = "default",
     seconds: Annotated[int, typer.Option("--seconds", min=600, max=86_400, help="How long it is valid.")] = 3600,
     curl: Annotated[bool, typer.Option("--curl", help="As a configuration for `curl --config -`.")] = False,
@@ -154,7 +160,9 @@ def service_x_road(
 @service.command("certificate")
 def service_certificate(
     department: Annotated[str, typer.Argument(help="Name of the department.", autocompletion=o.departments)],
-    system: Annotated[str, typer.Argument(help="One of its systems outside of the pool.")],
+    system: Annotated[
+        str, typer.Argument(help="One of its systems outside of the pool.", autocompletion=names.systems)
+    ],
     write: Annotated[Path, typer.Option("--write", metavar="FOLDER", help="Where the three files go.")],
     span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it is good: 10m to 168h.")] = "24h",
     estate: o.ESTATE = None,
