@@ -65,7 +65,14 @@ def test_a_line_goes_on_where_its_words_began() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["next: commonpool department show water-bureau --estate x", f"  {'0' * 64}", "short", ""]
+    "line",
+    [
+        "next: commonpool department show water-bureau --estate x",
+        f"  {'0' * 64}",
+        "`commonpool up --estate a/b`",
+        "short",
+        "",
+    ],
 )
 def test_what_is_copied_stays_whole(line: str) -> None:
     assert folded(line, 30) == line

@@ -28,7 +28,9 @@ _OBEYED = re.compile(rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u2
 # names in parts where there is no room, commands between their options.
 _OPEN, _CLOSE, _CHINESE = r"(\[（《「『【〔“‘", r")\],.;:!?，。；：、）》」』】〕”’！？", r"\u2e80-\uffff"
 _SIGN = rf"[{_OPEN}]?(?![{_OPEN}])[{_CHINESE}][{_CLOSE}]* *"
-_WHOLE = re.compile(rf"[^ {_CHINESE}]*[{_OPEN}][{_CHINESE}][{_CLOSE}]* *|[^ {_CHINESE}]+ *|{_SIGN}|[{_CHINESE}] *| +")
+_WHOLE = re.compile(
+    rf"`[^`]*`[^ {_CHINESE}]* *|[^ {_CHINESE}]*[{_OPEN}][{_CHINESE}][{_CLOSE}]* *|[^ {_CHINESE}]+ *|{_SIGN}|[{_CHINESE}] *| +"
+)
 _PARTS = re.compile(rf"(?:[^ {_CHINESE}-]+|-(?![a-z]))+(?:-(?=[a-z])| *)|{_SIGN}|[{_CHINESE}] *|[ -]+")
 _OPTIONS = re.compile(r"(?:\| )?(?:--?[\w-]+ (?=[^|-]))?(?:'[^']*'|[^\s'])+ *")
 _ANY = re.compile(r".", re.DOTALL)
@@ -166,7 +168,10 @@ class Output:
             self.document(kind, items=list(items))
             return
         lines = list(rows)
-        self.data(self.table(headings, lines, left=len(headings)) if lines else empty)
+        if lines:
+            self.data(self.table(headings, lines, left=len(headings)))
+        else:
+            self.words(empty)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
@@ -284,14 +289,15 @@ def columns(stream: TextIO) -> int:
 def folded(text: str, width: int) -> str:
     """The lines of a text, each going on below itself at `width` columns; whole where that is 0.
 
-    A line with a command of ours stays whole: what the terminal itself breaks is copied as one line.
+    A line with a command of ours stays whole: what the terminal itself breaks is copied as one line. Where the command is
+    quoted only that does.
     """
     return "\n".join(part for line in text.split("\n") for part in _hung(line, width)) if width else text
 
 
 def _hung(line: str, width: int) -> list[str]:
     plain = re.sub(_COLOUR, "", line)
-    if _cells(plain) <= width or _COMMAND.search(plain):
+    if _cells(plain) <= width or _COMMAND.search(re.sub("`[^`]*`", "", plain)):
         return [line]
     found = _HANGING.match(plain)
     label = (found and found["label"]) or ""

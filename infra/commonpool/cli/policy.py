@@ -225,10 +225,13 @@ def _of_file(target: Target, estate: "Estate", question: Question) -> list[Row]:
                 namespace = body["metadata"].get("namespace", "")
                 department = estate.department(departments.get(namespace, ""))
                 if department is None:
+                    of = f"{body['kind']} {body['metadata']['name']}"
                     raise CommandFailed(
-                        f"{body['kind']} {body['metadata']['name']}: no department has a namespace {namespace!r}",
+                        f"{of}: no department has a namespace {namespace!r}"
+                        if namespace
+                        else f"{of} names no namespace",
                         code="namespace_unknown",
-                        next_step="name one with --namespace",
+                        next_step="name one with --namespace; manifests of an estate are for `commonpool validate FILE`",
                     )
                 group = f"{prefix}{department.spec.groups.admin[0]}"
                 for one in (body, *_pods(body)):
