@@ -234,35 +234,18 @@ def refresh(
 
 
 @app.command()
-def status(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def status(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """What stands, what drifted, what is about to expire."""
     from commonpool.cli.status import show
 
-    raise typer.Exit(
-        show(Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool), Output(output, color))
-    )
+    raise typer.Exit(show(target, Output(output, color)))
 
 
 @app.command()
-def doctor(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def doctor(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """Hold a running pool against the threat model: rules, rights, drift, certificates, audit, encryption, network, clock."""
     from commonpool.cli.doctor import examine
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(examine(target, Output(output, color)))
 
 
@@ -307,10 +290,7 @@ def explain(field: o.FIELD, output: o.OUTPUT = Format.TEXT) -> None:
 
 @app.command()
 def ledger(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
+    target: o.PLACE,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)
     ] = None,
@@ -321,12 +301,12 @@ def ledger(
     """Capacity and promises: the four numbers of everything."""
     from commonpool.cli.numbers import show
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(show(target, Output(output, color), html=html, live=live))
 
 
 @app.command()
 def evaluate(
+    target: o.CLUSTER,
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, for instance 2026-01-01.")],
     last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day.")],
     estate: o.ESTATE = None,
@@ -354,16 +334,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """Judge every department by what the journals prove; anybody who has them gets the same bytes."""
     from commonpool.cli.evaluate import run
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     out = Output(output, color)
     code = run(target, out, journals=journal or (), keys=key or (), first=first, last=last, write=write)
     raise typer.Exit(code)

@@ -60,11 +60,8 @@ def department_show(
 
 @department.command("explain")
 def department_explain(
+    target: o.PLACE,
     name: o.DEPARTMENT,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     live: o.LIVE = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -72,7 +69,6 @@ def department_explain(
     """Why it was admitted or refused, with the numbers, and what would fit."""
     from commonpool.cli import department as commands
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(commands.explain(target, name, Output(output, color), live=live))
 
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, get_args
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from commonpool.cli.options import spread
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 EXAMPLES = {
     "up": "commonpool up --target water-bureau",
@@ -193,8 +195,14 @@ class Group(typer.Typer):
         super().__init__(cls=Commands, help=help, no_args_is_help=True, rich_markup_mode=None, **more)
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401
-        """As the framework does it, with our help."""
-        return super().command(name, cls=Command, **more)
+        """As the framework does it, with our help, and with the options that a target is made of."""
+        register = super().command(name, cls=Command, **more)
+
+        def command(function: _Function) -> _Function:
+            register(spread(function))
+            return function
+
+        return command
 
 
 def sentence(text: str) -> str:

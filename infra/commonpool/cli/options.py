@@ -1,14 +1,18 @@
 """The options that several commands share, each with its help, in one place."""
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from commonpool.cli import names
 from commonpool.cli.output import Color, Format
+from commonpool.cli.target import Target
 
 
 def own_pool() -> str:
@@ -172,6 +176,40 @@ KIND = Annotated[
     str,
     typer.Argument(help="A kind of manifest: Pool, Department, SharedService, Dataset …", autocompletion=names.kinds),
 ]
+
+
+PLACE = Annotated[Target, "estate", "kubeconfig", "context", "pool"]
+CLUSTER = Annotated[Target, "kubeconfig", "context", "pool"]
+_OPTIONS = {
+    "estate": (ESTATE, None),
+    "kubeconfig": (KUBECONFIG, None),
+    "context": (CONTEXT, None),
+    "pool": (POOL, "default"),
+}
+
+
+def spread(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as the parser reads it: in place of a `PLACE` or `CLUSTER` the options that it is made of."""
+    own = inspect.signature(function).parameters
+    about = next((one for one in own.values() if get_args(one.annotation)[:1] == (Target,)), None)
+    if about is None:
+        return function
+    chosen = get_args(about.annotation)[1:]
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:  # noqa: ANN401
+        target = Target(**{name: given.pop(name) for name in chosen})
+        function(**given, **{about.name: target})
+
+    others = {name: one for name, one in own.items() if one is not about}
+    for name in chosen:
+        option, default = _OPTIONS[name]
+        others[name] = inspect.Parameter(name, about.kind, default=default, annotation=option)
+    last = [others.pop(name) for name in ("output", "color") if name in others]  # where every help has them
+    read = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*others.values(), *last)]
+    command.__signature__ = inspect.Signature(read)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in read}
+    return command
 
 
 def enter(folder: Path | None) -> None:
