@@ -239,7 +239,7 @@ def keep(folder: Path | None, target: Target, source: str, output: Output, *, ke
         f"record {record.sequence}: the head of {record.data['size']} records of {record.data['origin']} is kept"
     )
     output.say("  next: let the peer keep ours:")
-    output.say("\n".join(f"    {line}" for line in query.newest(journal.folder).rstrip("\n").split("\n")))
+    output.say("\n".join(f"    {line}" for line in query.newest(journal.folder).rstrip("\n").split("\n")), whole=True)
     return OK
 
 

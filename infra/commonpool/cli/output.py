@@ -106,9 +106,9 @@ class Output:
         """One document to standard output, as JSON unless YAML is wanted."""
         self.data(encoded({"apiVersion": "commonpool.dev/v1", "kind": kind, **values}, self.format))
 
-    def say(self, text: str = "") -> None:
-        """A message for people, to standard error; long lines go on below themselves where a terminal ends."""
-        self._print(folded(text, columns(sys.stderr)), sys.stderr)
+    def say(self, text: str = "", *, whole: bool = False) -> None:
+        """A message for people, to standard error; lines go on below themselves where a terminal ends, unless `whole`."""
+        self._print(text if whole else folded(text, columns(sys.stderr)), sys.stderr)
 
     def words(self, text: str) -> None:
         """Data that are sentences: to standard output, and long lines go on below themselves where a terminal ends."""
