@@ -57,6 +57,44 @@ def test_an_example_is_understood(name: str, tmp_path: Path, monkeypatch: pytest
     LEAVES[name].make_context(name, words[1 + len(name.split()) :])
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "explain",
+        "ledger",
+        "version",
+        "department list",
+        "department show",
+        "department explain",
+        "machine list",
+        "machine volumes",
+        "service dns",
+        "policy list",
+        "dataset list",
+        "dataset search",
+        "dataset show",
+        "dataset export",
+        "agreement new",
+        "agreement key",
+        "agreement list",
+        "agreement show",
+        "agreement verify",
+        "request new",
+        "request list",
+        "request show",
+        "correction list",
+        "progress list",
+        "progress report",
+        "embedded status",
+    ],
+)
+def test_an_example_without_a_cluster_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMMONPOOL_DATA", str(tmp_path))
+    words = shlex.split(EXAMPLES[name].replace("\\\n", " ").partition(" > ")[0])
+    assert run(words[1:]) == 0
+
+
 @pytest.mark.parametrize("command", LEAVES.values(), ids=LEAVES)
 def test_every_argument_and_option_is_explained(command: Any) -> None:
     for parameter in command.params:

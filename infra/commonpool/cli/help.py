@@ -64,7 +64,7 @@ commonpool service certificate policy-research forecast-desk --write desk""",
     "dataset import": "commonpool dataset import catalogue.csv --dry-run",
     "agreement new": """\
 commonpool agreement new residents-for-floods --consumer water-bureau \\
-    --dataset residents --item address --purpose flood-warning \\
+    --dataset residents --purpose flood-warning \\
     --description 'Warn those who live below the dam' \\
     --law 防洪法 --article 41 --dry-run""",
     "agreement key": "commonpool agreement key water-bureau.pem",
@@ -85,7 +85,7 @@ commonpool agreement terminate residents-for-payroll \\
     --department civil-affairs --key civil-affairs.pem --reason moved""",
     "request new": """\
 commonpool request new residents-for-floods --consumer water-bureau \\
-    --dataset residents --item address --purpose flood-warning \\
+    --dataset residents --purpose flood-warning \\
     --description 'Warn those who live below the dam' \\
     --law 防洪法 --article 41 --dry-run""",
     "request list": "commonpool request list",
