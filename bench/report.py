@@ -113,7 +113,7 @@ def draw() -> None:
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "commonpool"
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     rows: Rows = [row for row in read("apply")["rows"] if row["act"] == FIRST]
     figure, (time, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -128,6 +128,9 @@ def draw() -> None:
     )
     for axes, title, unit in ((time, "first apply", "seconds"), (memory, "peak memory", "MB")):
         axes.set(title=title, xlabel="objects", ylabel=unit, xlim=(0, None), ylim=(0, None))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(ticker.MaxNLocator(5))
+            axis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.savefig(FOLDER / "apply.svg", metadata={"Date": None})

@@ -11,6 +11,7 @@ from typing import Any
 import typer.main
 from commonpool.cli.app import app
 from commonpool.cli.failure import EXIT_CODES
+from commonpool.cli.help import EXAMPLES
 from commonpool.folder import VARIABLES
 from commonpool.model import KINDS, explain_field, field_paths
 
@@ -49,6 +50,7 @@ def commands() -> Iterator[str]:
     yield from (f"| `{name}` | {_cell(meaning)} |" for name, meaning in VARIABLES.items())
     for words, command in leaves(typer.main.get_command(app), ("commonpool",)):
         yield f"\n## {' '.join(words)}\n\n{_one_line(command.help or '')}\n"
+        yield f"```sh\n{EXAMPLES[' '.join(words[1:])]}\n```\n"
         yield "| option | what it does | environment |\n|---|---|---|"
         yield from (_option(parameter) for parameter in command.params if parameter.name != "help")
 

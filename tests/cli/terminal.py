@@ -16,7 +16,7 @@ PATIENCE = 120.0  # seconds until a screen that does not come is a failure
 
 
 class Terminal:
-    """One command with a terminal of its own, 100 columns wide."""
+    """One command with a terminal of its own, 100 columns wide unless `COLUMNS` says otherwise."""
 
     def __init__(self, *words: str, **environment: str) -> None:
         """Start it."""

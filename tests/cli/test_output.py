@@ -36,6 +36,15 @@ DOCUMENTS = {
     "Ledger": ["ledger", "--declared"],
     "Explanation": ["explain", "department.spec"],
     "EmbeddedPoolList": ["embedded", "status"],
+    "DatasetList": ["dataset", "list"],
+    "Dataset": ["dataset", "show", "residents"],
+    "AgreementList": ["agreement", "list"],
+    "Verification": ["agreement", "verify"],
+    "SharingRequestList": ["request", "list"],
+    "CorrectionList": ["correction", "list"],
+    "Progress": ["progress", "list"],
+    "NameResolution": ["service", "dns"],
+    "PolicyList": ["policy", "list"],
 }
 
 

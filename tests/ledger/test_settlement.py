@@ -27,7 +27,7 @@ def test_the_consumers_part_of_a_service_is_its_own_cost_and_not_the_providers(t
         "agreement": "a", "service": "permits", "provider": "d0", "consumer": "d1", "consumerPercent": 30,
         "pricePerMonth": f"{part:.2f}",
     }  # fmt: skip
-    assert "<td>permits</td><td>d1</td><td>d0</td><td>30 %</td>" in to_html(after, "x")
+    assert '<td class="text">d1</td><td class="text">d0</td><td>30 %</td>' in to_html(after, load_estate(tmp_path))
     assert after.settlements[0].words == f"d1 pays d0 {part:.2f} for 30 % of permits by a"
     agreements.say(tmp_path, "a", "d1", "suspend")
     assert not Ledger.of(load_estate(tmp_path)).settlements

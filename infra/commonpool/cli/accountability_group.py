@@ -6,17 +6,12 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-correction = typer.Typer(
-    help="Records that are wrong: say so, answer, dispute.", no_args_is_help=True, rich_markup_mode=None
-)
-progress = typer.Typer(
-    help="Milestones of old systems: how far, what is late, the month's report.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+correction = Group(help="Records that are wrong: say so, answer, dispute.")
+progress = Group(help="Milestones of old systems: how far, what is late, the month's report.")
 
 
 class Result(StrEnum):
@@ -26,11 +21,7 @@ class Result(StrEnum):
     REJECTED = "rejected"
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "corrections") if name.startswith(incomplete)]
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the correction.", autocompletion=_names)]
+NAME = Annotated[str, typer.Argument(help="Name of the correction.", autocompletion=o.corrections)]
 
 
 @correction.command("new")

@@ -361,10 +361,10 @@ def verify(target: Target, names: list[str], output: Output) -> int:
     rows = [
         [
             one.name,
-            estate.texts[one.name],
             "lacks " + ", ".join(estate.standings[one.name].missing) if one in wanting else "signed by both",
+            estate.texts[one.name],
         ]
         for one in chosen
     ]
-    output.data(output.table(["agreement", "text", ""], rows, left=3) if rows else "0 agreements; nothing to verify")
+    output.data(output.table(["agreement", "", "text"], rows, left=3) if rows else "0 agreements; nothing to verify")
     return 1 if wanting and names else 0

@@ -7,22 +7,15 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-agreement = typer.Typer(
-    help="Agreements between departments: write, sign, look at, suspend, terminate.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+agreement = Group(help="Agreements between departments: write, sign, look at, suspend, terminate.")
 _YEAR = timedelta(days=365)
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "agreements") if name.startswith(incomplete)]
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the agreement.", autocompletion=_names)]
+NAME = Annotated[str, typer.Argument(help="Name of the agreement.", autocompletion=o.agreements)]
 DEPARTMENT = Annotated[
     str, typer.Option("--department", metavar="NAME", help="Who says it.", autocompletion=o.departments)
 ]
@@ -126,7 +119,7 @@ def agreement_show(
 def agreement_verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Names; fails unless both sides signed each. Default: all.", autocompletion=_names),
+        typer.Argument(help="Names; fails unless both sides signed each. Default: all.", autocompletion=o.agreements),
     ] = None,
     estate: o.ESTATE = None,
     output: o.OUTPUT = Format.TEXT,

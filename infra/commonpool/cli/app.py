@@ -8,14 +8,13 @@ import typer
 from commonpool.cli import options as o
 from commonpool.cli.failure import CommandFailed
 from commonpool.cli.groups import GROUPS
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-app = typer.Typer(
+app = Group(
     name="commonpool",
     help="One governed Kubernetes pool out of scattered server rooms, declared in files.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -235,35 +234,18 @@ def refresh(
 
 
 @app.command()
-def status(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def status(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """What stands, what drifted, what is about to expire."""
     from commonpool.cli.status import show
 
-    raise typer.Exit(
-        show(Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool), Output(output, color))
-    )
+    raise typer.Exit(show(target, Output(output, color)))
 
 
 @app.command()
-def doctor(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def doctor(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """Hold a running pool against the threat model: rules, rights, drift, certificates, audit, encryption, network, clock."""
     from commonpool.cli.doctor import examine
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(examine(target, Output(output, color)))
 
 
@@ -308,10 +290,7 @@ def explain(field: o.FIELD, output: o.OUTPUT = Format.TEXT) -> None:
 
 @app.command()
 def ledger(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
+    target: o.PLACE,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a self-contained page.", show_default=False)
     ] = None,
@@ -322,12 +301,12 @@ def ledger(
     """Capacity and promises: the four numbers of everything."""
     from commonpool.cli.numbers import show
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(show(target, Output(output, color), html=html, live=live))
 
 
 @app.command()
 def evaluate(
+    target: o.CLUSTER,
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, for instance 2026-01-01.")],
     last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day.")],
     estate: o.ESTATE = None,
@@ -355,16 +334,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """Judge every department by what the journals prove; anybody who has them gets the same bytes."""
     from commonpool.cli.evaluate import run
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     out = Output(output, color)
     code = run(target, out, journals=journal or (), keys=key or (), first=first, last=last, write=write)
     raise typer.Exit(code)
@@ -379,7 +354,9 @@ def version() -> None:
 
 
 @app.command()
-def completion(shell: Annotated[o.Shell, typer.Argument(help="bash, zsh, fish, powershell or pwsh.")]) -> None:
+def completion(
+    shell: Annotated[o.Shell, typer.Argument(help="Which shell: bash, zsh, fish, powershell or pwsh.")],
+) -> None:
     """Print a completion script, for `source <(…)`."""
     from typer._completion_shared import get_completion_script
 

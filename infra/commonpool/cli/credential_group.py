@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
-from commonpool.cli.target import Target
 
-credential = typer.Typer(help="Credentials that end, and can do one job.", no_args_is_help=True, rich_markup_mode=None)
+credential = Group(help="Credentials that end, and can do one job.")
 
 
 @credential.callback()
@@ -19,19 +19,16 @@ def about() -> None:
 
 @credential.command("ci")
 def credential_ci(
+    target: o.CLUSTER,
     write: Annotated[Path, typer.Option("--write", metavar="FILE", help="The kubeconfig to write.")],
     preview_only: Annotated[
         bool, typer.Option("--preview-only/--apply", help="For pull requests: it tries, and writes nothing.")
     ] = False,
     span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it is good: 10m to 24h.")] = "1h",
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """A kubeconfig for a pipeline: previews, or applies services and departments; never the rules themselves."""
     from commonpool.cli.pipeline_credential import make
 
-    target = Target(kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(make(target, write, span, Output(output, color), preview_only=preview_only))

@@ -31,7 +31,7 @@ def search(target: Target, text: str, filters: Mapping[str, str], limit: int, ou
     if output.structured:
         output.document("DatasetList", items=[asdict(one) for one in found], total=total)
     elif not found:
-        output.data("0 datasets; `commonpool dataset list` shows all" if text or any(filters.values()) else _NONE)
+        output.words("0 datasets; `commonpool dataset list` shows all" if text or any(filters.values()) else _NONE)
     else:
         rows = [_row(one) for one in found]
         headings = ["dataset", "name", "provider", "sharing", "update", "items"]

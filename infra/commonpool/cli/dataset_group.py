@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-dataset = typer.Typer(
-    help="The catalogue of datasets: search, look at, bring in, give out.", no_args_is_help=True, rich_markup_mode=None
-)
+dataset = Group(help="The catalogue of datasets: search, look at, bring in, give out.")
 
 
 class Exchange(StrEnum):

@@ -143,7 +143,9 @@ def explain(target: Target, name: str, output: Output, *, live: bool | None = No
     verdict = output.paint("admitted", "green") if decision.admitted else output.paint("refused", "red")
     file, line, _ = estate.locate(f"department/{name}", "spec", "namespaces")
     output.data(f"{one.name}: {verdict}  ({file}:{line})\n")
-    output.data("guaranteed promises of a flavor never exceed its capacity times the over-commit [capacity-exceeded]\n")
+    output.words(
+        "guaranteed promises of a flavor never exceed its capacity times the over-commit [capacity-exceeded]\n"
+    )
     rows = [
         [
             check.flavor,
@@ -155,11 +157,11 @@ def explain(target: Target, name: str, output: Output, *, live: bool | None = No
     output.data(output.table(["flavor", "may be promised", "to others", "left", "asked for", ""], rows))
     if decision.alternatives:
         output.data("\nwhat would fit")
-        output.data("\n".join(f"- {one.text}" for one in decision.alternatives))
+        output.words("\n".join(f"- {one.text}" for one in decision.alternatives))
     if decision.admitted and not now.admitted:
-        output.data("\n! the machines that stand now carry less than the declared ones: " + "; ".join(now.reasons))
+        output.words("\n! the machines that stand now carry less than the declared ones: " + "; ".join(now.reasons))
     words = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-    output.data(f"\n{'it becomes' if decision.admitted else 'it would become'} {kinds.total()} objects: {words}")
+    output.words(f"\n{'it becomes' if decision.admitted else 'it would become'} {kinds.total()} objects: {words}")
     return 0 if decision.admitted else 1
 
 

@@ -6,16 +6,11 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-drop = typer.Typer(
-    help="Bulk exchange under an agreement: pack, fetch, acknowledge.", no_args_is_help=True, rich_markup_mode=None
-)
-
-
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "agreements") if name.startswith(incomplete)]
+drop = Group(help="Bulk exchange under an agreement: pack, fetch, acknowledge.")
 
 
 KEY = Annotated[
@@ -28,7 +23,7 @@ KEY = Annotated[
 
 @drop.command("pack")
 def drop_pack(
-    agreement: Annotated[str, typer.Argument(help="Agreement under which it is given.", autocompletion=_names)],
+    agreement: Annotated[str, typer.Argument(help="Agreement under which it is given.", autocompletion=o.agreements)],
     files: Annotated[list[Path], typer.Argument(help="Files.", exists=True, dir_okay=False)],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder, to be served by HTTP.")],
     key: KEY,

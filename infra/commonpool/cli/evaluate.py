@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from commonpool.cli import decisions, evidence
 from commonpool.cli.failure import OK, CommandFailed
-from commonpool.cli.output import Output
+from commonpool.cli.output import Output, count
 from commonpool.cli.target import Target
+
+SHORT = 5  # letters of a heading where there is no room for it: as wide as the points below it
 
 if TYPE_CHECKING:
     from commonpool.evaluation import Evaluation, Period, Source
@@ -123,9 +125,13 @@ def _print(result: "Evaluation", output: Output) -> None:
         points = [shown(share.points) or "-" if share.judged else "-" for share in shares]
         quota = f"{line.effect.quota_percent:+d} %" if line.effect.quota_percent else "as it is"
         rows.append([line.facts.department, shown(line.score) or "-", *points, quota, f"{line.funds:,.0f}"])
-    headings = ["department", "score", *(one.name for one in indicators), "quota", "funds"]
+    names = [one.name for one in indicators]
+    headings, meant = ["department", "score", *names, "quota", "funds"], ""
+    if not output.fits(headings, rows):
+        short = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}." for name in names]
+        headings[2:-2], meant = short, f"{', '.join(names)}; "
     output.data(output.table(headings, rows))
-    output.data(f"\nformula {result.formula.version}; - takes no part; funds a month in {result.currency}")
+    output.words(f"\n{meant}formula {result.formula.version}; - takes no part; funds a month in {result.currency}")
 
 
 def observe(target: Target, output: Output) -> int:
@@ -154,5 +160,5 @@ def observe(target: Target, output: Output) -> int:
     ]
     if entries:
         evidence.opened(target, estate.pool.name).append(entries, grace=evidence.GRACE_SECONDS)
-    output.data(f"recorded what {len(entries)} departments use now")
+    output.data(f"recorded what {count(len(entries), 'department')} {'uses' if len(entries) == 1 else 'use'} now")
     return OK

@@ -52,7 +52,7 @@ def report(error: BaseException, wanted: str) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error, file=sys.stderr)
         return FAILED
-    from commonpool.cli.output import Format, encoded, harmless
+    from commonpool.cli.output import Format, columns, encoded, folded, harmless
 
     failure = describe(error)
     if wanted in ("json", "yaml"):
@@ -63,7 +63,7 @@ def report(error: BaseException, wanted: str) -> int:
         print(harmless(markdown(failure)), flush=True)
     lines = [line for problem in failure.problems for line in problem.lines()]
     lines += [f"error: {failure} [{failure.code}]", *([f"  next: {failure.next_step}"] if failure.next_step else [])]
-    print(harmless("\n".join(lines)), file=sys.stderr)
+    print(harmless(folded("\n".join(lines), columns(sys.stderr))), file=sys.stderr)
     return failure.exit_code
 
 
@@ -105,7 +105,8 @@ def _misused(error: TyperException) -> CommandFailed:
     usage = f"{context.command_path} --help" if context is not None else "commonpool --help"
     option = getattr(error, "option_name", None)
     if isinstance(option, str) and type(error).__name__ == "NoSuchOption":
-        near = sorted(getattr(error, "possibilities", None) or ())
+        known = sorted(getattr(error, "possibilities", None) or ())
+        near = get_close_matches(option, known, n=1) or known
         step = f"did you mean {near[0]}? otherwise {usage}" if near else usage
         return CommandFailed(f"there is no option {option}", code="usage", next_step=step)
     words = " ".join(error.format_message().replace("Value error, ", "").split())

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
 from commonpool.cli.accountability_group import correction, progress
 from commonpool.cli.agreement_group import agreement
 from commonpool.cli.credential_group import credential
 from commonpool.cli.dataset_group import dataset
 from commonpool.cli.drop_group import drop
+from commonpool.cli.help import Group
 from commonpool.cli.journal_group import journal
 from commonpool.cli.machine_group import machine
 from commonpool.cli.output import Color, Format, Output
@@ -19,10 +21,8 @@ from commonpool.cli.request_group import request
 from commonpool.cli.service_group import service
 from commonpool.cli.target import Target
 
-department = typer.Typer(help="Departments: make, list, look at, explain.", no_args_is_help=True, rich_markup_mode=None)
-embedded = typer.Typer(
-    help="The embedded pool: a real control plane on this machine.", no_args_is_help=True, rich_markup_mode=None
-)
+department = Group(help="Departments: make, list, look at, explain.")
+embedded = Group(help="The embedded pool: a real control plane on this machine.")
 GROUPS = {
     "department": department,
     "machine": machine,
@@ -60,11 +60,8 @@ def department_show(
 
 @department.command("explain")
 def department_explain(
+    target: o.PLACE,
     name: o.DEPARTMENT,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     live: o.LIVE = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -72,12 +69,11 @@ def department_explain(
     """Why it was admitted or refused, with the numbers, and what would fit."""
     from commonpool.cli import department as commands
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(commands.explain(target, name, Output(output, color), live=live))
 
 
-def _wish(words: str) -> Any:  # noqa: ANN401
-    return typer.Option(help=words, show_default=False)
+def _wish(words: str, offered: names.Completer | None = None) -> Any:  # noqa: ANN401
+    return typer.Option(help=words, show_default=False, autocompletion=offered)
 
 
 @department.command("new")
@@ -98,9 +94,9 @@ def department_new(
     on_expiry: Annotated[o.OnExpiry, typer.Option(help="What follows the last day.")] = o.OnExpiry.NOTIFY,
     namespace: Annotated[str | None, _wish("Its first namespace; default: main.")] = None,
     environment: Annotated[o.Environment | None, _wish("What that is used for; default: production.")] = None,
-    business_class: Annotated[str | None, _wish("One of the seven business classes.")] = None,
+    business_class: Annotated[str | None, _wish("One of the seven business classes.", names.business_classes)] = None,
     protection_level: Annotated[int | None, _wish("Protection level, 1 to 5; default: 2.")] = None,
-    flavor: Annotated[str | None, _wish("Hardware class; default: the pool's first.")] = None,
+    flavor: Annotated[str | None, _wish("Hardware class; default: the pool's first.", names.flavors)] = None,
     cpu: Annotated[str | None, _wish("Guaranteed cores; default: 4.")] = None,
     memory: Annotated[str | None, _wish("Guaranteed memory; default: 16Gi.")] = None,
     estate: o.ESTATE = None,

@@ -72,19 +72,19 @@ def _tell(verdict: "Verdict", output: Output) -> None:
 
     verify = "verifies" if verdict.size == 1 else "verify"
     if verdict.finding:
-        output.data(str(verdict.finding))
-        output.data(f"{verdict.origin}: NOT good; {count(verdict.size, 'record')} before that {verify}")
+        output.words(str(verdict.finding))
+        output.words(f"{verdict.origin}: NOT good; {count(verdict.size, 'record')} before that {verify}")
         return
-    output.data(f"{verdict.origin}: {count(verdict.size, 'record')} {verify}, root {short(verdict.root)}")
-    output.data(f"  sealed by {', '.join(verdict.keys)}; {count(verdict.anchors, 'head')} kept elsewhere agree")
+    output.words(f"{verdict.origin}: {count(verdict.size, 'record')} {verify}, root {short(verdict.root)}")
+    output.words(f"  sealed by {', '.join(verdict.keys)}; {count(verdict.anchors, 'head')} kept elsewhere agree")
     if verdict.stamps:
-        output.data(f"  {count(len(verdict.stamps), 'timestamp')}, the last of {verdict.stamps[-1]}")
+        output.words(f"  {count(len(verdict.stamps), 'timestamp')}, the last of {verdict.stamps[-1]}")
     for one in verdict.set_back[:5]:
-        output.data(
+        output.words(
             f"  the clock was set back by {one.seconds:,.0f} s before record {one.sequence}: numbers tell the order there, times do not"
         )
     if len(verdict.set_back) > 5:
-        output.data(f"  and {count(len(verdict.set_back) - 5, 'more time')} after that")
+        output.words(f"  and {count(len(verdict.set_back) - 5, 'more time')} after that")
     if not verdict.trusted:
         output.say(
             "  the key came with the journal: this proves that it is whole, not whose it is; name the pool's own with --key"
@@ -177,10 +177,15 @@ def show(
     elif not found:
         output.data("0 records of that kind; `commonpool journal show` without --kind shows the last ones of any")
     else:
-        rows = [
-            [str(one.sequence), one.at[:19].replace("T", " "), one.kind, plain(one.actor), words(one)] for one in found
-        ]
-        output.data(output.table(["record", "when (UTC)", "kind", "by", "what"], rows, left=5))
+        rows = [[str(one.sequence), one.at[:19].replace("T", " "), one.kind, plain(one.actor)] for one in found]
+        headings = ["record", "when (UTC)", "kind", "by"]
+        whole = [[*row, words(one)] for row, one in zip(rows, found, strict=True)]
+        if output.fits([*headings, "what"], whole):
+            output.data(output.table([*headings, "what"], whole, left=5))
+        else:
+            shown = output.table(headings, rows, left=4).split("\n")
+            said = [output.cut(f"        {words(one)}") for one in found]
+            output.data("\n".join([shown[0], *(part for pair in zip(shown[1:], said, strict=True) for part in pair)]))
     return OK
 
 
@@ -241,7 +246,7 @@ def keep(folder: Path | None, target: Target, source: str, output: Output, *, ke
         f"record {record.sequence}: the head of {record.data['size']} records of {record.data['origin']} is kept"
     )
     output.say("  next: let the peer keep ours:")
-    output.say("\n".join(f"    {line}" for line in query.newest(journal.folder).rstrip("\n").split("\n")))
+    output.say("\n".join(f"    {line}" for line in query.newest(journal.folder).rstrip("\n").split("\n")), whole=True)
     return OK
 
 

@@ -6,12 +6,10 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
-from commonpool.cli.target import Target
 
-journal = typer.Typer(
-    help="The pool's evidence: verify, show, export, anchor.", no_args_is_help=True, rich_markup_mode=None
-)
+journal = Group(help="The pool's evidence: verify, show, export, anchor.")
 
 FOLDER = Annotated[
     Path | None, typer.Argument(help="A journal's folder; default: that of the pool.", show_default=False)
@@ -24,6 +22,7 @@ KEYS = Annotated[
 
 @journal.command("verify")
 def journal_verify(
+    target: o.CLUSTER,
     folder: FOLDER = None,
     key: KEYS = None,
     checkpoint: Annotated[
@@ -54,9 +53,6 @@ def journal_verify(
             show_default=False,
         ),
     ] = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
@@ -65,7 +61,7 @@ def journal_verify(
 
     code = commands.verify(
         folder,
-        Target(kubeconfig=kubeconfig, context=context, pool=pool),
+        target,
         Output(output, color),
         keys=key or (),
         checkpoints=checkpoint or (),
@@ -78,6 +74,7 @@ def journal_verify(
 
 @journal.command("show")
 def journal_show(
+    target: o.CLUSTER,
     folder: FOLDER = None,
     first: Annotated[
         int | None, typer.Option("--from", metavar="N", min=0, help="Begin with this record.", show_default=False)
@@ -92,122 +89,90 @@ def journal_show(
             show_default=False,
         ),
     ] = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """Who did what and when; the last records unless said otherwise."""
     from commonpool.cli import journal as commands
 
-    code = commands.show(
-        folder,
-        Target(kubeconfig=kubeconfig, context=context, pool=pool),
-        Output(output, color),
-        first=first,
-        last=last,
-        kinds=kind or (),
-    )
+    code = commands.show(folder, target, Output(output, color), first=first, last=last, kinds=kind or ())
     raise typer.Exit(code)
 
 
 @journal.command("export")
 def journal_export(
+    target: o.CLUSTER,
     to: Annotated[Path, typer.Argument(help="New folder.")],
     folder: Annotated[
         Path | None, typer.Option("--journal", metavar="DIR", help="Default: the embedded pool's.", show_default=False)
     ] = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
 ) -> None:
     """Copy records, seals and public keys, to be verified on another machine."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(commands.export(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), to, Output()))
+    raise typer.Exit(commands.export(folder, target, to, Output()))
 
 
 @journal.command("head")
 def journal_head(
+    target: o.CLUSTER,
     folder: FOLDER = None,
     since: Annotated[
         int, typer.Option("--since", metavar="N", min=0, help="With the proof that it goes on from that of N records.")
     ] = 0,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
 ) -> None:
     """The newest signed checkpoint, for a peer to keep."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(
-        commands.head(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), Output(), since=since)
-    )
+    raise typer.Exit(commands.head(folder, target, Output(), since=since))
 
 
 @journal.command("anchor")
 def journal_anchor(
+    target: o.CLUSTER,
     source: Annotated[str, typer.Argument(help="A peer's journal, a file with its head, or - for standard input.")],
     folder: Annotated[
         Path | None, typer.Option("--journal", metavar="DIR", help="Default: the embedded pool's.", show_default=False)
     ] = None,
     key: KEYS = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
 ) -> None:
     """Keep the head of a peer's journal in ours, so that nobody can cut off or rewrite it unseen."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(
-        commands.keep(
-            folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), source, Output(), keys=key or ()
-        )
-    )
+    raise typer.Exit(commands.keep(folder, target, source, Output(), keys=key or ()))
 
 
 @journal.command("keys")
 def journal_keys(
+    target: o.CLUSTER,
     folder: FOLDER = None,
     rotate: Annotated[bool, typer.Option("--rotate", help="Seal with a new key from now on.")] = False,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
 ) -> None:
     """The public keys that whoever verifies must know."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(
-        commands.keys(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), Output(output), rotate=rotate)
-    )
+    raise typer.Exit(commands.keys(folder, target, Output(output), rotate=rotate))
 
 
 @journal.command("stamp")
 def journal_stamp(
+    target: o.CLUSTER,
     service: Annotated[
         str,
         typer.Option("--service", metavar="URL", help="RFC 3161 timestamping service.", envvar="COMMONPOOL_TIMESTAMPS"),
     ],
     folder: FOLDER = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
 ) -> None:
     """Have the time of the newest checkpoint vouched for by somebody else."""
     from commonpool.cli import journal as commands
 
-    raise typer.Exit(
-        commands.stamp(folder, Target(kubeconfig=kubeconfig, context=context, pool=pool), service, Output())
-    )
+    raise typer.Exit(commands.stamp(folder, target, service, Output()))
 
 
 @journal.command("observe")
-def journal_observe(
-    estate: o.ESTATE = None, kubeconfig: o.KUBECONFIG = None, context: o.CONTEXT = None, pool: o.POOL = "default"
-) -> None:
+def journal_observe(target: o.PLACE) -> None:
     """Record what departments are promised and what their pods ask for now; evaluations count these."""
     from commonpool.cli.evaluate import observe
 
-    raise typer.Exit(observe(Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool), Output()))
+    raise typer.Exit(observe(target, Output()))

@@ -5,39 +5,26 @@ from typing import Annotated
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-machine = typer.Typer(
-    help="Machines of the inventories: look at, judge, bring in, let go.", no_args_is_help=True, rich_markup_mode=None
-)
+machine = Group(help="Machines of the inventories: look at, judge, bring in, let go.")
 
 
 @machine.command("list")
-def machine_list(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def machine_list(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """Every machine: site, flavor, role, and whether it stands, is simulated or absent."""
     from commonpool.cli.machine import list_machines
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(list_machines(target, Output(output, color)))
-
-
-def _machines(incomplete: str) -> list[str]:
-    """Names of machines for completion."""
-    return sorted(one.name for one in Target().load().machines if one.name.startswith(incomplete))
 
 
 MACHINES = Annotated[
     list[str] | None,
-    typer.Argument(help="Names of machines; default: all.", show_default=False, autocompletion=_machines),
+    typer.Argument(help="Names of machines; default: all.", show_default=False, autocompletion=names.machines),
 ]
 PRIVATE_KEY = Annotated[
     Path | None, typer.Option("--private-key", help="Your SSH key; default: as your ssh does it.", show_default=False)
@@ -74,13 +61,10 @@ def machine_survey(
 
 @machine.command("onboard")
 def machine_onboard(
+    target: o.PLACE,
     names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=names.machines)
     ],
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     private_key: PRIVATE_KEY = None,
     ask_become_pass: ASK_BECOME = False,
     preview: Annotated[bool, typer.Option("--preview", help="Only show what would change there.")] = False,
@@ -104,7 +88,6 @@ def machine_onboard(
     """Bring machines in as nodes, storage or backends: survey, preview, ask; nodes are opened once they are whole."""
     from commonpool.cli.onboard import Wishes, onboard
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     allowed = tuple(with_data or ()), tuple(erase or ())
     wishes = Wishes(private_key, ask_become_pass, preview, yes, diff, *allowed)
     raise typer.Exit(onboard(target, names, Output(output, color), wishes))
@@ -112,13 +95,10 @@ def machine_onboard(
 
 @machine.command("retire")
 def machine_retire(
+    target: o.PLACE,
     names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=names.machines)
     ],
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     private_key: PRIVATE_KEY = None,
     ask_become_pass: ASK_BECOME = False,
     preview: Annotated[bool, typer.Option("--preview", help="Only show who is affected.")] = False,
@@ -134,20 +114,16 @@ def machine_retire(
     """Let machines go: show who is affected, ask, move their pods, cut them off, undo, close their records."""
     from commonpool.cli.retire import Farewell, retire
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     wishes = Farewell(private_key, ask_become_pass, preview, yes, wipe, reason, past_budgets)
     raise typer.Exit(retire(target, names, Output(output, color), wishes))
 
 
 @machine.command("reset")
 def machine_reset(
+    target: o.PLACE,
     names: Annotated[
-        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=_machines)
+        list[str], typer.Argument(help="Names of machines.", show_default=False, autocompletion=names.machines)
     ],
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     private_key: PRIVATE_KEY = None,
     ask_become_pass: ASK_BECOME = False,
     preview: Annotated[bool, typer.Option("--preview", help="Only show what would be undone.")] = False,
@@ -158,30 +134,21 @@ def machine_reset(
     """Undo an onboarding, whole or half, as if it had never been; refused while pods of departments run there."""
     from commonpool.cli.retire import Farewell, reset
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     wishes = Farewell(private_key, ask_become_pass, preview, yes)
     raise typer.Exit(reset(target, names, Output(output, color), wishes))
 
 
 @machine.command("volumes")
-def machine_volumes(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def machine_volumes(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """Declared disks and shares: tier, capacity, age, and who has claimed them."""
     from commonpool.cli.volumes import volumes
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(volumes(target, Output(output, color)))
 
 
 @machine.command("image")
 def machine_image(
-    archives: Annotated[list[Path], typer.Argument(metavar="FILE...", help="OCI archives.", show_default=False)],
+    archives: Annotated[list[Path], typer.Argument(metavar="FILE", help="OCI archives.", show_default=False)],
     on: Annotated[
         list[str] | None,
         typer.Option(
@@ -189,7 +156,7 @@ def machine_image(
             metavar="NAME",
             help="Machine; may be repeated. Default: all that joined.",
             show_default=False,
-            autocompletion=_machines,
+            autocompletion=names.machines,
         ),
     ] = None,
     estate: o.ESTATE = None,

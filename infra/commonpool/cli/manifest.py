@@ -64,4 +64,4 @@ def explain(path: str, output: Output) -> None:
     if output.structured:
         output.document("Explanation", field=path, text=text)
     else:
-        output.data(f"```\n{text}\n```" if output.format is Format.MARKDOWN else text)
+        output.words(f"```\n{text}\n```" if output.format is Format.MARKDOWN else text)

@@ -175,7 +175,7 @@ def _show(found: "Sequence[Joined]", output: Output, *, diff: bool) -> None:
     output.data(output.table(["machine", "site", "state", "changed", "why"], rows, left=3))
     for one in found if diff else ():
         for part in one.diffs:
-            output.say(_diff(one.machine.name, part))
+            output.say(_diff(one.machine.name, part), whole=True)
 
 
 def _words(one: "Joined") -> str:

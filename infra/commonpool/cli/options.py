@@ -1,22 +1,18 @@
 """The options that several commands share, each with its help, in one place."""
 
+import functools
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli.output import Color, Format
-from commonpool.cli.target import Target, stack_names
-
-
-def names_in(context: typer.Context, *folders: str) -> Iterator[str]:
-    """Names for completion: those of the estate's files, without reading a manifest."""
-    root = Target(estate=context.params.get("estate")).estate_folder()
-    for folder in folders:
-        yield from sorted(path.stem for path in (root / folder).glob("*.yaml"))
+from commonpool.cli.target import Target
 
 
 def own_pool() -> str:
@@ -24,52 +20,14 @@ def own_pool() -> str:
     return os.environ.get("COMMONPOOL_POOL", "default")
 
 
-def departments(context: typer.Context, incomplete: str) -> list[str]:
-    """For completion."""
-    return [name for name in names_in(context, "departments") if name.startswith(incomplete)]
-
-
-def services(context: typer.Context, incomplete: str) -> list[str]:
-    """For completion."""
-    return [name for name in names_in(context, "services") if name.startswith(incomplete)]
-
-
-def datasets(context: typer.Context, incomplete: str) -> list[str]:
-    """For completion."""
-    return [name for name in names_in(context, "datasets") if name.startswith(incomplete)]
-
-
-def pools(incomplete: str) -> list[str]:
-    """Embedded pools of this machine, for completion."""
-    from commonpool.embedded import pool_names
-
-    return [name for name in pool_names() if name.startswith(incomplete)]
-
-
-def _stacks(incomplete: str) -> list[str]:
-    return [name for name in stack_names() if name.startswith(incomplete)]
-
-
-def _units(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in names_in(context, "departments", "services") if name.startswith(incomplete)]
-
-
-def _fields(incomplete: str) -> list[str]:
-    from commonpool.model import field_paths
-
-    return [path for path in field_paths(incomplete) if path.startswith(incomplete)]
+departments, services, datasets = names.files("departments"), names.files("services"), names.files("datasets")
+agreements, requests, corrections = names.files("agreements"), names.files("requests"), names.files("corrections")
 
 
 def _logs(incomplete: str) -> list[str]:
     from commonpool.embedded.pool import COMPONENTS
 
     return [name for name in sorted((*COMPONENTS, "audit", "supervisor")) if name.startswith(incomplete)]
-
-
-def _kinds(incomplete: str) -> list[str]:
-    from commonpool.model import KINDS
-
-    return [name for name in KINDS if name.lower().startswith(incomplete.lower())]
 
 
 ESTATE = Annotated[
@@ -100,7 +58,7 @@ STACK = Annotated[
         metavar="NAME",
         help="Stack; may be repeated. Default: all of ours, or dev.",
         show_default=False,
-        autocompletion=_stacks,
+        autocompletion=names.stacks,
     ),
 ]
 CONFIG = Annotated[
@@ -131,13 +89,22 @@ KUBECONFIG = Annotated[
 CONTEXT = Annotated[
     str | None,
     typer.Option(
-        "--context", metavar="NAME", help="Context of the kubeconfig.", show_default=False, envvar="COMMONPOOL_CONTEXT"
+        "--context",
+        metavar="NAME",
+        help="Context of the kubeconfig.",
+        show_default=False,
+        envvar="COMMONPOOL_CONTEXT",
+        autocompletion=names.contexts,
     ),
 ]
 POOL = Annotated[
     str,
     typer.Option(
-        "--pool", metavar="NAME", help="Name of the embedded pool.", envvar="COMMONPOOL_POOL", autocompletion=pools
+        "--pool",
+        metavar="NAME",
+        help="Name of the embedded pool.",
+        envvar="COMMONPOOL_POOL",
+        autocompletion=names.pools,
     ),
 ]
 OUTPUT = Annotated[
@@ -161,7 +128,7 @@ TARGET = Annotated[
         metavar="NAME",
         help="Only these departments or services, with --program these URNs; * matches.",
         show_default=False,
-        autocompletion=_units,
+        autocompletion=names.files("departments", "services"),
     ),
 ]
 PARALLEL = Annotated[
@@ -196,18 +163,53 @@ LIVE = Annotated[
 DEPARTMENT = Annotated[str, typer.Argument(help="Name of the department.", autocompletion=departments)]
 SERVICE = Annotated[str, typer.Argument(help="Name of the service.", autocompletion=services)]
 FIELD = Annotated[
-    str, typer.Argument(help="For instance department.spec.namespaces.resources.", autocompletion=_fields)
+    str, typer.Argument(help="For instance department.spec.namespaces.resources.", autocompletion=names.fields)
 ]
 COMPONENT = Annotated[str, typer.Argument(help="A component, or supervisor, or audit.", autocompletion=_logs)]
 POOL_NAME = Annotated[
-    str, typer.Argument(help="Name of the embedded pool.", envvar="COMMONPOOL_POOL", autocompletion=pools)
+    str, typer.Argument(help="Name of the embedded pool.", envvar="COMMONPOOL_POOL", autocompletion=names.pools)
 ]
 POOLS = Annotated[
-    list[str] | None, typer.Argument(help="Names of embedded pools.", show_default=False, autocompletion=pools)
+    list[str] | None, typer.Argument(help="Names of embedded pools.", show_default=False, autocompletion=names.pools)
 ]
 KIND = Annotated[
-    str, typer.Argument(help="A kind of manifest: Pool, Department, SharedService, Dataset …", autocompletion=_kinds)
+    str,
+    typer.Argument(help="A kind of manifest: Pool, Department, SharedService, Dataset …", autocompletion=names.kinds),
 ]
+
+
+PLACE = Annotated[Target, "estate", "kubeconfig", "context", "pool"]
+CLUSTER = Annotated[Target, "kubeconfig", "context", "pool"]
+_OPTIONS = {
+    "estate": (ESTATE, None),
+    "kubeconfig": (KUBECONFIG, None),
+    "context": (CONTEXT, None),
+    "pool": (POOL, "default"),
+}
+
+
+def spread(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as the parser reads it: in place of a `PLACE` or `CLUSTER` the options that it is made of."""
+    own = inspect.signature(function).parameters
+    about = next((one for one in own.values() if get_args(one.annotation)[:1] == (Target,)), None)
+    if about is None:
+        return function
+    chosen = get_args(about.annotation)[1:]
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:  # noqa: ANN401
+        target = Target(**{name: given.pop(name) for name in chosen})
+        function(**given, **{about.name: target})
+
+    others = {name: one for name, one in own.items() if one is not about}
+    for name in chosen:
+        option, default = _OPTIONS[name]
+        others[name] = inspect.Parameter(name, about.kind, default=default, annotation=option)
+    last = [others.pop(name) for name in ("output", "color") if name in others]  # where every help has them
+    read = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*others.values(), *last)]
+    command.__signature__ = inspect.Signature(read)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in read}
+    return command
 
 
 def enter(folder: Path | None) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 
 _COLOUR = r"\x1b\[[0-9]{1,2}m"  # as `paint` sets it
 _OBEYED = re.compile(rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-# What stays together, with the space behind it: Chinese goes on below anywhere, names in parts where there is no room.
-_WHOLE = re.compile(r"[^ \u2e80-\uffff]+ *|[\u2e80-\uffff] *| +")
-_PARTS = re.compile(r"(?:[^ \u2e80-\uffff-]+|-(?![a-z]))+(?:-(?=[a-z])| *)|[\u2e80-\uffff] *|[ -]+")
+# What stays together, with the space behind it: Chinese goes on below anywhere but before what closes and behind what opens,
+# names in parts where there is no room, commands between their options.
+_OPEN, _CLOSE, _CHINESE = r"(\[（《「『【〔“‘", r")\],.;:!?，。；：、）》」』】〕”’！？", r"\u2e80-\uffff"
+_SIGN = rf"[{_OPEN}]?(?![{_OPEN}])[{_CHINESE}][{_CLOSE}]* *"
+_WHOLE = re.compile(
+    rf"`[^`]*`[^ {_CHINESE}]* *|[^ {_CHINESE}]*[{_OPEN}][{_CHINESE}][{_CLOSE}]* *|[^ {_CHINESE}]+ *|{_SIGN}|[{_CHINESE}] *| +"
+)
+_PARTS = re.compile(rf"(?:[^ {_CHINESE}-]+|-(?![a-z]))+(?:-(?=[a-z])| *)|{_SIGN}|[{_CHINESE}] *|[ -]+")
+_OPTIONS = re.compile(r"(?:\| )?(?:--?[\w-]+ (?=[^|-]))?(?:'[^']*'|[^\s'])+ *")
+_ANY = re.compile(r".", re.DOTALL)
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|~&!@]")
 NARROWEST = 8  # columns below which wrapped text is no longer read
+# Where a line goes on: below what stands behind a label and two spaces, else two columns further in than it began.
+_HANGING = re.compile(r"(?P<label> *(?:[-+~=!*?✓✗] +)?\S+(?: \S+)* {2,}(?=\S))?(?P<indent> *)")
+_COMMAND = re.compile(r"\bcommonpool(?: -[mC] \S+)? [a-z-]+\b")
 QUIET_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 
 
@@ -80,7 +91,7 @@ class Output:
     @property
     def width(self) -> int:
         """Columns of the terminal that data go to; 0 where they go elsewhere, and lines stay whole for other tools."""
-        return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        return columns(sys.stdout)
 
     @property
     def structured(self) -> bool:
@@ -95,9 +106,13 @@ class Output:
         """One document to standard output, as JSON unless YAML is wanted."""
         self.data(encoded({"apiVersion": "commonpool.dev/v1", "kind": kind, **values}, self.format))
 
-    def say(self, text: str = "") -> None:
-        """A message for people, to standard error."""
-        self._print(text, sys.stderr)
+    def say(self, text: str = "", *, whole: bool = False) -> None:
+        """A message for people, to standard error; lines go on below themselves where a terminal ends, unless `whole`."""
+        self._print(text if whole else folded(text, columns(sys.stderr)), sys.stderr)
+
+    def words(self, text: str) -> None:
+        """Data that are sentences: to standard output, and long lines go on below themselves where a terminal ends."""
+        self.data(folded(text, self.width))
 
     def paint(self, text: str, color: str) -> str:
         """The text in an ANSI colour, where colour is on."""
@@ -107,6 +122,17 @@ class Output:
     def prose(self, text: str) -> str:
         """Text below a title, which goes on below itself where the terminal ends."""
         return "\n".join(f"  {part}" for part in (_wrapped(text, self.width - 2, _WHOLE) if self.width else [text]))
+
+    def command(self, label: str, command: str, meaning: str = "") -> str:
+        """A command to copy, behind its label. Where the terminal ends it goes on as shells want it, and its meaning below."""
+        head = f"  {label:<8} "
+        whole = f"{head}{command}  {meaning}".rstrip()
+        room = columns(sys.stderr)
+        if not room or _cells(whole) <= room:
+            return whole
+        parts = _wrapped(command.rstrip(), room - len(head) - 4, _OPTIONS)
+        lines = (" \\\n" + " " * (len(head) + 2)).join(parts)
+        return f"{head}{lines}" + (f"\n{' ' * (len(head) + 2)}# {meaning}" if meaning else "")
 
     def title(self, text: str) -> str:
         """The line above a table."""
@@ -119,6 +145,15 @@ class Output:
         marks = ["---" if column < left else "---:" for column in range(len(headings))]
         lines = [headings, marks, *([escaped(cell) for cell in row] for row in rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def cut(self, line: str) -> str:
+        """As much of a line as the terminal has room for; documents have all of it."""
+        return line if not self.width or _cells(line) <= self.width else f"{_wrapped(line, self.width - 1, _ANY)[0]}…"
+
+    def fits(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """Whether a table of these rows breaks nowhere."""
+        widest = [max(map(_cells, column)) for column in zip(headings, *rows, strict=True)]
+        return not self.width or sum(widest) + len(widest) - 1 <= self.width
 
     def listing(
         self,
@@ -133,7 +168,10 @@ class Output:
             self.document(kind, items=list(items))
             return
         lines = list(rows)
-        self.data(self.table(headings, lines, left=len(headings)) if lines else empty)
+        if lines:
+            self.data(self.table(headings, lines, left=len(headings)))
+        else:
+            self.words(empty)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
@@ -227,7 +265,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
     lines = [*([list(headings)] if any(headings) else []), *(list(row) for row in rows)]
     columns = range(len(headings))
     widths = [max((_cells(line[at]) for line in lines), default=0) for at in columns]
-    layout = _Layout(widths) if not width else _fitting(lines, widths, width)
+    layout = _Layout(widths) if not width else _fitting(lines, widths, width, left)
 
     def pad(text: str, at: int) -> str:
         gap = " " * (layout.widths[at] - _cells(text))
@@ -235,6 +273,40 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
 
     parts = (part for line in lines for part in _folded(line, layout))
     return "\n".join((" " * layout.gap).join(map(pad, part, columns)).rstrip() for part in parts)
+
+
+def columns(stream: TextIO) -> int:
+    """Of the terminal that a stream goes to; 0 where it goes elsewhere."""
+    if not stream.isatty():
+        return 0
+    named = os.environ.get("COLUMNS", "")
+    try:
+        return int(named) if named.isdecimal() and int(named) else os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def folded(text: str, width: int) -> str:
+    """The lines of a text, each going on below itself at `width` columns; whole where that is 0.
+
+    A line with a command of ours stays whole: what the terminal itself breaks is copied as one line. Where the command is
+    quoted only that does.
+    """
+    return "\n".join(part for line in text.split("\n") for part in _hung(line, width)) if width else text
+
+
+def _hung(line: str, width: int) -> list[str]:
+    plain = re.sub(_COLOUR, "", line)
+    if _cells(plain) <= width or _COMMAND.search(re.sub("`[^`]*`", "", plain)):
+        return [line]
+    found = _HANGING.match(plain)
+    label = (found and found["label"]) or ""
+    indent = _cells(label) if 0 < _cells(label) <= width // 2 else len(plain) - len(plain.lstrip(" ")) + 2
+    color = re.match(rf" *({_COLOUR})", line)
+    first = _wrapped(plain, width, _WHOLE)[0]
+    rest = _wrapped(plain[len(first) :].lstrip(), max(width - indent, NARROWEST), _WHOLE)
+    lines = [first, *(" " * indent + part for part in rest)] if first and rest[0] else [plain]
+    return [f"{color[1]}{part}\x1b[0m" for part in lines] if color and line.endswith("\x1b[0m") else lines
 
 
 def _cells(text: str) -> int:
@@ -253,24 +325,32 @@ class _Layout:
     words: re.Pattern[str] = _WHOLE
 
 
-def _fitting(lines: list[list[str]], widths: list[int], room: int) -> _Layout:
+def _fitting(lines: list[list[str]], widths: list[int], room: int, left: int) -> _Layout:
     """The layout that breaks least, of those whose lines fit in `room`; the widths as they are where none does."""
     columns = range(len(widths))
-    for gap, words in ((2, _WHOLE), (1, _WHOLE), (1, _PARTS)):
+    taken = [sorted(_cells(line[at]) for line in lines) for at in columns]
+    # Sentences one space apart would read as one; names and numbers do not.
+    close = not any(" " in cell.strip() for line in lines[1:] for cell in line[:-1][:left])
+
+    def spare(fitting: list[int], least: list[int], at: int) -> tuple[bool, int, int]:
+        """What becomes narrower first: what may, then that in which the fewest cells go on below, then the widest."""
+        broken = len(lines) - bisect_right(taken[at], fitting[at] - 1)
+        return fitting[at] > least[at], -broken, fitting[at]
+
+    for gap, words in ((2, None), (1, None), (2, _WHOLE), (1, _WHOLE), (1, _PARTS)):
         free = room - gap * (len(widths) - 1)
+        if words is None:  # nothing is broken while closer columns are enough
+            if sum(widths) <= free and (gap > 1 or close):
+                return _Layout(widths, gap)
+            continue
         longest = [max(_cells(word.rstrip()) for line in lines for word in _split(line[at], words)) for at in columns]
         least = [max(longest[at], min(widths[at], NARROWEST)) for at in columns]
         fitting = list(widths)
         while sum(least) <= free < sum(fitting):
-            fitting[max(columns, key=partial(_spare, fitting, least))] -= 1
+            fitting[max(columns, key=partial(spare, fitting, least))] -= 1
         if sum(fitting) <= free:
             return _Layout(fitting, gap, words)
     return _Layout(widths)
-
-
-def _spare(widths: list[int], least: list[int], at: int) -> int:
-    """How wide a column is that may become narrower."""
-    return widths[at] if widths[at] > least[at] else 0
 
 
 def _split(text: str, words: re.Pattern[str]) -> list[str]:
@@ -317,4 +397,6 @@ def own_name() -> str:
     if shutil.which("commonpool"):
         return "commonpool"
     path = Path(sys.argv[0]).absolute()
+    if path.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m commonpool.cli"
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

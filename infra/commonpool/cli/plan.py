@@ -383,7 +383,7 @@ def _finish(run: Run, brief: bool = False, screen: str = "") -> int:
             diff = run.wishes.diff or run.verb == "refresh"
             found = report.lines(result, run.output, diff=diff)
             for line in found[:1] if brief and not result.problems else found:
-                run.output.data(line)
+                run.output.words(line)
     if screen:
         run.output.data(f"\n{screen}\n")
     _close(run)
@@ -417,33 +417,33 @@ def _close(run: Run) -> None:
     changed = any(result.changed for result in run.results)
     command, rerun = run.target.command, run.target.rerun
     if any(result.problems for result in run.results):
-        steps = [[rerun(run.verb), "again, when it is mended"]]
+        steps = [(rerun(run.verb), "again, when it is mended")]
     elif changed and run.wishes.expect_no_changes:
-        steps = [[rerun("preview"), "shows them"]]
+        steps = [(rerun("preview"), "shows them")]
     elif run.verb == "up" and run.estate is not None:
         steps = next_commands(run.estate, command)
     elif run.verb == "destroy":
         kept = any(change.kept for result in run.results for change in result.changes)
         steps = [
-            [f"{rerun('up')} --adopt", "makes it again, with what was kept"]
+            (f"{rerun('up')} --adopt", "makes it again, with what was kept")
             if kept
-            else [rerun("up"), "makes it again"]
+            else (rerun("up"), "makes it again")
         ]
     elif run.verb == "refresh" and any(result.damage for result in run.results):
-        steps = [[rerun("up"), "rebuilds what is remembered from what stands"]]
+        steps = [(rerun("up"), "rebuilds what is remembered from what stands")]
     elif changed and run.verb != "up":
-        steps = [[rerun("up"), "applies this" if run.verb == "preview" else "mends what drifted"]]
+        steps = [(rerun("up"), "applies this" if run.verb == "preview" else "mends what drifted")]
     elif run.estate is not None:
-        steps = [[command("status"), "what stands, what drifted, what is about to expire"]]
+        steps = [(command("status"), "what stands, what drifted, what is about to expire")]
     else:
-        steps = [[rerun("refresh"), "tells how the cluster drifts from this"]]
+        steps = [(rerun("refresh"), "tells how the cluster drifts from this")]
     for words in _fallen(run):
         run.output.say(f"  warning: {words}")
-    for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps):
+    for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps, run.output):
         run.output.say(line)
     called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""
     if called:
-        run.output.say(f"  {'call':<8} {called}")
+        run.output.say(run.output.command("call", called))
 
 
 def _fallen(run: Run) -> list[str]:

@@ -132,7 +132,7 @@ def _print(rows: list[Row], output: Output, nothing: str, *, fails: bool) -> int
             output.table([headings[place] for place in kept], [[row[place] for place in kept] for row in cells], left=5)
         )
         words = dict.fromkeys((row.rule, row.message) for row in rows)
-        output.data("\n" + "\n".join(f"{rule}: {message}" for rule, message in words))
+        output.words("\n" + "\n".join(f"{rule}: {message}" for rule, message in words))
         output.data(f"\n{count(len(rows), 'refusal')}")
     return FAILED if fails and any(row.action == "deny" for row in rows) else OK
 
@@ -225,10 +225,13 @@ def _of_file(target: Target, estate: "Estate", question: Question) -> list[Row]:
                 namespace = body["metadata"].get("namespace", "")
                 department = estate.department(departments.get(namespace, ""))
                 if department is None:
+                    of = f"{body['kind']} {body['metadata']['name']}"
                     raise CommandFailed(
-                        f"{body['kind']} {body['metadata']['name']}: no department has a namespace {namespace!r}",
+                        f"{of}: no department has a namespace {namespace!r}"
+                        if namespace
+                        else f"{of} names no namespace",
                         code="namespace_unknown",
-                        next_step="name one with --namespace",
+                        next_step="name one with --namespace; manifests of an estate are for `commonpool validate FILE`",
                     )
                 group = f"{prefix}{department.spec.groups.admin[0]}"
                 for one in (body, *_pods(body)):

@@ -5,40 +5,33 @@ from typing import Annotated
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
-from commonpool.cli.target import Target
 
-policy = typer.Typer(
-    help="Admission rules: which there are, what they would refuse, what they refused.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+policy = Group(help="Admission rules: which there are, what they would refuse, what they refused.")
 
 
 @policy.command("list")
-def policy_list(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
-) -> None:
+def policy_list(target: o.PLACE, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO) -> None:
     """Every rule: what it refuses, whether it denies, warns or only notes, and whether it stands so in the cluster."""
     from commonpool.cli import policy as commands
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     raise typer.Exit(commands.list_rules(target, Output(output, color)))
 
 
 @policy.command("explain")
 def policy_explain(
+    target: o.PLACE,
     file: Annotated[
         Path | None, typer.Argument(help="Manifests to try, written nowhere; - for standard input.", show_default=False)
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="For objects that name none.", show_default=False)
+        str | None,
+        typer.Option(
+            "--namespace", "-n", help="For objects that name none.", show_default=False, autocompletion=names.namespaces
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -48,16 +41,11 @@ def policy_explain(
         Path | None,
         typer.Option("--audit-log", metavar="FILE", help="Default: the embedded pool's.", show_default=False),
     ] = None,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """Which objects of which departments a rule would refuse: of a manifest, or of the last days."""
     from commonpool.cli import policy as commands
 
-    target = Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
     chosen = commands.Question(file, namespace or "", since or "", audit_log)
     raise typer.Exit(commands.explain(target, chosen, Output(output, color)))

@@ -46,10 +46,10 @@ def field_line(field: "FieldChange") -> str:
     return f"~ {field.path}: {_value(field.old, start)} -> {_value(field.new, start)}"
 
 
-def _value(value: object, start: int = 0) -> str:
+def _value(value: object, start: int = 0, longest: int = _LONGEST) -> str:
     """As much of a value as a line bears; of long ones that begin alike, what stands where they part."""
     text = _text(value)[start:]
-    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    cut = text if len(text) <= longest else f"{text[:longest]}…"
     return f"…{cut}" if start else cut
 
 
@@ -89,14 +89,16 @@ def lines(result: "Result", output: Output, *, diff: bool) -> list[str]:
         found.append(output.paint(f"  ! {_short(problem.urn)}: {problem.message} [{problem.code}]", "red"))
         if problem.next_step:
             found.append(f"      next: {problem.next_step}")
-    return found + outputs(result)
+    return found + outputs(result, output)
 
 
-def outputs(result: "Result") -> list[str]:
+def outputs(result: "Result", output: Output) -> list[str]:
     """What the program exports; the values of secrets are masked already."""
     if not result.outputs:
         return []
-    rows = [[f"      {name}", _value(value)] for name, value in sorted(result.outputs.items())]
+    names = max(map(len, result.outputs))
+    room = max(output.width - names - 9, 20) if output.width else _LONGEST
+    rows = [[f"      {name}", _value(value, longest=room)] for name, value in sorted(result.outputs.items())]
     return ["  outputs", *table(["", ""], rows, left=2).splitlines()]
 
 
@@ -140,7 +142,11 @@ def _counted(counts: "Mapping[str, int]") -> str:
 
 
 def closing(
-    results: "Sequence[Result]", seconds: float, steps: "Sequence[Sequence[str]]", before: "Mapping[str, float]"
+    results: "Sequence[Result]",
+    seconds: float,
+    steps: "Sequence[tuple[str, str]]",
+    before: "Mapping[str, float]",
+    output: Output,
 ) -> list[str]:
     """The lines at the end of a run: what changed, how long it took and where the time went, what comes next.
 
@@ -152,13 +158,14 @@ def closing(
         counts.update(result.counts)
         laps.update(result.timings)
     unchanged = sum(result.unchanged for result in results)
+    longest = max((len(command) for command, _ in steps), default=0)
     spent = ", ".join(f"{phase} {value:.1f}" for phase, value in laps.items() if value >= 0.1)
     return [
         f"  changed  {_counted(counts) or 'nothing'} (={unchanged:,})",
         f"  took     {seconds:.1f} s" + (f" ({spent})" if spent else ""),
         *(
-            f"  {'' if index else 'next':<8} {line}"
-            for index, line in enumerate(table(["", ""], steps, left=2).splitlines())
+            output.command("" if index else "next", command.ljust(longest), meaning)
+            for index, (command, meaning) in enumerate(steps)
         ),
     ]
 

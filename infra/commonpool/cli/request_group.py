@@ -5,19 +5,14 @@ from typing import Annotated
 import typer
 
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-request = typer.Typer(
-    help="Requests for data: ask, watch the clock, decide.", no_args_is_help=True, rich_markup_mode=None
-)
+request = Group(help="Requests for data: ask, watch the clock, decide.")
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    return [name for name in o.names_in(context, "requests") if name.startswith(incomplete)]
-
-
-NAME = Annotated[str, typer.Argument(help="Name of the request.", autocompletion=_names)]
+NAME = Annotated[str, typer.Argument(help="Name of the request.", autocompletion=o.requests)]
 DRY = Annotated[bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")]
 
 

@@ -29,13 +29,13 @@ def screen(estate: "Estate", live: Live, output: Output, touched: Collection[str
     return "\n\n".join(parts)
 
 
-def next_commands(estate: "Estate", command: "Callable[[str], str]") -> list[list[str]]:
+def next_commands(estate: "Estate", command: "Callable[[str], str]") -> list[tuple[str, str]]:
     """What to try when the pool stands."""
     name = estate.departments[0].name if estate.departments else "NAME"
     return [
-        [command("status"), "what stands, drifted, expires"],
-        [command(f"department explain {name}"), "why it was admitted"],
-        [command("ledger --html ledger.html"), "the numbers as a page"],
+        (command("status"), "what stands, drifted, expires"),
+        (command(f"department explain {name}"), "why it was admitted"),
+        (command("ledger --html ledger.html"), "the numbers as a page"),
     ]
 
 

@@ -5,18 +5,14 @@ from typing import Annotated
 
 import typer
 
+from commonpool.cli import names
 from commonpool.cli import options as o
+from commonpool.cli.help import Group
 from commonpool.cli.output import Color, Format, Output
 from commonpool.cli.target import Target
 
-service = typer.Typer(
-    help="Shared services behind the proxy: list, look at, watch, move.", no_args_is_help=True, rich_markup_mode=None
-)
-cutover = typer.Typer(
-    help="Moving a service from one backend to another, by the plan in its manifest.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+service = Group(help="Shared services behind the proxy: list, look at, watch, move.")
+cutover = Group(help="Moving a service from one backend to another, by the plan in its manifest.")
 service.add_typer(cutover, name="cutover")
 
 
@@ -43,34 +39,20 @@ EVERY = Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, hel
 LOOKS = Annotated[int, typer.Option("--looks", metavar="N", min=0, help="Number of looks; 0 for no end.")]
 
 
-def _target(estate: Path | None, kubeconfig: Path | None, context: str | None, pool: str) -> Target:
-    return Target(estate=estate, kubeconfig=kubeconfig, context=context, pool=pool)
-
-
 @service.command("list")
 def service_list(
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
-    metrics: METRICS = None,
-    output: o.OUTPUT = Format.TEXT,
-    color: o.COLOR = Color.AUTO,
+    target: o.PLACE, metrics: METRICS = None, output: o.OUTPUT = Format.TEXT, color: o.COLOR = Color.AUTO
 ) -> None:
     """Every service: protocol, who offers it, its backends with share and health, its cut-over."""
     from commonpool.cli import service as commands
 
-    target = _target(estate, kubeconfig, context, pool)
     raise typer.Exit(commands.list_services(target, metrics or (), Output(output, color)))
 
 
 @service.command("show")
 def service_show(
+    target: o.PLACE,
     name: o.SERVICE,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     metrics: METRICS = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -78,19 +60,15 @@ def service_show(
     """One service: where it is served, every backend with the time of the last evidence, its cut-over, complaints."""
     from commonpool.cli import service as commands
 
-    target = _target(estate, kubeconfig, context, pool)
     raise typer.Exit(commands.show(target, name, metrics or (), Output(output, color)))
 
 
 @service.command("watch")
 def service_watch(
+    target: o.PLACE,
     names: NAMES = None,
     every: EVERY = 2.0,
     looks: LOOKS = 0,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     metrics: METRICS = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -98,29 +76,29 @@ def service_watch(
     """The same again and again: live on a terminal, lines elsewhere, one document a line with -o json."""
     from commonpool.cli import service as commands
 
-    target = _target(estate, kubeconfig, context, pool)
     out = Output(output, color)
     raise typer.Exit(commands.watch(target, names or (), metrics or (), out, every=every, looks=looks))
 
 
 @service.command("credential")
 def service_credential(
+    target: o.PLACE,
     name: o.SERVICE,
-    caller: Annotated[str, typer.Option("--caller", metavar="NAMESPACE", help="Namespace that consumes it.")],
+    caller: Annotated[
+        str,
+        typer.Option(
+            "--caller", metavar="NAMESPACE", help="Namespace that consumes it.", autocompletion=names.namespaces
+        ),
+    ],
     account: Annotated[str, typer.Option("--account", metavar="NAME", help="Service account of its pods.")] = "default",
     seconds: Annotated[int, typer.Option("--seconds", min=600, max=86_400, help="How long it is valid.")] = 3600,
     curl: Annotated[bool, typer.Option("--curl", help="As a configuration for `curl --config -`.")] = False,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """The token by which a service knows a caller, for trying it out; pods get theirs from Kubernetes."""
     from commonpool.cli import credential
 
-    target = _target(estate, kubeconfig, context, pool)
     whom = credential.Caller(caller, account)
     raise typer.Exit(credential.show(target, name, whom, seconds, Output(output, color), curl=curl))
 
@@ -158,21 +136,19 @@ def service_x_road(
 
 @service.command("certificate")
 def service_certificate(
+    target: o.PLACE,
     department: Annotated[str, typer.Argument(help="Name of the department.", autocompletion=o.departments)],
-    system: Annotated[str, typer.Argument(help="One of its systems outside of the pool.")],
+    system: Annotated[
+        str, typer.Argument(help="One of its systems outside of the pool.", autocompletion=names.systems)
+    ],
     write: Annotated[Path, typer.Option("--write", metavar="FOLDER", help="Where the three files go.")],
     span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it is good: 10m to 168h.")] = "24h",
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """The certificate by which services know a system outside of the pool; a new one replaces the files of the old one."""
     from commonpool.cli import certificate
 
-    target = _target(estate, kubeconfig, context, pool)
     raise typer.Exit(certificate.make(target, department, system, write, span, Output(output, color)))
 
 
@@ -186,12 +162,9 @@ def service_dns(estate: o.ESTATE = None, output: o.OUTPUT = Format.TEXT, color: 
 
 @cutover.command("run")
 def cutover_run(
+    target: o.PLACE,
     name: o.SERVICE,
     again: AGAIN = False,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     metrics: METRICS = None,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
@@ -199,41 +172,28 @@ def cutover_run(
     """Begin or continue the plan, in the foreground, to its end: 0 moved, 1 rolled back or aborted, 130 interrupted."""
     from commonpool.cli import cut_over as commands
 
-    target = _target(estate, kubeconfig, context, pool)
     raise typer.Exit(commands.run(target, name, metrics or (), Output(output, color), again=again))
 
 
 @cutover.command("status")
 def cutover_status(
+    target: o.PLACE,
     name: o.SERVICE,
     history: HISTORY = False,
-    estate: o.ESTATE = None,
-    kubeconfig: o.KUBECONFIG = None,
-    context: o.CONTEXT = None,
-    pool: o.POOL = "default",
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
     """Where it stands, step by step, and the last decisions."""
     from commonpool.cli import cut_over as commands
 
-    target = _target(estate, kubeconfig, context, pool)
     raise typer.Exit(commands.status(target, name, Output(output, color), history=history))
 
 
 def _verb(verb: str, help_: str) -> None:
     @cutover.command(verb, help=help_)
-    def command(
-        name: o.SERVICE,
-        reason: WHY = "",
-        estate: o.ESTATE = None,
-        kubeconfig: o.KUBECONFIG = None,
-        context: o.CONTEXT = None,
-        pool: o.POOL = "default",
-    ) -> None:
+    def command(target: o.PLACE, name: o.SERVICE, reason: WHY = "") -> None:
         from commonpool.cli import cut_over as commands
 
-        target = _target(estate, kubeconfig, context, pool)
         raise typer.Exit(commands.ask(target, name, verb, reason, Output()))
 
 

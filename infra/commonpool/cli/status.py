@@ -33,13 +33,13 @@ def show(target: Target, output: Output) -> int:
     output.data(output.title(f"{estate.pool.spec.display_name} ({estate.pool.name})"))
     output.data(sites(estate, live, output) + "\n\n" + capacity(Ledger.of(estate, live), output) + "\n")
     rows = [_stack_row(result, runs[result.stack]) for result in results]
-    output.data(output.table(["stack", "objects", "drifted", "last run"], rows) + "\n")
+    output.data(output.table(["stack", "objects", "drifted", "last run (UTC)"], rows) + "\n")
     drifted = [change for result in results for change in result.changes]
     damage = [words for result in results for words in result.damage]
     for words in damage:
-        output.data(f"- {escaped(words)}" if output.format is Format.MARKDOWN else f"  ! {words}")
+        output.words(f"- {escaped(words)}" if output.format is Format.MARKDOWN else f"  ! {words}")
     for change in drifted:
-        output.data(
+        output.words(
             f"- `{place(change)}`: {change.reason}"
             if output.format is Format.MARKDOWN
             else f"  ~ {place(change)}: {change.reason}"
@@ -128,7 +128,12 @@ async def without_moves(target: Target, estate: "Estate", cluster: "Cluster", fo
 
 
 def _stack_row(result: "Result", last: str) -> list[str]:
-    return [result.stack, str(result.unchanged + len(result.changes)), str(len(result.changes)), last]
+    return [
+        result.stack,
+        str(result.unchanged + len(result.changes)),
+        str(len(result.changes)),
+        last[:19].replace("T", " "),
+    ]
 
 
 def _document(

@@ -14,18 +14,25 @@ FONT = "NotoSansSC"  # embedded as far as it is used: no reader needs a font for
 
 def to_html(evaluation: Evaluation) -> str:
     """A page without scripts and without anything fetched; prints, and reads well by screen reader."""
-    from jinja2 import Environment, PackageLoader
+    from commonpool.page import rendered
 
-    loader = PackageLoader("commonpool.evaluation", ".")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html").render(evaluation=evaluation, shown=shown)
+    title = f"{evaluation.title}: evaluation"
+    return rendered("commonpool.evaluation", title, filters={}, width="76rem", evaluation=evaluation, shown=shown)
 
 
 def to_pdf(evaluation: Evaluation) -> bytes:
     """Scores and indicators as plots, and the table, on A4 across."""
     import fpdf
 
-    pdf = fpdf.FPDF(orientation="landscape", format="A4")
+    class Pages(fpdf.FPDF):
+        def footer(self) -> None:
+            self.set_y(-9)
+            self.set_font(FONT, size=7)
+            self.set_text_color(*SOFT)
+            self.cell(WIDTH, 4, f"{self.title}, page {self.page_no()} of {{nb}}", align="R")
+
+    pdf = Pages(orientation="landscape", format="A4")
+    pdf.set_lang("en")
     pdf.set_creation_date(datetime.combine(evaluation.period.last, time(), UTC))
     pdf.set_title(f"{evaluation.title}: evaluation {evaluation.period.first} to {evaluation.period.last}")
     pdf.set_margins(10, 10)
@@ -61,24 +68,38 @@ class _Sheet:
 
     def _bars(self) -> None:
         """One line for each department: the score, and a small bar for each indicator."""
-        pdf, indicators = self.pdf, self.evaluation.formula.indicators
-        each = (WIDTH - 60 - 62 - QUOTA - 40) / len(indicators)
+        each = (WIDTH - 60 - 62 - QUOTA - 40) / len(self.evaluation.formula.indicators)
+        self._heading(each)
+        for line in self.evaluation.lines:
+            if self.pdf.will_page_break(6):
+                self.pdf.add_page()
+                self._heading(each)
+            self._line(line, each)
+        if not self.evaluation.lines:
+            self._text("There is no department to judge.", 9, INK, 6)
+
+    def _heading(self, each: float) -> None:
+        """What the columns are, on every page."""
+        pdf = self.pdf
         pdf.set_font(FONT, size=8)
         pdf.set_text_color(*SOFT)
         self._cell(60, "Department")
         self._cell(62, "Score")
-        for one in indicators:
+        for one in self.evaluation.formula.indicators:
             self._cell(each, one.title.split(" ")[0])
         self._cell(QUOTA, "Quota", "R")
         self._cell(40, f"Funds a month ({self.evaluation.currency})", "R", end=True)
-        for line in self.evaluation.lines:
-            self._line(line, each)
 
     def _line(self, line: Line, each: float) -> None:
         pdf = self.pdf
         pdf.set_font(FONT, size=9)
         pdf.set_text_color(*INK)
-        self._cell(60, line.facts.department)
+        name = line.facts.department
+        pdf.set_font(
+            FONT, size=min(9.0, 9 * 58 / pdf.get_string_width(name))
+        )  # a long one is smaller, not over the score
+        self._cell(60, name)
+        pdf.set_font(FONT, size=9)
         self._cell(12, shown(line.score) or "–", "R")
         colour = LOW if line.effect.quota_percent < 0 else FULL
         self._bar(2, 46, float(line.score or 0), colour)

@@ -108,6 +108,7 @@ class Evaluation:
     sources: tuple[Source, ...]
     catalogue: str
     lines: tuple[Line, ...]
+    names: Mapping[str, str]  # of departments, for people
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; figures as texts, so that no reader rounds them."""
@@ -176,4 +177,5 @@ def evaluate(
         sources=tuple(sources),
         catalogue=catalogue,
         lines=tuple(lines),
+        names={one.name: one.spec.display_name for one in estate.departments},
     )

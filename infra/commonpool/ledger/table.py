@@ -4,6 +4,7 @@ from typing import Any
 
 from commonpool.ledger.amount import Amount
 from commonpool.ledger.ledger import Ledger, Row
+from commonpool.model import Estate
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR_WIDTH = 16
@@ -82,18 +83,22 @@ def to_json(ledger: Ledger) -> dict[str, Any]:
     return {"currency": ledger.currency, "live": ledger.live, "rows": rows, "settlements": settled}
 
 
-def to_html(ledger: Ledger, title: str) -> str:
+def to_html(ledger: Ledger, estate: Estate) -> str:
     """A page without scripts and without anything fetched; prints, and reads well by screen reader."""
-    from jinja2 import Environment, PackageLoader
+    from commonpool.page import rendered
 
-    environment = Environment(
-        loader=PackageLoader("commonpool.ledger", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["pair"] = lambda amount: _pair(amount) if amount is not None else "–"
-    environment.globals["shares"] = shares
+    names = {one.name: one.spec.display_name for one in estate.departments}
     groups = [
-        ("Hardware classes", "The whole bar is what may be promised: capacity times over-commit.", ledger.flavors),
-        ("Departments", "The whole bar is the ceiling that quota allows.", ledger.departments),
-        ("Namespaces", "The whole bar is the ceiling that quota allows.", ledger.namespaces),
+        ("Hardware classes", "The whole bar is what may be promised: capacity times over-commit.", ledger.flavors, {}),
+        ("Departments", "The whole bar is the ceiling that quota allows.", ledger.departments, names),
+        ("Namespaces", "The whole bar is the ceiling that quota allows.", ledger.namespaces, {}),
     ]
-    return environment.get_template("page.html").render(ledger=ledger, title=title, groups=groups)
+    return rendered(
+        "commonpool.ledger",
+        f"{estate.pool.spec.display_name}: capacity and promises",
+        filters={"pair": lambda amount: _pair(amount) if amount is not None else "–"},
+        ledger=ledger,
+        groups=groups,
+        shares=shares,
+        day=estate.day,
+    )

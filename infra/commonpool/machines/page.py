@@ -1,6 +1,7 @@
 """The survey as one self-contained page: no scripts, nothing fetched. Pure."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from commonpool.machines.survey import Survey
 from commonpool.machines.verdict import ROLES
@@ -9,14 +10,17 @@ from commonpool.model import Quantity
 
 def page(surveys: Sequence[Survey], title: str) -> str:
     """HTML, one section for each verdict, worst news not hidden."""
-    from jinja2 import Environment, PackageLoader
+    from commonpool.page import rendered
 
-    environment = Environment(
-        loader=PackageLoader("commonpool.machines", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["size"] = size
     groups = [(role, [one for one in surveys if one.word == role]) for role in (*ROLES, "unknown")]
-    return environment.get_template("page.html").render(title=title, groups=groups, total=len(surveys))
+    return rendered(
+        "commonpool.machines", title, filters={"size": size, "minute": minute}, groups=groups, total=len(surveys)
+    )
+
+
+def minute(moment: str) -> str:
+    """A moment for people."""
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def size(amount: int | None) -> str:
