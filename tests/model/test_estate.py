@@ -253,6 +253,22 @@ def test_a_machine_has_a_name_that_everybody_takes_for_one(tmp_path: Path, name:
     assert [rule for _, _, rule in refused(tmp_path)] == ["machine-name"]
 
 
+@pytest.mark.parametrize(
+    ("containers", "rule"),
+    [
+        ("{maximum: {cpu: 1m, memory: 1Gi}}", "limit-above-maximum"),
+        ('{maximum: {cpu: "1", memory: 1Mi}}', "limit-above-maximum"),
+        ("{defaultRequest: {cpu: 1u, memory: 64Mi}}", "request-too-small"),
+        ('{defaultRequest: {cpu: "1", memory: 1k}}', "request-too-small"),
+    ],
+)
+def test_bounds_of_containers_that_kubernetes_would_refuse_are_refused_before(
+    tmp_path: Path, containers: str, rule: str
+) -> None:
+    text = f"{VALID}      containers: {containers}\n"
+    assert [found for _, _, found in refused(with_department(tmp_path, text))] == [rule]
+
+
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     folder = with_department(tmp_path, VALID)
     (folder / "departments" / "other.yaml").write_text(VALID, encoding="utf-8")

@@ -4,16 +4,18 @@ import ipaddress
 from datetime import date
 
 from commonpool.model.agreement_check import check_consumed
-from commonpool.model.base import RESERVED_PREFIXES, Egress, Port
+from commonpool.model.base import RESERVED_PREFIXES, Egress, Port, Resources
 from commonpool.model.department import Department, NamespaceSpec
 from commonpool.model.document import Location
 from commonpool.model.estate import Estate
 from commonpool.model.organisation_code import is_valid
 from commonpool.model.problem import shown
+from commonpool.model.quantity import Quantity
 from commonpool.model.subject import Found, Subject, nearest
 from commonpool.model.traffic import WITH_REQUESTS
 
 _LONGEST_NAMESPACE = 63  # characters of a label (RFC 1123)
+_LEAST = Resources(cpu=Quantity.parse("1m"), memory=Quantity.parse("1Mi"))  # of every container, in every namespace
 
 
 def check_department(estate: Estate, department: Department) -> Found:
@@ -114,7 +116,27 @@ def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> F
                 "tier-unknown",
                 nearest(storage.tier, tiers),
             )
+    yield from _containers(subject, where, namespace)
+
+
+def _containers(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
     containers = namespace.containers
+    request, limit, most = containers.default_request, containers.default_memory_limit, containers.maximum
+    if most and (request.cpu > most.cpu or limit > most.memory):
+        yield subject.problem(
+            (*where, "containers", "maximum"),
+            f"the maximum of {most.cpu} cores and {most.memory} is below what a silent container gets:"
+            f" {request.cpu} cores, at most {limit}",
+            "limit-above-maximum",
+            "raise the maximum, or lower defaultRequest and defaultMemoryLimit",
+        )
+    if request.cpu < _LEAST.cpu or request.memory < _LEAST.memory:
+        yield subject.problem(
+            (*where, "containers", "defaultRequest"),
+            f"a container asks for {_LEAST.cpu} cores and {_LEAST.memory} at least, or it would count as nothing",
+            "request-too-small",
+            f"write {_LEAST.cpu} and {_LEAST.memory}, or more",
+        )
     if containers.default_memory_limit < containers.default_request.memory:
         yield subject.problem(
             (*where, "containers"),
