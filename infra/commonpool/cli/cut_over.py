@@ -107,7 +107,7 @@ def status(target: Target, name: str, output: Output, *, history: bool) -> int:
         decisions = {"decisions": [one.to_json() for one in kept.decisions]} if history else {}
         output.document("CutOver", **(cut_over_json(kept.record, last) or {}), **decisions)
         return 0
-    output.data("\n".join(cut_over_lines(kept.record, output)))
+    output.words("\n".join(cut_over_lines(kept.record, output)))
     shown = kept.decisions if history else kept.decisions[-5:]
     rows = [_row(one) for one in shown]
     headings = ["when", "decision", "share", "requests", "errors", "P50 new", "P50 old", "why"]
