@@ -22,7 +22,8 @@ down:  ## stop the embedded pool; its data stays
 
 clean:  ## delete the embedded pool's data and .venv; the built binaries stay in the cache
 	@[ ! -x .venv/bin/commonpool ] || .venv/bin/commonpool embedded reset --yes
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv 2>/dev/null || { sleep 2; rm -rf .venv; }  # packages may still be compiled in the background
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 test: check  ## lint, types, layers, and all tests against a real control plane
 	@[ -z "$${CI:-}" ] || scripts/test-hosts

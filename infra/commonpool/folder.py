@@ -9,7 +9,9 @@ VARIABLES = {  # of the environment, those that stand for no option
     "COMMONPOOL_JOURNAL": "Folder of the journal of evidence; default: the embedded pool's, else one for each cluster in the data folder.",
     "COMMONPOOL_TOKEN_FILE": "File with the caller's token for `commonpool drop`, for instance the one mounted into a Pod.",
     "COMMONPOOL_TRACEBACK": "With 1: print the traceback of an unexpected error instead of keeping it in a file.",
+    "HTTPS_PROXY": "Proxy on the way to a cluster whose kubeconfig names none, as with kubectl; never for this machine's own pool.",
     "KUBECONFIG": "Where `--kubeconfig` names none and programs ask for the default cluster, as with kubectl.",
+    "NO_PROXY": "Hosts, domains and networks that are reached without `HTTPS_PROXY`.",
     "NO_COLOR": "Set to anything: no colour, as on no-color.org.",
 }
 

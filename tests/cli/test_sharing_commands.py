@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.cli import agreement as commands
+from commonpool.model import load_estate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,6 +121,16 @@ def test_who_lists_a_service_first_can_still_ask_agree_and_sign(estate: Path, tm
     run(estate, "agreement", "suspend", *verb, "market-supervision", "--key", str(tmp_path / "market-supervision.pem"))
     theirs = ("transport-department", "--key", str(tmp_path / "transport-department.pem"))
     assert "only market-supervision takes that back" in run(estate, "agreement", "resume", *verb, *theirs, fails=True)
+
+
+def test_what_a_department_says_last_counts_although_its_clock_ran_ahead_before(estate: Path) -> None:
+    """A suspension that is dated tomorrow would else outlast the word that takes it back today."""
+    found = load_estate(estate)
+    said = {one.at for one in found.statements.values() if one.department == "policy-research"}
+    assert commands._after(found, "companies-for-research", "policy-research", "1999-01-01T00:00:00Z") > max(said)
+    later = "2999-01-01T00:00:00Z"
+    assert commands._after(found, "companies-for-research", "policy-research", later) == later
+    assert commands._after(found, "companies-for-research", "nobody", "1999-01-01T00:00:00Z") == "1999-01-01T00:00:00Z"
 
 
 def test_a_wrong_record_is_answered_disputed_and_decided(estate: Path) -> None:

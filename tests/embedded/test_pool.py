@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import estates
 import psutil
 import pytest
 from commonpool.cli.failure import CommandFailed
@@ -20,6 +21,7 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.certificate import RENEW_BEFORE_DAYS, Authority, Pair
 from commonpool.embedded.error import EmbeddedError, IdentityRefused
 from commonpool.embedded.pool import COMPONENTS
+from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
 
 
@@ -106,6 +108,19 @@ def test_a_pool_whose_api_server_hangs_is_not_called_one_that_does_not_run(
     finally:
         server.resume()
     assert failed.value.code == "not_ready"
+
+
+def test_no_proxy_of_the_environment_is_asked_for_the_way_to_this_machine(
+    own: EmbeddedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in every network that has one: it would answer that it knows no such address, and the pool would never be ready."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    own.stop()
+    own.start()
+    ask(own, lambda cluster: cluster.apply(config_map("direct")))
+    assert own.stored("/registry/configmaps/default/direct")
 
 
 def test_a_start_that_fails_quotes_the_component_that_does_not_stay_up_and_tells_of_a_full_disk(
@@ -244,3 +259,42 @@ def test_signals_reach_only_the_pools_own_processes(own: EmbeddedPool, embedded_
     other = {process.pid for process in embedded_pool._processes()}
     assert other
     assert not other & {process.pid for process in own._processes()}
+
+
+def test_what_does_not_stay_up_is_told_with_its_last_words(
+    own: EmbeddedPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of this module's, since it applies an estate: a run that succeeds says that it may not be served."""
+    monkeypatch.setenv("COMMONPOOL_DATA", str(own.layout.root.parents[1]))
+    own.start()
+    program, ends = Place(own.layout).program("envoy-gateway"), tmp_path / "ends"
+    whole = program.resolve()
+    ends.write_text("#!/bin/sh\necho out of paper\nexit 3\n")
+    ends.chmod(0o700)
+    program.unlink()
+    program.symlink_to(ends)
+
+    def words() -> str:
+        return {one.name: one.last_words for one in own.status().components}["envoy-gateway"]
+
+    psutil.Process({one.name: one.pid for one in own.status().components}["envoy-gateway"]).kill()
+    until(lambda: words() == "out of paper", "it has ended more than once")
+    told = "envoy-gateway does not stay up: out of paper"
+    estate = estates.write(tmp_path / "estate", 1)
+    behind = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}
+    estates.add_service(estate, "waits", endpoint={"protocol": "HTTP"}, backends=[behind])
+    assert told in command("embedded", "status", own.name)
+    assert f"warning: {told}" in command("up", "--yes", "--skip-preview", "--pool", own.name, "--estate", str(estate))
+    examined = command("doctor", "--pool", own.name, "--estate", str(estate))
+    assert told in examined
+    assert "not taken in by the proxy: HTTPRoute waits: the proxy has not looked at it yet" in examined
+    assert "envoy-gateway of another version of Commonpool still runs" in examined, "it is not what this one builds"
+    program.unlink()
+    program.symlink_to(whole)
+    until(lambda: words() == "", "it stays up again")
+    assert own.troubles() == []
+
+
+def command(*words: str) -> str:
+    ended = subprocess.run([sys.executable, "-m", "commonpool.cli", *words], capture_output=True, text=True)
+    return ended.stdout + ended.stderr

@@ -114,6 +114,27 @@ def test_an_unverified_connection_is_honoured_and_warned_about(tmp_path: Path) -
     assert "insecure-skip-tls-verify" in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("server", "named", "without", "expected"),
+    [
+        ("https://pool.example", "", "", "http://gate.example:3128"),
+        ("https://pool.example", "http://own.example:8080", "", "http://own.example:8080"),
+        ("https://pool.example", "", "pool.example", ""),
+        ("https://10.20.0.1:6443", "", "10.0.0.0/8", ""),
+        ("https://127.0.0.1:6443", "", "", ""),
+        ("http://pool.example", "", "", ""),  # there is one for HTTPS alone
+    ],
+)
+def test_a_cluster_is_reached_by_the_proxy_of_its_entry_else_of_the_environment_and_this_machine_by_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, named: str, without: str, expected: str
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://gate.example:3128")
+    monkeypatch.setenv("NO_PROXY", without)
+    cluster = {"server": server} | ({"proxy-url": named} if named else {})
+    assert load(write(tmp_path / "config", cluster=cluster)).proxy == expected
+
+
 def test_impersonation_is_carried_in_headers(tmp_path: Path) -> None:
     """Leaving it out would act with more rights than the file gives."""
     found = load(write(tmp_path / "config", user={"token": "t", "as": "ci", "as-groups": ["a", "b"]}))

@@ -336,6 +336,8 @@ def _greedy_pods() -> Iterator[tuple[str, str, Body]]:
             found = [container("other", resources={"requests": amount, "limits": limits})]
             yield "T15", f"with {word} in {place}", {place: found}
     yield "T15", "with a claim on a device", {"resourceClaims": [{"name": "d", "resourceClaimName": "d"}]}
+    disk = {"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "100Gi"}
+    yield "T15", "that reserves a machine's whole disk", {"containers": [container(resources={"limits": disk})]}
     elsewhere: dict[str, Body] = {"all namespaces": {"namespaceSelector": {}}, OTHER: {"namespaces": [OTHER]}}
     for words, of in elsewhere.items():
         term = {"labelSelector": {}, "topologyKey": "topology.kubernetes.io/zone", **of}
@@ -374,11 +376,13 @@ def pods(read: Read) -> Iterator[Attempt]:
     tolerant = {"spec": {"tolerations": [*(live["spec"].get("tolerations") or []), {"operator": "Exists"}]}}
     yield Attempt("T17", "a toleration afterwards", "PATCH", place, tolerant, MERGE, nobody=True)
     for words, path in {"name": place, "selector": f"{CORE}/namespaces/{OWN}/pods"}.items():
-        path += "?gracePeriodSeconds=999999999"
-        yield Attempt("T17", f"a pod that never ends, deleted by {words}", "DELETE", path, nobody=True)
-    never = {"deleteOptions": {"gracePeriodSeconds": 999_999_999}}
-    evicted = thing("policy/v1", "Eviction", "standing", OWN, **never)
-    yield Attempt("T17", "a pod that never ends, evicted", "POST", f"{place}/eviction", evicted, nobody=True)
+        endless, at_once = (f"{path}?gracePeriodSeconds={seconds}" for seconds in (999_999_999, 0))
+        yield Attempt("T17", f"a pod that never ends, deleted by {words}", "DELETE", endless, nobody=True)
+        yield Attempt("T15", f"a pod that runs on and counts no more, deleted by {words}", "DELETE", at_once)
+    for words, seconds in {"never ends": 999_999_999, "runs on and counts no more": 0}.items():
+        told = {"deleteOptions": {"gracePeriodSeconds": seconds}}
+        evicted = thing("policy/v1", "Eviction", "standing", OWN, **told)
+        yield Attempt("T17", f"a pod that {words}, evicted", "POST", f"{place}/eviction", evicted, nobody=seconds > 0)
     binding = thing("v1", "Binding", "waiting", OWN, target={"apiVersion": "v1", "kind": "Node", "name": "rs-01"})
     yield Attempt("T17", "its own binding", "POST", f"{CORE}/namespaces/{OWN}/pods/waiting/binding", binding)
     yield Attempt("T17", "its own binding, the old way", "POST", f"{CORE}/namespaces/{OWN}/bindings", binding)

@@ -59,6 +59,32 @@ def test_people_and_accounts_make_change_and_delete_their_own(ground: Ground, pe
         assert caller.send("DELETE", one).status == 200
 
 
+# What `kubectl get all`, `rollout history` and `describe` ask for besides what people make.
+LOOKED_AT = (
+    f"{HERE}/replicationcontrollers", f"{APPS}/controllerrevisions", f"{APPS}/replicasets", f"{HERE}/events",
+    f"{HERE}/resourcequotas", f"{HERE}/limitranges", f"{HERE}/endpoints", f"/apis/discovery.k8s.io/v1/namespaces/{OWN}/endpointslices",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("person", ["admin", "developer", "account"])
+def test_what_kubectl_looks_at_for_its_daily_commands_is_shown(ground: Ground, person: str) -> None:
+    """One list that is refused, and the whole command ends in an error."""
+    answers = {path: ground.people[person].send("GET", path).status for path in LOOKED_AT}
+    assert set(answers.values()) == {200}, answers
+
+
+@pytest.mark.parametrize("person", ["admin", "developer", "account"])
+def test_a_pod_is_let_go_now_and_one_that_waits_or_has_ended_at_once(ground: Ground, person: str) -> None:
+    """`--now` and, where nothing runs, `--force`."""
+    caller, path = ground.people[person], f"{HERE}/pods/let-go-{person}"
+    waiting = pod(f"let-go-{person}", schedulerName="nobody")
+    for body, seconds in ((pod(f"let-go-{person}"), 1), (waiting, 0)):
+        assert caller.send("POST", f"{HERE}/pods", body).status == 201
+        answer = caller.send("DELETE", f"{path}?gracePeriodSeconds={seconds}")
+        assert answer.status == 200, answer.words
+        assert until_gone(ground, path)
+
+
 def test_admins_keep_secrets_and_accounts_of_their_own(ground: Ground) -> None:
     caller = ground.people["admin"]
     for kind, body in {

@@ -67,6 +67,15 @@ def attempts(live: Body, another: Body) -> Iterator[Attempt]:
     }.items():
         yield from changed("T30", words, own, live, {"metadata": metadata})
         yield from changed("T30", f"{words}, by the status", f"{own}/status", live, {"metadata": metadata})
+    addresses = {"the API server's": "10.96.0.1", "loopback": "127.0.0.1", "a metadata service's": "169.254.169.254",
+                 "a pod's": "10.128.0.9", "no address but a name": "evil.example"}  # fmt: skip
+    for words, address in addresses.items():
+        said = {"status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+        yield from (one for one in changed("T30", f"an address that is {words}", f"{own}/status", live, said))
+    port = {"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 2379}}}}
+    yield from changed("T30", "a kubelet at the port of the store", f"{own}/status", live, port)
+    images = {"status": {"images": [{"names": ["x" * 200], "sizeBytes": 1}] * 1000}}
+    yield from changed("T30", "a long story of itself", f"{own}/status", live, images)
     yield from changed("T30", "no taint", own, live, {"spec": {"taints": []}})
     yield from changed("T30", "no cordon", own, live, {"spec": {"unschedulable": False}})
     yield from changed(
@@ -133,11 +142,13 @@ def test_a_machine_says_how_its_pods_do_and_nothing_else_of_them(ground: Ground,
         "another label": {"metadata": {"labels": {"app.kubernetes.io/name": "register"}}},
         "the API server's address": {"status": {"podIP": "10.96.0.1", "podIPs": [{"ip": "10.96.0.1"}]}},
         "a machine's address": {"status": {"podIP": "10.20.1.1", "podIPs": [{"ip": "10.20.1.1"}]}},
+        "an address that no Service leads to": {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}},
     }
     for word in ("containerStatuses", "initContainerStatuses"):
         larger: dict[str, Body] = {
             "more than it asks for": {"allocatedResources": {"cpu": "1k", "memory": "1Mi"}},
             "larger requests": {"resources": {"requests": {"cpu": "1m", "memory": "1Ti"}}},
+            "a disk that nobody asked for": {"allocatedResources": {"ephemeral-storage": "1Ti"}},
             "a larger limit": {"resources": {"limits": {"memory": "1Ti"}}},
         }
         for words, amounts in larger.items():
@@ -205,6 +216,8 @@ def test_a_machine_speaks_of_itself_in_its_own_name_only(ground: Ground, machine
         Attempt("T30", "an event of another machine", "POST", place, event("a", OTHER, source={"host": ANOTHER}))
     ]
     attempts += [Attempt("T30", "an event of nobody", "POST", place, event("b", OTHER))]
+    both = event("d", OTHER, source=own, reportingComponent="kubelet", reportingInstance=ANOTHER)
+    attempts += [Attempt("T30", "an event of two machines", "POST", place, both)]
     large = event("c", OTHER, source=own, message="x" * 100_000)
     attempts += [Attempt("T30", "an event that fills the store", "POST", place, large)]
     patches: dict[str, Body] = {

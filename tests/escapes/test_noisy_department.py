@@ -92,7 +92,7 @@ def test_a_flood_of_objects_ends_at_the_quota_and_others_are_answered(ground: Gr
 
 
 @pytest.mark.parametrize("person", ["admin", "developer", "account", "mistake"])
-@pytest.mark.parametrize("arguments", [["x" * 200_000], ["x"] * 60_000], ids=["long", "many"])
+@pytest.mark.parametrize("arguments", [["x" * 200_000], ["x"] * 60_000, ["水" * 60_000]], ids=["long", "many", "wide"])
 def test_no_object_is_so_large_that_a_few_thousand_fill_the_store(
     ground: Ground, person: str, arguments: list[str]
 ) -> None:
@@ -104,6 +104,6 @@ def test_no_object_is_so_large_that_a_few_thousand_fill_the_store(
         (f"/apis/apps/v1/namespaces/{OWN}/deployments", thing("apps/v1", "Deployment", "large", OWN, spec=spec)),
     ):
         answer = ground.people[person].send("POST", path, body)
-        assert (answer.status, "characters in all" in answer.words) == (403, True), answer.words
+        assert (answer.status, "bytes in all" in answer.words) == (403, True), answer.words
     whole = thing("v1", "ConfigMap", "large", OWN, data={"x": "y" * 900_000})
     assert ground.people[person].send("POST", f"{CORE}/namespaces/{OWN}/configmaps?dryRun=All", whole).status == 201

@@ -187,7 +187,7 @@ def test_the_preview_credential_sees_a_change_and_writes_nothing(ground: Ground,
     assert ground.state() == before
     caller = caller_of(ground, credentials["preview-only"])
     for method, path, body, kind in (
-        ("POST", f"{CORE}/namespaces/{OWN}/configmaps", thing("v1", "ConfigMap", "x", OWN), "application/json"),
+        ("POST", f"{RBAC}/namespaces/{OWN}/rolebindings", bound(OWN), "application/json"),
         ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"a": "b"}}}, MERGE),
         ("DELETE", f"{CORE}/namespaces/{OWN}/resourcequotas/objects", None, ""),
         ("DELETE", f"{CORE}/namespaces/{OWN}", None, ""),
@@ -217,6 +217,7 @@ def test_the_pipelines_credential_applies_departments_and_services_and_nothing_b
 
 
 OURS = {"app.kubernetes.io/managed-by": "commonpool", "commonpool.dev/flavor": "performance"}
+OURS_ALONE = {"app.kubernetes.io/managed-by": "commonpool"}
 ENVOY = "/apis/gateway.envoyproxy.io/v1alpha1"
 
 
@@ -230,9 +231,10 @@ def fenced(name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]
 def deployment(namespace: str) -> dict[str, Any]:
     labels = {"a": "b"}
     template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
-    return thing(
-        "apps/v1", "Deployment", "x", namespace, spec={"selector": {"matchLabels": labels}, "template": template}
-    )
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    body = thing("apps/v1", "Deployment", "x", namespace, spec=spec)
+    body["metadata"]["labels"] = OURS_ALONE
+    return body
 
 
 def bound(namespace: str, role: str = "commonpool-admin", to: str = "oidc:x") -> dict[str, Any]:
@@ -240,7 +242,9 @@ def bound(namespace: str, role: str = "commonpool-admin", to: str = "oidc:x") ->
     group = "rbac.authorization.k8s.io"
     reference = {"apiGroup": group, "kind": "ClusterRole", "name": role}
     subject = {"apiGroup": group, "kind": "Group", "name": to}
-    return thing(f"{group}/v1", "RoleBinding", "x", namespace, roleRef=reference, subjects=[subject])
+    body = thing(f"{group}/v1", "RoleBinding", "x", namespace, roleRef=reference, subjects=[subject])
+    body["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "commonpool"}
+    return body
 
 
 def test_the_embedded_pool_writes_departments_by_an_account_that_is_no_administrators(ground: Ground) -> None:
@@ -290,6 +294,15 @@ BEYOND: list[tuple[str, str, Any, str]] = [
     ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"commonpool.dev/flavor": None}}}, "fenced"),
     ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"annotations": {"commonpool.dev/registries": "docker.io"}}}, "fenced"),
     ("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": {"labels": {"commonpool.dev/service": "x"}}}, "a department's own"),
+    *(("PATCH", f"{CORE}/namespaces/{OWN}", {"metadata": metadata}, "neither owners nor finalizers") for metadata in (
+        {"finalizers": ["example.org/never"]}, {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "x", "uid": "1"}]})),
+    # What a department made itself, in a namespace that the platform made.
+    *((method, f"{CORE}/namespaces/{OWN}/{path}", body, "platform's marks") for method, path, body in (
+        ("POST", "configmaps", thing("v1", "ConfigMap", "x", OWN)),
+        ("PATCH", "configmaps/kube-root-ca.crt", {"data": {"ca.crt": "x"}}), ("DELETE", "configmaps/kube-root-ca.crt", None),
+        ("PATCH", "services/standing", {"spec": {"selector": {"a": "b"}}}), ("DELETE", "services/standing", None),
+        ("PATCH", "configmaps/kube-root-ca.crt", {"metadata": {"labels": OURS_ALONE}}),
+        ("PATCH", "resourcequotas/objects", {"metadata": {"finalizers": ["example.org/never"]}}))),
     *(("POST", f"/apis/apps/v1/namespaces/{place}/deployments", deployment(place), words) for place, words in (
         (OWN, "of shared services"), (PLATFORM, "into no other"), ("commonpool-proxy", "into no other"))),
     *(("POST", f"{RBAC}/namespaces/{place}/rolebindings", bound(place), "into no other")
@@ -297,6 +310,8 @@ BEYOND: list[tuple[str, str, Any, str]] = [
     ("POST", f"{RBAC}/namespaces/{CATALOGUE}/rolebindings", bound(CATALOGUE), "denied request"),  # by two rules, whichever is asked first
     ("PATCH", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", {"data": {"a": "eA=="}}, "into no other"),
     ("DELETE", f"{CORE}/namespaces/{PLATFORM}/secrets/commonpool.commonpool.pool", None, "into no other"),
+    *(("POST", f"{path}/namespaces/{PLATFORM}/{kind.lower()}s", thing(api, kind, "commonpool.others.dev", PLATFORM), "into no other")
+        for path, api, kind in ((CORE, "v1", "Secret"), ("/apis/coordination.k8s.io/v1", "coordination.k8s.io/v1", "Lease"))),
     ("POST", f"{CORE}/namespaces/{PLATFORM}/configmaps", thing("v1", "ConfigMap", "x", PLATFORM), "into no other"),
     ("POST", f"{RBAC}/namespaces/{OWN}/rolebindings", bound(OWN, "commonpool-admin", "oidc:pool-pipelines"), "no pipeline's"),
     *(("POST", f"{RBAC}/namespaces/{CATALOGUE}/rolebindings", bound(CATALOGUE, CATALOGUE, group), "all the world")

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from commonpool.cli import run
 from commonpool.evaluation import Formula, Period, Source, evaluate
 from commonpool.evaluation.proposal import changed
 from commonpool.evaluation.score import Effect, Evaluation, shown
-from commonpool.journal import Entry, Journal, Record
+from commonpool.journal import Entry, Journal, Record, record
 from commonpool.journal.export import export
 from commonpool.journal.query import records
 from commonpool.model import Estate, load_estate
@@ -184,6 +184,33 @@ def test_the_table_is_a_document_too(estate: Estate, journal: Journal, capsys: p
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["formula"]) == ("Evaluation", "2026.1")
     assert list(records(journal.folder))
+
+
+def test_a_clock_that_ran_ahead_for_a_moment_cuts_nothing_off(
+    estate: Estate, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was recorded then is told as it stands, outside of the period; what came after it counts."""
+    moment = datetime(2026, 6, 1, tzinfo=UTC)
+
+    class Clock:
+        """The writer's."""
+
+        @staticmethod
+        def now(zone: tzinfo) -> datetime:
+            return moment.astimezone(zone)
+
+    monkeypatch.setattr(record, "datetime", Clock)
+    made = Journal.open(tmp_path / "set" / "journal", tmp_path / "set" / "journal.key", "test")
+    call = Entry("exchange.asked", "d1", {"consumer": "d1", "provider": "d0", "agreement": "people-for-d1"})
+    for year, calls in ((2026, 1), (2027, 1), (2026, 2), (2027, 3)):
+        moment = moment.replace(year=year)
+        made.append([call] * calls)
+    monkeypatch.undo()
+    words = ["evaluate", "--from", "2026-01-01", "--to", "2026-12-31", "--estate", str(estate.root), "--journal", str(made.folder)]  # fmt: skip
+    assert run([*words, "-o", "json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [one["records"] for one in found["journals"]] == [5]
+    assert {one["department"]: one["calls"]["made"] for one in found["departments"]}["d1"] == 3
 
 
 PROGRESS = """\

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from commonpool.exchange.server import Processor
-from commonpool.exchange.terms import Book, Terms, today
+from commonpool.exchange.terms import Book, Terms
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import Volume
 from commonpool.journal import Journal, Record
 from commonpool.journal.query import records
 from commonpool.journal.recorder import Recorder
+from commonpool.model.today import today
 from envoy.service.ext_proc.v3.external_processor_pb2 import HttpBody, ProcessingRequest, ProcessingResponse
 from test_room import answered, asked, headers, terms
 

@@ -9,12 +9,13 @@ import pytest
 from commonpool.exchange import room
 from commonpool.exchange.server import Processor
 from commonpool.exchange.tally import RECORDED
-from commonpool.exchange.terms import Book, Terms, today
+from commonpool.exchange.terms import Book, Terms
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import Volume
 from commonpool.journal import Journal
 from commonpool.journal.query import records
 from commonpool.journal.recorder import Recorder
+from commonpool.model.today import today
 from envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
 from envoy.service.ext_proc.v3.external_processor_pb2 import (
     HttpBody,

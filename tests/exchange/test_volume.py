@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commonpool.exchange.terms import today
 from commonpool.exchange.volume import ASKED, Volume, until_midnight
 from commonpool.journal import Entry, Journal
 from commonpool.journal.segment import RECORDS
+from commonpool.model.today import today
 
 DAY = date(2026, 11, 26)
 
@@ -34,6 +34,18 @@ def test_a_day_has_its_calls_and_the_next_one_has_them_again() -> None:
     volume.give_back("a")
     assert volume.take("a", 2, DAY), "a call that was not recorded was none"
     assert volume.take("a", 2, DAY + timedelta(1))
+
+
+def test_a_clock_that_is_set_back_gives_no_calls_anew(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal", tmp_path / "journal.key", "test")
+    before = today()
+    journal.append([Entry(ASKED, "a pod", {"agreement": "a"})] * 2)
+    if today() != before:
+        pytest.skip("midnight in China came in between")
+    volume = Volume.read(tmp_path / "journal", before)
+    assert not volume.take("a", 2, before)
+    assert volume.take("a", 2, before + timedelta(1)), "the clock ran ahead"
+    assert not volume.take("a", 2, before), "and was set right"
 
 
 @pytest.mark.parametrize(

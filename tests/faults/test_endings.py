@@ -7,13 +7,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commonpool.embedded import EmbeddedPool
-from commonpool.engine import Cluster
+from commonpool.engine import Cluster, lock
 from commonpool.engine import state as states
+from commonpool.engine.error import LockHeld
 from commonpool.engine.lock import Lock, holder_died_here, identify
 from programs import BARE, Stack, messages
 
@@ -102,6 +105,37 @@ def test_f2_a_live_owner_elsewhere_is_never_broken_and_a_dead_one_here_is(stack:
     with pytest.raises(Exception, match="another-host"):
         stack.up('config_map("b")')
     assert stack.read("v1", "ConfigMap", stack.name, "b") is None
+
+
+def test_a_holder_whose_clock_runs_a_day_ahead_is_taken_over_when_it_is_silent_and_not_before(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.head = BARE
+    stack.up("")
+    name, tomorrow = stack.state().name, datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr(lock, "DURATION_SECONDS", 12)
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 1)
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 1)
+
+    async def work(cluster: Cluster) -> str:
+        monkeypatch.setattr(lock, "_now", lambda: tomorrow.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        other = Lock(cluster, name, "a test")
+        other.holder = "somebody@another-host:1/00000000/0"
+        await other.acquire()
+        monkeypatch.setattr(
+            lock, "_now", lambda: f"{tomorrow.strftime('%Y-%m-%dT%H:%M:%S')}.{time.monotonic_ns() % 10**6:06}Z"
+        )
+        mine = Lock(cluster, name, "another test")
+        with pytest.raises(LockHeld) as held:
+            await mine.acquire()
+        assert datetime.fromisoformat(held.value.expires) < tomorrow - timedelta(hours=23)
+        other._renewing.cancel()  # type: ignore[union-attr]  # as if it died there
+        try:
+            return await mine.acquire()
+        finally:
+            await mine.release()
+
+    assert stack.ask(work).startswith("somebody@another-host")
 
 
 def test_secret_configuration_is_shown_nowhere_by_any_command_in_any_format(stack: Stack, tmp_path: Path) -> None:

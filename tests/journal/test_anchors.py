@@ -237,6 +237,10 @@ def test_a5_without_the_service_it_warns_then_refuses_and_leaves_nothing_unstamp
             stamping.keep_up(datetime.now(UTC) + timedelta(seconds=3700))
     finally:
         service.broken = False
+    before = sum(1 for _ in query.records(journal.folder, kinds=(STAMPED,)))
+    assert stamping.keep_up(datetime.now(UTC) - timedelta(days=1)) == ""
+    after = sum(1 for _ in query.records(journal.folder, kinds=(STAMPED,)))
+    assert after == before + 1, "the last one was kept while the clock ran ahead"
     journal.append([Entry("up.begun", "d1")])
     assert stamping.keep_up(datetime.now(UTC) + timedelta(seconds=3700)) == ""
     stamped = query.last(journal.folder, STAMPED)

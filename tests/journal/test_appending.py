@@ -100,6 +100,25 @@ def test_a4_what_no_seal_covers_was_never_acknowledged_and_is_taken_away_with_a_
     assert found[3].data == {"bytesWithoutSeal": 31}
 
 
+def test_a4_who_writes_already_completes_the_rotation_of_somebody_who_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would go on to seal with a key that counts no more, and the journal would never verify again."""
+    writer = made(tmp_path, [2])
+    other = Journal(writer.folder, tmp_path / "journal.key")
+
+    def killed(successor: Signer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(other, "_succeed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        other.rotate()
+    writer.append([Entry("exchange.asked", "d1")])
+    verdict = verify(writer.folder)
+    assert (verdict.good, len(verdict.keys)) == (True, 2), verdict.finding
+    assert not (tmp_path / "journal.key.next").exists()
+
+
 def test_a4_a_rotation_that_was_cut_short_is_completed_or_never_was(tmp_path: Path) -> None:
     journal = made(tmp_path, [1])
     old = (tmp_path / "journal.key").read_bytes()

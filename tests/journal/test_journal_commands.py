@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import estates
 import pytest
 from commonpool.cli import evidence, run
 from commonpool.cli.target import Target
-from commonpool.journal import Entry, Journal
+from commonpool.journal import Entry, Journal, record, segment
 from commonpool.model import load_estate
 from journals import edit, flipped_bit, made
 
@@ -42,6 +43,39 @@ def test_verify_says_what_holds_and_what_it_does_not_prove(
     assert "cut-off end would not show" in printed.err
     code, found = document(capsys, "journal", "verify", "--key", journal.verifier.text)
     assert (code, found["kind"], found["records"], found["keyTrusted"]) == (0, "JournalVerdict", 9, True)
+
+
+def test_verify_tells_where_the_clock_was_set_back_which_is_no_fault_of_the_journal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = timedelta()
+
+    class Clock:
+        """The writer's clock, which somebody sets."""
+
+        @staticmethod
+        def now(zone: tzinfo) -> datetime:
+            return datetime.now(zone) + ahead
+
+    journal = made(tmp_path, [5])
+    monkeypatch.setattr(record, "datetime", Clock)
+    monkeypatch.setenv("COMMONPOOL_JOURNAL", str(journal.folder))
+    call = Entry("exchange.asked", "d1")
+    for by in (timedelta(days=1), timedelta(days=-1, hours=-1)):
+        ahead += by
+        journal.append([call] * 3)
+    ahead += timedelta(days=1)
+    journal.append([call] * (segment.RECORDS - 12))
+    ahead -= timedelta(hours=2)
+    journal.append([call])
+    assert len(segment.segments(journal.folder)) == 2
+    assert run(["journal", "verify"]) == 0
+    printed = capsys.readouterr().out
+    assert "by 90,000 s before record 9: numbers tell the order there, times do not" in printed
+    assert f"by 7,200 s before record {segment.RECORDS}:" in printed
+    code, found = document(capsys, "journal", "verify")
+    assert (code, found["good"]) == (0, True)
+    assert [one["record"] for one in found["clockSetBack"]] == [9, segment.RECORDS]
 
 
 def test_the_journal_of_a_named_cluster_is_found_by_its_kubeconfig(

@@ -1,6 +1,7 @@
 """CASES M5, M7, M9-M11 and the estate as a whole: nothing is ignored, everything is told at once, nothing hangs."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -171,10 +172,97 @@ def test_no_folder_and_no_single_file_is_a_link_out_of_the_estate(tmp_path: Path
     assert "canary" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("moved", "to"),
+    [
+        ("departments/d0.yaml", "departments/d0.YAML"),
+        ("departments/d0.yaml", "departments/d0.Yml"),
+        ("departments/d0.yaml", "departments/south/d0.yaml"),
+        ("departments", "deparments"),
+        ("departments", "Departments"),
+    ],
+)
+def test_a_manifest_at_a_place_where_none_is_looked_for_is_told(tmp_path: Path, moved: str, to: str) -> None:
+    """Passed over in silence, what it declares would be given up by the next run."""
+    estates.write(tmp_path, 1)
+    (tmp_path / to).parent.mkdir(exist_ok=True)
+    (tmp_path / moved).rename(tmp_path / to)
+    assert [rule for _, _, rule in refused(tmp_path)] == ["file-name"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31m.yaml", "a\x1b[31m.YAML", "a\x1b[31m/x.yaml", "a\n.yml", "link\x1b[8m.yaml"]
+)
+def test_the_name_of_a_file_gives_no_orders_to_a_terminal(tmp_path: Path, name: str) -> None:
+    estates.write(tmp_path, 0)
+    path = tmp_path / "departments" / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("/etc/passwd") if name.startswith("link") else path.write_text("a: b\n", encoding="utf-8")
+    with pytest.raises(EstateRefused) as error:
+        load_estate(tmp_path)
+    assert str(error.value).replace("\n", "").isprintable()
+    assert not [one for one in error.value.problems if not (one.message + one.fix).isprintable()]
+
+
+def test_what_is_no_manifest_may_lie_beside_them(tmp_path: Path) -> None:
+    estates.write(tmp_path, 1)
+    for name in ("departments/README.md", "departments/.hidden/x.yaml", "docs/x.yaml", "ci.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a: b\n", encoding="utf-8")
+    assert [one.name for one in load_estate(tmp_path).departments] == ["d0"]
+
+
+@pytest.mark.parametrize("to", ["departments", "nowhere"])
+def test_a_folder_that_is_a_link_to_nothing_is_no_empty_folder(tmp_path: Path, to: str) -> None:
+    estates.write(tmp_path, 1)
+    (tmp_path / "departments").rename(tmp_path / "before")
+    (tmp_path / "departments").symlink_to(to)
+    assert "file-link" in {rule for _, _, rule in refused(tmp_path)}
+
+
+def test_a_link_that_leads_round_and_a_pipe_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    estates.write(tmp_path, 1)
+    (tmp_path / "departments" / "round.yaml").symlink_to("round.yaml")
+    os.mkfifo(tmp_path / "departments" / "pipe.yaml")
+    assert {rule for _, _, rule in refused(tmp_path)} <= {"file-link", "file-unreadable"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("displayName: Department 1", 'displayName: "\u3164"', "text-character"),
+        ("displayName: Department 1", 'displayName: "Water\u2028office"', "text-character"),
+        ('end: "2028-01-01"', 'end: "2028-W01-5"', "date-invalid"),
+        ('end: "2028-01-01"', 'end: "20280101xx"', "date-invalid"),
+    ],
+)
+def test_what_looks_like_something_else_is_refused(tmp_path: Path, old: str, new: str, rule: str) -> None:
+    assert old in VALID
+    assert rule in {one for _, _, one in refused(with_department(tmp_path, VALID.replace(old, new, 1)))}
+
+
+@pytest.mark.parametrize("name", ["RS_01", "-oProxyCommand=id", "../x", "a b", "{{ x }}", "localhost", "all", "a" * 64])
+def test_a_machine_has_a_name_that_everybody_takes_for_one(tmp_path: Path, name: str) -> None:
+    """Kubernetes would refuse it in the middle of a run, and ssh or Ansible do something else than reach it."""
+    estates.write(tmp_path, 1)
+    source = estates.INVENTORIES / "trial-room" / "hosts.yml"
+    text = source.read_text(encoding="utf-8").replace("    trial-1:", f'    "{name}":')
+    (tmp_path / "hosts.yml").write_text(text, encoding="utf-8")
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(pool.read_text(encoding="utf-8").replace(str(source), "hosts.yml"), encoding="utf-8")
+    assert [rule for _, _, rule in refused(tmp_path)] == ["machine-name"]
+
+
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     folder = with_department(tmp_path, VALID)
     (folder / "departments" / "other.yaml").write_text(VALID, encoding="utf-8")
     assert {"name-duplicate", "file-name"} <= {rule for _, _, rule in refused(folder)}
+
+
+@pytest.mark.parametrize(("limits", "told"), [("{}", False), ("{pods: 2000}", False), ("{secrets: 9000}", True)])
+def test_a_namespace_that_could_fill_the_store_alone_is_told(tmp_path: Path, limits: str, told: bool) -> None:
+    estate = load_estate(with_department(tmp_path, f"{VALID}      objects: {limits}\n"))
+    assert ["a full store stops everybody" in words for words in warnings(estate)] == [True] * told
 
 
 def test_ten_thousand_departments_are_accepted_and_one_more_is_warned_of(tmp_path: Path) -> None:

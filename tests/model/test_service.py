@@ -15,6 +15,7 @@ from commonpool.model.traffic import Share
 OLD: dict[str, Any] = {"name": "old", "machines": ["ha-registry-1"], "port": 8080}
 NEW: dict[str, Any] = {"name": "new", "machines": ["rs-nas-2"], "port": 8080}
 HTTP: dict[str, Any] = {"endpoint": {"protocol": "HTTP"}, "backends": [OLD]}
+PEER: dict[str, Any] = {"name": "there", "peer": {"peer": "nation", "department": "interior", "service": "register"}}
 STEPS = [{"weight": 10}, {"weight": 100}]
 PLAN: dict[str, Any] = {
     "from": "old",
@@ -91,6 +92,24 @@ def test_a_service_is_refused_with_the_edit_that_passes(
     found = problems(estate)
     assert rule in found
     assert not fix or found[rule] == fix
+
+
+@pytest.mark.parametrize("backend", [OLD, PEER], ids=["machine", "peer"])
+def test_what_answers_for_one_department_stands_behind_no_service_of_anothers(
+    estate: Path, backend: dict[str, Any]
+) -> None:
+    """Else whoever writes a manifest lets everybody in there, past the owner's consumers and agreements."""
+    pool = estate / "pool.yaml"
+    text = pool.read_text(encoding="utf-8")
+    pool.write_text(
+        text.replace("      domains:", "      peers: [{name: nation, domain: pool.nation.example}]\n      domains:"),
+        encoding="utf-8",
+    )
+    for name in ("register", "other-door"):
+        estates.add_service(estate, name, **HTTP | {"backends": [backend]})
+    load_estate(estate)  # two doors of the same department
+    estates.add_service(estate, "other-door", owner="d1", **HTTP | {"backends": [backend]})
+    assert "backend-taken" in problems(estate)
 
 
 def test_a_pool_without_a_proxy_has_no_endpoints(estate: Path) -> None:

@@ -20,7 +20,7 @@ from commonpool.ledger import Ledger
 from commonpool.model import Estate, EstateRefused, load_estate, warnings
 from commonpool.model.agreement_check import lapses
 from commonpool.model.share import shares
-from commonpool.model.statement import Statement, canonical, message, text_digest
+from commonpool.model.statement import Statement, canonical, message, public_text, text_digest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 CONDITIONAL = {"class": "conditional", "conditions": ["Only for its task"]}
@@ -151,6 +151,15 @@ def test_the_states_of_an_agreement_follow_from_signatures_statements_and_the_da
     assert state(root) == "terminated"
 
 
+def test_a_key_counts_from_midnight_in_china_on(root: Path) -> None:
+    """Whoever makes a key in the morning there signs with it in the same hour, which is the day before in UTC."""
+    agreements.agree(root, "a", service="permits", sign=False)
+    agreements.say(root, "a", "d0", "sign", at="2025-12-31T15:59:59Z")
+    assert set(rules(root)) >= {"signature-key"}
+    agreements.say(root, "a", "d0", "sign", at="2025-12-31T16:00:00Z")
+    assert state(root) == "proposed"
+
+
 @pytest.mark.parametrize(
     ("day", "rule", "over"),
     [("2025-12-31", "agreement-pausing", False), ("2026-06-01", "", None), ("2100-01-01", "agreement-ended", True)],
@@ -252,7 +261,7 @@ def test_two_agreements_about_the_same_at_the_same_time_are_refused_and_a_renewa
         ({"department": "d2"}, "statement-party"),
         ({"agreement": "b"}, "agreement-unknown"),
         ({"key": "operator"}, "signature-key"),
-        ({"at": "2025-12-31T23:00:00Z"}, "signature-key"),
+        ({"at": "2025-12-31T15:00:00Z"}, "signature-key"),
         ({"at": "2026-02-01 00:00"}, "time-invalid"),
         ({"at": "2026-02-02T00:00:00Z"}, "signature-invalid"),
         ({"act": "terminate"}, "statement-reason"),
@@ -277,6 +286,36 @@ def test_a_signature_of_the_other_sides_key_is_none(root: Path) -> None:
     content["signature"] = base64.b64encode(agreements.key("d0").sign(message(content))).decode()
     path.write_text(json.dumps(content), encoding="utf-8")
     assert set(rules(root)) == {"signature-invalid"}
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        bytes(32),
+        bytes([1]) + bytes(31),
+        bytes([1]) + bytes(30) + b"\x80",
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"),
+        bytes.fromhex("ec" + "ff" * 30 + "7f"),
+    ],
+)
+def test_a_key_for_which_anybody_can_sign_is_no_departments(root: Path, point: bytes) -> None:
+    """For a point of small order a signature over one text is, or is found for, any other; no private key is needed."""
+    path, public = root / "departments" / "d1.yaml", public_text(agreements.key("d1"))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(public, base64.b64encode(point).decode()), encoding="utf-8")
+    assert rules(root).keys() == {"key-invalid"}
+
+
+def test_one_key_is_not_two_departments(root: Path) -> None:
+    """Spelled otherwise as well: the last character of its base64 has bits that say nothing."""
+    path, public = root / "departments" / "d1.yaml", public_text(agreements.key("d1"))
+    text, others = path.read_text(encoding="utf-8"), public_text(agreements.key("d0"))
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    respelled = f"{others[:-2]}{letters[letters.index(others[-2]) + 1]}="
+    for spelling in (others, respelled):
+        path.write_text(text.replace(public, spelling), encoding="utf-8")
+        assert rules(root).keys() == {"value-duplicate"}
 
 
 def test_a_change_of_one_word_undoes_both_signatures_and_one_of_a_label_none(root: Path) -> None:

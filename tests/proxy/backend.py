@@ -65,6 +65,11 @@ class Backend:
         with urllib.request.urlopen(f"{self.url}/seen", timeout=5) as answer:
             return int(json.load(answer)["seen"])
 
+    def checked(self) -> int:
+        """How many checks it has answered."""
+        with urllib.request.urlopen(f"{self.url}/seen", timeout=5) as answer:
+            return int(json.load(answer)["checked"])
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -78,9 +83,10 @@ class _Server:
     def __init__(self, name: str) -> None:
         self.name = name
         self.behaviour: dict[str, Any] = {"errors": 0.0, "delay": 0.0, "healthy": True, "check_host": "", "words": "up"}
-        self.seen = 0
+        self.seen = self.checked = 0
 
     async def health(self, request: web.Request) -> web.Response:
+        self.checked += 1
         healthy = self.behaviour["healthy"] and self.behaviour["check_host"] in ("", request.host)
         found = {"name": self.name, "words": self.behaviour["words"]}
         return web.json_response(found, status=200 if healthy else 503)
@@ -90,7 +96,7 @@ class _Server:
         return web.json_response(self.behaviour)
 
     async def count(self, request: web.Request) -> web.Response:
-        return web.json_response({"seen": self.seen})
+        return web.json_response({"seen": self.seen, "checked": self.checked})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """`?pieces=100` of 8 kB each, ten in a second."""

@@ -7,6 +7,8 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from proxy.moving import STEP, Moving, declare, route
 Start = Callable[[str], Backend]
 STEPS = [{"weight": 10, **STEP}, {"weight": 50, **STEP}, {"weight": 100, **STEP}]
 RATE = 200
+SET = ("stay", "clock-set", 20)
 
 
 @pytest.fixture
@@ -206,6 +209,53 @@ def test_weights_that_somebody_else_writes_are_taken_back_and_noted(
     assert load.outcome.failed == 0, load.outcome
     managers = {entry["manager"] for entry in proxy.read(route(fresh))["metadata"]["managedFields"]}
     assert MANAGER in managers
+
+
+def test_a_clock_that_is_set_neither_ends_a_step_nor_lengthens_it(
+    proxy: Proxy, fresh: str, ends: tuple[Backend, Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = timedelta()
+
+    class Clock:
+        """The clock of the day, which somebody sets while the engine runs."""
+
+        @staticmethod
+        def now(zone: tzinfo) -> datetime:
+            return datetime.now(zone) + ahead
+
+    monkeypatch.setattr(engine, "datetime", Clock)
+    slow = {"minimumSeconds": 3600, "minimumRequests": 20}
+    moving = declare(proxy, fresh, *ends, [{"weight": 20, **slow}, {"weight": 100, **STEP}])
+    with Load(proxy.url, moving.host, rate=RATE) as load:
+        running = in_the_background(moving)
+        until(lambda: waits_for(moving, "minimum-time"), "the step waits for its time")
+        for by in (timedelta(days=1), timedelta(hours=-2)):
+            noted, ahead = moving.history().count(SET), ahead + by
+            until(lambda before=noted: moving.history().count(SET) > before, "it is noted")  # type: ignore[misc]
+            load.await_answers(50)
+            window = moving.told[-1].window
+            assert window is not None
+            assert window.seconds < 60, "only what was looked at counts"
+        assert (moving.kept().record.phase, moving.weights()) == (Phase.MOVING, [80, 20])
+        amend(moving, lambda record: engine.abort(record, "x"))
+        running.join(60)
+    told = [one.reason for one in moving.kept().decisions if one.cause.value == "clock-set"]
+    assert [one.split(" s,")[0].split("by ")[1] for one in told] == ["+86,400", "-7,200"]
+
+
+def test_a_step_that_was_begun_by_a_clock_that_ran_ahead_takes_its_time_from_now(
+    proxy: Proxy, fresh: str, ends: tuple[Backend, Backend]
+) -> None:
+    moving = declare(proxy, fresh, *ends, [{"weight": 20, **STEP, "approval": True}, {"weight": 100, **STEP}])
+    with Load(proxy.url, moving.host, rate=RATE):
+        running = in_the_background(moving)
+        until(lambda: waits_for(moving, "approval"), "the step began")
+        tomorrow, last = datetime.now(UTC) + timedelta(days=1), moving.kept().decisions[-1]
+        amend(moving, lambda record: (replace(record, since=tomorrow), last))
+        amend(moving, lambda record: engine.approve(record, "x", ""))
+        running.join(60)
+        assert not running.is_alive()
+    assert moving.kept().record.phase is Phase.DONE
 
 
 def test_without_numbers_nothing_moves(proxy: Proxy, fresh: str, ends: tuple[Backend, Backend]) -> None:

@@ -88,6 +88,13 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     return captured.out if code == 0 else captured.err
 
 
+def said_anyway(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What goes to standard output, however it ends."""
+    capsys.readouterr()
+    run(list(words))
+    return capsys.readouterr().out
+
+
 def started(*words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "commonpool.cli", "service", *words]
     return subprocess.Popen(command, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -120,6 +127,29 @@ def test_a_cut_over_is_run_interrupted_approved_continued_and_looked_at(
     assert all("seen" in one and one["reason"] for one in status["decisions"])
     refused = said(capsys, "service", "cutover", "pause", name, code=1)
     assert "there is nothing to pause [cut_over_refused]" in refused
+
+
+def test_status_tells_whether_anybody_looks_at_the_gate(
+    proxy: Proxy, moving: Moving, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed, as by a session that is lost: the share stays, and nothing goes back by itself any more."""
+    name = moving.name
+    with Load(proxy.url, moving.host, rate=60):
+        first = started("cutover", "run", name)
+        until(lambda: moving.weights() == [80, 20], "the first step is made")
+        assert "  run by " in said(capsys, "service", "cutover", "status", name)
+        watched = document(capsys, "service", "cutover", "status", name)["watchedBy"]
+        assert f":{first.pid}" in watched["who"]
+        assert not watched["silent"]
+        first.kill()
+        first.communicate()
+        told = said(capsys, "service", "cutover", "status", name)
+        assert "! nobody runs it: the share stays, and no gate is looked at;" in told
+        assert f"service cutover run {name}" in told
+        assert document(capsys, "service", "cutover", "status", name)["watchedBy"] is None
+        said(capsys, "service", "cutover", "abort", name)
+        assert f"{name} is served by old alone: aborted" in said_anyway(capsys, "service", "cutover", "run", name)
+    assert "nobody runs it" not in said(capsys, "service", "cutover", "status", name)
 
 
 def test_show_knows_when_each_backend_was_last_proven_and_what_it_did(

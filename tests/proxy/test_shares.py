@@ -99,7 +99,7 @@ def test_a_service_that_is_off_answers_with_its_owners_words_and_the_date_of_its
     until(lambda: call(estate, "asleep").status == 503, "the notice is served")
     answer = call(estate, "asleep")
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["retry-after"] == "Mon, 01 Feb 2027 00:00:00 GMT"
+    assert answer.headers["retry-after"] == "Sun, 31 Jan 2027 16:00:00 GMT"
     assert answer.json == {
         "type": "https://commonpool.dev/problems/switched-off",
         "title": "The service is switched off",

@@ -43,6 +43,27 @@ def test_a_backend_that_nobody_has_called_is_out_within_its_declared_checks_and_
     assert estate.call(host, caller="d1-main").status == 200
 
 
+def test_a_backend_that_is_out_is_asked_more_often_than_one_that_serves(
+    estate: DeclaredEstate, start_backend: Callable[[str], Backend]
+) -> None:
+    """A check that came late once, as when Envoy starts on a busy machine, is not to keep callers out for minutes."""
+    late = start_backend("late")
+    late.behave(healthy=False)
+    health: dict[str, Any] = {
+        "path": "/healthz",
+        "interval": "60s",
+        "timeout": "1s",
+        "healthyAfter": 2,
+        "evidenceExpires": "3m",
+    }
+    estate.offer("late", port=8080, at=late.port, health=health)
+    estate.consume(d1=["late"])
+    estate.up("services", "departments")
+    until(lambda: late.checked() > 0, "it has been asked once")
+    late.behave(healthy=True)
+    until(lambda: estate.healthy("late") == 1, "it is back before its declared interval is over", PATIENCE)
+
+
 def test_taking_a_backend_away_at_once_loses_no_call(proxy: Proxy, start_backend: Callable[[str], Backend]) -> None:
     """Weights of 0, and references that are gone, in one step and again and again, while half of the calls go there."""
     old, new = start_backend("old"), start_backend("new")

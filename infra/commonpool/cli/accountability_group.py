@@ -1,6 +1,5 @@
 """The commands of `commonpool correction` and `commonpool progress`: names, options and help."""
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
@@ -106,7 +105,6 @@ def progress_report(
 ) -> None:
     """The month's report, in Markdown or as a document."""
     from commonpool.cli import progress as commands
+    from commonpool.model.today import today
 
-    raise typer.Exit(
-        commands.report(Target(estate=estate), month or date.today().strftime("%Y-%m"), Output(output, color))
-    )
+    raise typer.Exit(commands.report(Target(estate=estate), month or today().strftime("%Y-%m"), Output(output, color)))

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,14 +133,25 @@ def _provider(estate: "Estate", draft: Draft) -> str:
     return dataset.spec.provider
 
 
+def _after(estate: "Estate", name: str, department: str, moment: str) -> str:
+    """This moment, or the one after the department's last word: a clock that was set back must not put it before that.
+
+    What a department says later takes back what it said earlier, and the time alone tells which is which.
+    """
+    said = [one.at for one in estate.statements.values() if (one.agreement, one.department) == (name, department)]
+    last = max(said, default="")
+    if last < moment:
+        return moment
+    return (datetime.fromisoformat(last) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def make_key(path: Path, name: str, output: Output) -> int:
     """Write a new private key that only its owner can read, and print the line for the department's manifest."""
-    from datetime import date
-
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from commonpool.model.statement import public_text
+    from commonpool.model.today import today
 
     private = Ed25519PrivateKey.generate()
     content = private.private_bytes(
@@ -152,7 +164,7 @@ def make_key(path: Path, name: str, output: Output) -> int:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     output.say(f"wrote {path}; it stays with the department. Under spec.keys of its manifest:")
-    output.data(f'- {{id: {name}, public: "{public_text(private)}", since: "{date.today().isoformat()}"}}')
+    output.data(f'- {{id: {name}, public: "{public_text(private)}", since: "{today().isoformat()}"}}')
     return 0
 
 
@@ -215,7 +227,7 @@ def say(
         "digest": estate.texts[name],
         "act": act,
         "department": department,
-        "at": now(),
+        "at": _after(estate, name, department, now()),
         "key": declared.id,
         **({"reason": reason} if reason else {}),
     }

@@ -1,6 +1,6 @@
 """The commands of `commonpool agreement`: names, options and help."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +67,9 @@ def agreement_new(
 ) -> None:
     """Write a draft that is valid in the estate."""
     from commonpool.cli import agreement as commands
+    from commonpool.model.today import today
 
-    today = date.today()
+    day = today()
     draft = commands.Draft(
         consumer,
         service,
@@ -78,8 +79,8 @@ def agreement_new(
         description,
         law,
         article,
-        start or today.isoformat(),
-        end or (today + _YEAR).isoformat(),
+        start or day.isoformat(),
+        end or (day + _YEAR).isoformat(),
         evidence.value,
     )
     raise typer.Exit(commands.new(Target(estate=estate), name, draft, Output(output, color), dry_run=dry_run))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 State = Literal["well", "ill", "unknown"]
 SKEW_SECONDS = 5.0  # Kubernetes' own tokens and leases bear some; the answer's date has whole seconds
-RENEW_DAYS = 30  # the embedded pool renews what ends within this at its next start
+TAKEN_IN_SECONDS = 10.0  # a change of a moment ago is on its way
 _WRONG_IMAGE = "registry.invalid/doctor/probe:1"
 
 
@@ -224,6 +224,35 @@ async def drift(patient: Patient, cluster: "Cluster") -> list[Found]:
     return [("well", "nothing drifted from what was applied", "")]
 
 
+async def components(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """What the embedded pool consists of stays up; a cluster watches over its own."""
+    pool = patient.embedded
+    if pool is None:
+        return []
+    found = await asyncio.to_thread(pool.troubles)
+    if found:
+        return [("ill", words, step) for words, step in found]
+    return [("well", f"all of {', '.join(one.name for one in pool.status().components)} stand", "")]
+
+
+async def proxy(patient: Patient, cluster: "Cluster") -> list[Found]:
+    """The proxy has taken in what the estate declares of services: otherwise it goes on serving as before."""
+    from commonpool.proxy.complaint import complaints
+
+    deadline = asyncio.get_running_loop().time() + TAKEN_IN_SECONDS
+    pool = patient.embedded
+    while (
+        lines := [*await complaints(cluster), *(pool.refusals() if pool else ())]
+    ) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.5)
+    mend = (
+        "commonpool service show NAME says more; where the proxy has not looked at it, see whether Envoy Gateway runs"
+    )
+    if lines:
+        return [("ill", f"not taken in by the proxy: {line}", mend) for line in lines]
+    return [("well", "every route and policy is taken in as declared", "")]
+
+
 async def clock(patient: Patient, cluster: "Cluster") -> list[Found]:
     """The API server's clock and this machine's agree: tokens, certificates and leases hang on it."""
     before = datetime.now(UTC)
@@ -245,25 +274,54 @@ async def clock(patient: Patient, cluster: "Cluster") -> list[Found]:
 
 
 async def certificates(patient: Patient, cluster: "Cluster") -> list[Found]:
-    """None of the pool's certificates ends soon."""
+    """None of the certificates ends soon: those of the embedded pool, and those that the proxy of any cluster serves with."""
+    from commonpool.embedded.certificate import RENEW_BEFORE_DAYS
+
+    pool, now = patient.embedded, datetime.now(UTC)
+    ends = await _served_until(patient, cluster)
+    if pool is not None:
+        # The proxy's own stand among the Secrets, as they are served.
+        files = [*pool.layout.pki.glob("*.crt"), *(pool.layout.root / "proxy").glob("*.crt")]
+        ends |= {str(path.relative_to(pool.layout.root)): _end(path.read_bytes()) for path in files}
+    soon = [name for name, end in ends.items() if end - now < timedelta(days=RENEW_BEFORE_DAYS)]
+    found: list[Found] = []
+    if soon:
+        words = ", ".join(
+            f"{name} {'ended' if ends[name] < now else 'ends'} {ends[name].date()}" for name in sorted(soon)
+        )
+        mend = "renew it where it was made, or let cert-manager do so"
+        if pool:
+            mend = f"commonpool embedded stop {pool.name} && commonpool embedded start {pool.name} renews what the pool made"
+        found.append(("ill", words, mend))
+    elif ends:
+        found.append(("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", ""))
+    if pool is None:
+        words = "a cluster's own certificates lie on its control plane"
+        found.append(("unknown", words, "kubeadm certs check-expiration, there"))
+    return found
+
+
+async def _served_until(patient: Patient, cluster: "Cluster") -> dict[str, datetime]:
+    """When what the proxy's Secrets hold ends, by their names; one that is missing is told elsewhere."""
+    import base64
+
+    from commonpool.components.rendering import PROXY_NAMESPACE
+
+    proxy = patient.estate.pool.spec.network.proxy
+    clients = proxy.client_certificates if proxy else None
+    names = [one for one in (proxy.certificate if proxy else None, clients.authority if clients else None) if one]
+    found = {}
+    for name in names:
+        secret = await cluster.read("v1", "Secret", PROXY_NAMESPACE, name)
+        if secret and "tls.crt" in secret.get("data", {}):
+            found[f"Secret {PROXY_NAMESPACE}/{name}"] = _end(base64.b64decode(secret["data"]["tls.crt"]))
+    return found
+
+
+def _end(certificate: bytes) -> datetime:
     from cryptography import x509
 
-    pool = patient.embedded
-    if pool is None:
-        return [
-            ("unknown", "a cluster's certificates lie on its control plane", "kubeadm certs check-expiration, there")
-        ]
-    ends = {
-        path.name: x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        for path in pool.layout.pki.glob("*.crt")
-    }
-    soon = {name: moment for name, moment in ends.items() if moment - datetime.now(UTC) < timedelta(days=RENEW_DAYS)}
-    if soon:
-        words = ", ".join(f"{name} ends {moment.date()}" for name, moment in sorted(soon.items()))
-        return [
-            ("ill", words, f"commonpool embedded stop {pool.name} && commonpool embedded start {pool.name} renews them")
-        ]
-    return [("well", f"{count(len(ends), 'certificate')}, the first ends {min(ends.values()).date()}", "")]
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
 async def evidence(patient: Patient, cluster: "Cluster") -> list[Found]:
@@ -363,10 +421,12 @@ async def network(patient: Patient, cluster: "Cluster") -> list[Found]:
 
 
 CHECKS: dict[str, Check] = {
+    "components": components,
     "rules": rules,
     "enforcement": enforcement,
     "fence": fence,
     "drift": drift,
+    "proxy": proxy,
     "certificates": certificates,
     "evidence": evidence,
     "audit": audit,

@@ -145,6 +145,7 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
             )
             for found in one.proxy.rejections
         ),
+        *(output.paint(f"  {words}; {step}", "red") for words, step in EmbeddedPool(one.name).troubles()),
         *output.table(["component", "state", "pid", "restarts", "memory"], rows, left=2).splitlines(),
     ]
 
@@ -178,6 +179,7 @@ def _document(one: EmbeddedStatus) -> dict[str, object]:
                 "state": part.state,
                 "pid": part.pid,
                 "restarts": part.restarts,
+                "lastWords": part.last_words or None,
                 "rssBytes": part.rss_bytes,
             }
             for part in one.components

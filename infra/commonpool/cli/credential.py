@@ -48,7 +48,8 @@ def show(target: Target, name: str, caller: Caller, seconds: int, output: Output
 def configuration(host: str, port: int, served: str, token: str) -> list[str]:
     """Lines for `curl --config -`: the token, out of sight of `ps`, and where the stable name is served. Pure."""
     found = [f'header = "Authorization: Bearer {token}"']
-    return [*found, f'connect-to = "{host}:{port}:{served}"'] if served else found
+    # Where it is served is known here, so no proxy of the environment is to be asked for the way.
+    return [*found, f'connect-to = "{host}:{port}:{served}"', 'noproxy = "*"'] if served else found
 
 
 def _secured(target: Target, estate: "Estate", host: str) -> list[str]:

@@ -14,6 +14,7 @@ from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster
+    from commonpool.engine.lock import Holder
     from commonpool.model import SharedService
     from commonpool.proxy.cut_over import Decision
     from commonpool.proxy.engine import Progress
@@ -97,7 +98,7 @@ def status(target: Target, name: str, output: Output, *, history: bool) -> int:
     """Where it stands; with `history` every decision and the numbers that it saw."""
     estate = target.load()
     service = find(estate, name)
-    kept = _with_cluster(target, estate.pool.name, lambda cluster: _load(cluster, service))
+    kept, holder = _with_cluster(target, estate.pool.name, lambda cluster: _load(cluster, service))
     if kept is None:
         raise _never_begun(name)
     if output.structured:
@@ -105,14 +106,25 @@ def status(target: Target, name: str, output: Output, *, history: bool) -> int:
 
         last = kept.decisions[-1] if kept.decisions else None
         decisions = {"decisions": [one.to_json() for one in kept.decisions]} if history else {}
-        output.document("CutOver", **(cut_over_json(kept.record, last) or {}), **decisions)
+        watched = {"watchedBy": vars(holder) if holder else None}
+        output.document("CutOver", **(cut_over_json(kept.record, last) or {}), **watched, **decisions)
         return 0
     output.words("\n".join(cut_over_lines(kept.record, output)))
+    if not kept.record.over:
+        output.words(_watched(holder, target.command(f"service cutover run {name}"), output))
     shown = kept.decisions if history else kept.decisions[-5:]
     rows = [_row(one) for one in shown]
     headings = ["when", "decision", "share", "requests", "errors", "P50 new", "P50 old", "why"]
     output.data("\n" + output.table(headings, rows, left=2))
     return 0
+
+
+def _watched(holder: "Holder | None", command: str, output: Output) -> str:
+    """Whether somebody looks at the gate: after a lost session the share stays, and nothing goes back by itself."""
+    if holder is None:
+        return output.paint(f"  ! nobody runs it: the share stays, and no gate is looked at; {command}", "red")
+    words = f"run by {holder.who} since {holder.since[:19].replace('T', ' ')}"
+    return output.paint(f"  ! {words}, who is silent; {command}", "red") if holder.silent else f"  {words}"
 
 
 def _row(one: "Decision") -> list[str]:
@@ -158,10 +170,11 @@ async def person(cluster: "Cluster") -> str:
     return f"{answer['status']['userInfo'].get('username', 'unknown')} ({getpass.getuser()}@{socket.gethostname()})"
 
 
-async def _load(cluster: "Cluster", service: "SharedService") -> "Kept | None":
+async def _load(cluster: "Cluster", service: "SharedService") -> "tuple[Kept | None, Holder | None]":
+    from commonpool.engine.lock import holder_of
     from commonpool.proxy import store
 
-    return await store.load(cluster, service.name)
+    return await store.load(cluster, service.name), await holder_of(cluster, store.object_name(service.name))
 
 
 def _never_begun(name: str) -> CommandFailed:

@@ -22,11 +22,12 @@ def pack(target: Target, name: str, files: Sequence[Path], to: Path, key: Path, 
     from commonpool.exchange import drop
     from commonpool.journal import Entry
     from commonpool.model.statement import now
+    from commonpool.model.today import today
 
     estate = target.load()
     agreement = _in_force(estate, name)
     spec = agreement.spec
-    private, declared = _own_key(estate, spec.provider, key, now()[:10])
+    private, declared = _own_key(estate, spec.provider, key, today().isoformat())
     terms = drop.Terms(name, estate.texts[name], spec.provider, spec.consumer)
     with drop.new_folder(to):
         with output.working(f"encrypting to {spec.consumer}"):
@@ -154,9 +155,20 @@ def _public(estate: "Estate", department: str, key: str, *moments: str) -> str:
     found = next((one for one in known.spec.keys if one.id == key), None) if known else None
     if found is None:
         raise CommandFailed(f"{department} declares no key {key!r}", code="key_unknown")
-    if not any(found.counts(at[:10]) for at in moments):
-        raise CommandFailed(f"key {key!r} of {department} did not count on {moments[0][:10]}", code="key_unknown")
+    days = [_day(at) for at in moments]
+    if not any(found.counts(day) for day in days):
+        raise CommandFailed(f"key {key!r} of {department} did not count on {days[0] or 'no day'}", code="key_unknown")
     return found.public
+
+
+def _day(moment: str) -> str:
+    """The day of a moment that a manifest names; empty, on which no key counts, for what is none."""
+    from commonpool.model.today import day_of
+
+    try:
+        return day_of(moment).isoformat()
+    except ValueError:
+        return ""
 
 
 def _own_key(estate: "Estate", department: str, path: Path, day: str = "") -> Any:  # noqa: ANN401

@@ -74,18 +74,19 @@ def _source(folder: Path, period: "Period", keys: "Sequence[Verifier]") -> "Sour
     from commonpool.evaluation import Source
     from commonpool.journal.query import records
     from commonpool.journal.verification import short, verify
+    from commonpool.model.today import day_of
 
-    size = next((one.sequence for one in records(folder) if one.at[:10] > period.last.isoformat()), None)
+    # To the last record of the period, not to the first one after it: while a clock runs ahead, such stand in its midst.
+    size = max((one.sequence + 1 for one in records(folder) if day_of(one.at) <= period.last), default=0)
     own = [key for key in keys if (folder / "keys").exists() and key.text in (folder / "keys").read_text("utf-8")]
-    verdict = verify(folder, own, sizes=() if size is None else (size,))
+    verdict = verify(folder, own, sizes=(size,))
     if not verdict.good:
         raise CommandFailed(
             f"{folder} does not verify: {verdict.finding}",
             code="journal_damaged",
             next_step="evaluate from a copy that does; a department has the one that was exported to it",
         )
-    count = verdict.size if size is None else size
-    return Source(verdict.origin, count, short(verdict.roots.get(count, verdict.root)))
+    return Source(verdict.origin, size, short(verdict.roots.get(size, verdict.root)))
 
 
 def _records(folders: Sequence[Path], sources: "Sequence[Source]") -> "Iterator[Record]":

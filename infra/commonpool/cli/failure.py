@@ -157,10 +157,11 @@ def document(failure: CommandFailed) -> dict[str, Any]:
 def markdown(failure: CommandFailed) -> str:
     """The same as a comment for a pull request."""
     from commonpool.cli.output import escaped
+    from commonpool.model.problem import shown
 
     found = [f"### ❌ {escaped(str(failure))}", ""]
     for problem in failure.problems:
-        place = f"{problem.file}:{problem.line}".replace("`", "'").replace("\n", " ")
+        place = f"{shown(problem.file)}:{problem.line}".replace("`", "'")
         found.append(f"- `{place}` {escaped(problem.message)} `{problem.rule}`")
         found += [
             f"  - **{word}** {escaped(text)}" for word, text in (("fix", problem.fix), ("who", problem.who)) if text

@@ -79,6 +79,12 @@ def _tell(verdict: "Verdict", output: Output) -> None:
     output.words(f"  sealed by {', '.join(verdict.keys)}; {count(verdict.anchors, 'head')} kept elsewhere agree")
     if verdict.stamps:
         output.words(f"  {count(len(verdict.stamps), 'timestamp')}, the last of {verdict.stamps[-1]}")
+    for one in verdict.set_back[:5]:
+        output.words(
+            f"  the clock was set back by {one.seconds:,.0f} s before record {one.sequence}: numbers tell the order there, times do not"
+        )
+    if len(verdict.set_back) > 5:
+        output.words(f"  and {count(len(verdict.set_back) - 5, 'more time')} after that")
     if not verdict.trusted:
         output.say(
             "  the key came with the journal: this proves that it is whole, not whose it is; name the pool's own with --key"
@@ -107,6 +113,7 @@ def _document(verdict: "Verdict") -> dict[str, Any]:
         "keyTrusted": verdict.trusted,
         "heads": verdict.anchors,
         "timestamps": list(verdict.stamps),
+        "clockSetBack": [{"record": one.sequence, "from": one.before, "to": one.at} for one in verdict.set_back],
         "finding": bad,
     }
 

@@ -437,11 +437,22 @@ def _close(run: Run) -> None:
         steps = [(command("status"), "what stands, what drifted, what is about to expire")]
     else:
         steps = [(rerun("refresh"), "tells how the cluster drifts from this")]
+    for words in _fallen(run):
+        run.output.say(f"  warning: {words}")
     for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps, run.output):
         run.output.say(line)
     called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""
     if called:
         run.output.say(run.output.command("call", called))
+
+
+def _fallen(run: Run) -> list[str]:
+    """What is wrong with the embedded pool: what was applied stands, and may not be served."""
+    if run.verb != "up" or not run.target.embedded:
+        return []
+    from commonpool.embedded import EmbeddedPool
+
+    return [f"{words}; {step}" for words, step in EmbeddedPool(run.target.pool).troubles()]
 
 
 async def _screen(run: Run) -> str:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +16,7 @@ from commonpool.model import department as model
 from commonpool.model.base import BusinessClass, Contact, Environment, Name, Text
 from commonpool.model.organisation_code import is_valid
 from commonpool.model.pool import Organisation
+from commonpool.model.today import today
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -141,10 +141,10 @@ def answers(estate: Estate, given: Mapping[str, str | None], output: Output) -> 
             found[question.word] = _ask(question, estate, found, output)
         elif wrong := wrong_with(question, estate, found[question.word], found):
             raise CommandFailed(f"{question.option} {found[question.word]!r}: {wrong}", code="usage")
-    year = date.today().year
+    year = today().year
     found = {
         "level": estate.pool.spec.level,
-        "start": date.today().isoformat(),
+        "start": today().isoformat(),
         "review": f"{year + 1}-06-30",
         "end": f"{year + 2}-12-31",
         "deputy_email": found["email"],

@@ -283,6 +283,7 @@ def _decision(name: str, answer: Answer, day: date) -> dict[str, Any]:
 
 def _draft(request: "SharingRequest", answer: Answer) -> "Draft":
     from commonpool.cli.agreement import Draft
+    from commonpool.model.today import today
 
     if answer.end is None:
         raise CommandFailed("nothing is granted for ever", code="usage", next_step="add --end DATE")
@@ -296,7 +297,7 @@ def _draft(request: "SharingRequest", answer: Answer) -> "Draft":
         spec.purpose.description,
         spec.basis.law,
         spec.basis.article,
-        answer.start or date.today().isoformat(),
+        answer.start or today().isoformat(),
         answer.end,
         "metadata",
     )

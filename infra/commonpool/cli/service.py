@@ -120,8 +120,7 @@ class Viewer:
             return []
         from commonpool.embedded import EmbeddedPool
 
-        found = EmbeddedPool(self.target.pool).status().proxy.rejections
-        return [f"Envoy refused {one.kind} (the last good one serves on): {one.reason}" for one in found]
+        return EmbeddedPool(self.target.pool).refusals()
 
     def _address(self, service: "SharedService") -> tuple[str, str]:
         """Its name, and where that is served: by the proxy's address on this machine for the embedded pool."""

@@ -35,6 +35,7 @@ RULES: dict[AdmissionRule, str] = {
 _RESERVED = (f"{PREFIX}/", "applyset.kubernetes.io/")
 CHANGES = ("CREATE", "UPDATE", "DELETE")
 SIZE = "size('%s'.format([dyn(object)]))"  # CEL: characters of an object in all, by the text that CEL makes of it
+BYTES = "size(bytes('%s'.format([dyn(object)])))"  # a character takes up to four of these in the store
 _ACTIONS = {"deny": ["Deny", "Audit"], "warn": ["Warn", "Audit"], "audit": ["Audit"]}
 # Kubernetes' own: the controllers of kube-system delete what a namespace held, renew what belongs to others, and so on.
 CONTROLLERS = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")

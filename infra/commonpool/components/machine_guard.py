@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from commonpool.components import admission
 from commonpool.components.rendering import PREFIX, SITE, Body
 from commonpool.model import Pool
+from commonpool.model.address import NEVER
 
 _USER = "system:node:"
 LARGEST_EVENT = 16 << 10  # characters; a kubelet's have some hundreds
+LARGEST_NODE = 128 << 10  # characters; a kubelet names fifty images, and with all the rest it is some 20,000
+KUBELET_PORT = 10250
 _NO_KUBELET = "!('system:nodes' in request.userInfo.groups)"
+_ADDRESSES = "object.?status.?addresses.orValue([])"
 _MACHINE = ("a-machine", "'system:nodes' in request.userInfo.groups")
 
 
@@ -25,7 +29,7 @@ def _itself(pool: Pool) -> list[Body]:
     rule = admission.requests_for([""], ["nodes", "nodes/status"], ["CREATE", "UPDATE"], ["v1"])
     _, trusted = admission.not_trusted(pool)
     kubelet = ("a-kubelet-or-not-the-platform", f"'system:nodes' in request.userInfo.groups || ({trusted})")
-    checks = [*_marks(), _opening(), *_by_kubelets()]
+    checks = [*_marks(), _opening(), *_by_kubelets(), *_reached(pool)]
     return admission.validating(pool, "nodes", admission.anywhere(rule), checks, conditions=[kubelet])
 
 
@@ -75,6 +79,26 @@ def _by_kubelets() -> Iterator[admission.Check]:
         )
 
 
+def _reached(pool: Pool) -> Iterator[admission.Check]:
+    """Where others go for a machine: the API server with its own certificate (logs, exec), and the traffic of its pods."""
+    inner = [one.cidr for one in pool.spec.network.ranges if one.purpose in ("pods", "services")]
+    blocks = [*(block for blocks in NEVER.values() for block in blocks if "ffff" not in block), *inner]
+    refused = " || ".join(f"cidr('{block}').containsIP(one.address)" for block in blocks)
+    addresses = (
+        f"{_ADDRESSES}.all(one, !(one.type in ['InternalIP', 'ExternalIP']) || (isIP(one.address) && !({refused})))"
+    )
+    port = "object.?status.?daemonEndpoints.?kubeletEndpoint.?Port.orValue(0)"
+    yield admission.Check(
+        f"{_NO_KUBELET} || ({addresses} && {port} in [0, {KUBELET_PORT}])",
+        f"a machine is at an address of machines, and its kubelet at port {KUBELET_PORT}: the API server goes there, with its"
+        " own certificate",
+    )
+    yield admission.Check(
+        f"{_NO_KUBELET} || {admission.SIZE} <= {LARGEST_NODE}",
+        f"what a machine says of itself has at most {LARGEST_NODE} characters in all; everybody who looks at machines reads it",
+    )
+
+
 def _made_there(pool: Pool) -> list[Body]:
     """A kubelet may make pods of its own (mirror pods), with any label, by which name resolution and the proxy are found.
 
@@ -106,8 +130,16 @@ def _said_of_pods(pool: Pool) -> list[Body]:
     ]
     ranges = pool.spec.network.ranges
     if any(one.purpose == "pods" for one in ranges):  # else pods may well have addresses beside the machines'
-        others = [f"cidr('{one.cidr}').containsIP(one.ip)" for one in ranges if one.purpose != "pods"]
-        free = f"object.status.podIPs.all(one, !isIP(one.ip) || !({' || '.join(others)}))" if others else "true"
+        # Loopback and the like no Service can lead to: for one such pod the endpoints of all the others would not be written.
+        blocks = [
+            *(one.cidr for one in ranges if one.purpose != "pods"),
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "::1/128",
+            "fe80::/10",
+        ]
+        others = " || ".join(f"cidr('{block}').containsIP(one.ip)" for block in blocks)
+        free = f"object.status.podIPs.all(one, !isIP(one.ip) || !({others}))"
         checks.append(
             admission.Check(
                 f"!has(object.status.podIPs) || object.spec.?hostNetwork.orValue(false) || {free}",
@@ -146,7 +178,9 @@ def _no_more(said: str, asked: str, before: str, former: str) -> str:
     within = [
         f"word in {most} && !quantity({given}[word]).isGreaterThan(quantity({most}[word]))" for most in (wanted, had)
     ]
-    return f"{given}.all(word, !(word in {wanted}) || {within[0]} || {former % within[1]})"
+    # A kubelet says of processor and memory what it finds, asked for or not.
+    unasked = f"(word in ['cpu', 'memory'] && !(word in {wanted}))"
+    return f"{given}.all(word, {unasked} || {within[0]} || {former % within[1]})"
 
 
 def _events(pool: Pool) -> list[Body]:
@@ -156,7 +190,8 @@ def _events(pool: Pool) -> list[Body]:
 
     def own(event: str) -> str:
         by = f"[dyn({event}).?source.?host.orValue(''), dyn({event}).?reportingInstance.orValue('')]"
-        return f"{by}.exists(by, by == {name} || by == 'kube-proxy-' + {name})"
+        own = f"by == {name} || by == 'kube-proxy-' + {name}"
+        return f"{by}.exists(by, {own}) && {by}.all(by, by == '' || {own})"
 
     checks = [
         admission.Check(

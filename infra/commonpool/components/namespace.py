@@ -23,6 +23,7 @@ from commonpool.components.rendering import (
 from commonpool.model import FlavorResources, Pool
 from commonpool.model.base import Resources
 from commonpool.model.department import ContainerLimits, Groups, ObjectLimits, TierStorage
+from commonpool.model.quantity import LARGEST, Quantity
 
 _COUNTS = {
     "secrets": "count/secrets",
@@ -44,6 +45,9 @@ _WITH_WORKLOADS = {
 }
 _MOST_ACCOUNTS = 100
 _FINISHED = 20  # pods that are kept when they have ended, to one that runs; Jobs leave theirs until they are deleted
+# Bytes of the machines' own disks that pods may reserve, to one of memory: less than even old machines have. Else one
+# department reserved whole disks, and no pod of another's that asks for any would find room.
+_DISK = 4
 _AUTHORITIES = 1  # kube-root-ca.crt, which Kubernetes puts into every namespace
 
 
@@ -130,6 +134,7 @@ def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
         "count/serviceaccounts": str(_MOST_ACCOUNTS),
         "count/pods": str((1 + _FINISHED) * fence.objects.pods),
         "pods": "0" if fence.suspended else str(fence.objects.pods),
+        "requests.ephemeral-storage": str(_disk(fence)),
         "services.nodeports": "0",
         "services.loadbalancers": "0",
     }
@@ -139,6 +144,12 @@ def _counts(pool: Pool, fence: Fence) -> dict[str, str]:
         hard[f"{tier.name}.storageclass.storage.k8s.io/requests.storage"] = str(own.capacity) if own else "0"
         hard[f"{tier.name}.storageclass.storage.k8s.io/persistentvolumeclaims"] = str(own.claims) if own else "0"
     return hard
+
+
+def _disk(fence: Fence) -> Quantity:
+    """Quotas of a PriorityClass count none; this one is for all that the namespace is granted."""
+    amounts = [amount.memory for one in fence.resources for amount in (one.guaranteed, one.burst) if amount]
+    return min(sum(amounts, Quantity.zero()) * _DISK, Quantity(LARGEST))
 
 
 def _quota(pool: Pool, fence: Fence, name: str, hard: dict[str, str], scope: tuple[str, list[str]] | None) -> Body:

@@ -33,14 +33,25 @@ _MADE = (
 _POOLS_MEMORY = (
     "commonpool.commonpool.pool"  # the Secret in which the engine keeps it, and the first words of its parts
 )
+_OUR_MEMORY = "commonpool.commonpool."  # of all stacks of this project; what others run here has another one
 # Kubernetes sets these itself on what a department makes, and takes them away again: of a pod only while a Job controls it.
 _OF_CLAIMS, _OF_JOBS = "kubernetes.io/pvc-protection", "batch.kubernetes.io/job-tracking"
 _OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
-# Characters of an object of any other kind than these two, which Kubernetes bounds itself (1 MiB). Some 20 times what a large
+# Bytes of an object of any other kind than these two, which Kubernetes bounds itself (1 MiB). Some 20 times what a large
 # pod takes; counts times sizes is what a department can put into the store, and a full store stops everybody.
 LARGEST = 128 << 10
 _BOUNDED_BY_KUBERNETES = ("configmaps", "secrets")
 _A_NAMESPACE = "(request.resource.group == '' && request.resource.resource == 'namespaces')"
+# Kinds that departments make beside the platform in the same namespaces; of the others there is nothing of their own.
+_SHARED_KINDS = {
+    "": ["configmaps", "services", "serviceaccounts", "resourcequotas", "limitranges"],
+    "apps": ["deployments"],
+    "networking.k8s.io": ["networkpolicies"],
+    "rbac.authorization.k8s.io": ["rolebindings"],
+}
+_DEFAULT_ACCOUNT = (  # Kubernetes makes it before the platform writes into it, and keeps it when the platform takes that back
+    "(request.resource.resource == 'serviceaccounts' && request.operation == 'UPDATE' && object.metadata.name == 'default')"
+)
 _SCALED = "has(request.subResource) && request.subResource == 'scale'"
 _KINDS = {
     "": ["resourcequotas", "resourcequotas/status", "limitranges", "serviceaccounts/token", "bindings", "pods/binding"],
@@ -167,7 +178,7 @@ def _owned(pool: Pool) -> list[Body]:
         ),
         admission.Check(
             _of_a_size(),
-            f"an object has at most {LARGEST} characters in all; what is larger goes into ConfigMaps, volumes or images",
+            f"an object has at most {LARGEST} bytes in all; what is larger goes into ConfigMaps, volumes or images",
         ),
     ]
     elsewhere = ("not-a-machine", "request.resource.resource != 'nodes'")  # their labels have a rule of their own
@@ -204,7 +215,7 @@ def _ends() -> str:
 def _of_a_size() -> str:
     """CEL: whether an object in a namespace is no larger than it may be."""
     kinds = f"request.resource.resource in {list(_BOUNDED_BY_KUBERNETES)!r}"
-    return f"object == null || request.namespace == '' || {kinds} || {admission.SIZE} <= {LARGEST}"
+    return f"object == null || request.namespace == '' || {kinds} || {admission.BYTES} <= {LARGEST}"
 
 
 def _counted_by_its_job() -> str:
@@ -254,6 +265,10 @@ def _engine(pool: Pool) -> list[Body]:
             "this credential previews: it tries, and writes nothing",
         ),
         admission.Check(
+            f"!{_A_NAMESPACE} || {_unheld()}",
+            "this credential gives a namespace neither owners nor finalizers: by these it would be swept away, or never end",
+        ),
+        admission.Check(
             f"!{_A_NAMESPACE} || ((oldObject == null || {_marked('oldObject')}) && ({_fenced(pool)}))",
             "this credential writes namespaces of the pool, fenced as the pool declares, and no other",
         ),
@@ -282,6 +297,13 @@ def _engine(pool: Pool) -> list[Body]:
         f"(request.userInfo.username in {[engine, preview]!r} || request.userInfo.groups.exists(group, group in {groups!r}))"
         " && !('system:masters' in request.userInfo.groups)",
     )
+    own = admission.Check(
+        f"({_DEFAULT_ACCOUNT} || ((oldObject == null || {_marked('oldObject')}) && (object == null || {_marked('object')})))"
+        f" && {_unheld()}",
+        "this credential writes what bears the platform's marks, and nothing that a department or its programs made there;"
+        " an administrator takes that over with --adopt",
+    )
+    shared = [admission.requests_for([group], kinds, admission.CHANGES) for group, kinds in _SHARED_KINDS.items()]
     operations = [*admission.CHANGES, "CONNECT"]
     every, led = (admission.requests_for(found, ["*/*"], operations) for found in (["*"], _OF_SERVICES))
     # Where a request goes is asked by selectors: what the API server compares before it turns objects into CEL's values
@@ -294,16 +316,29 @@ def _engine(pool: Pool) -> list[Body]:
         *admission.validating(
             pool, "engine", admission.inside(led, lacking=SERVICE), [departments], conditions=[mine], part="departments"
         ),
+        *admission.validating(pool, "engine", admission.inside(*shared), [own], conditions=[mine], part="marks"),
     ]
+
+
+def _unheld() -> str:
+    """CEL: whether an object gets no finalizer and no owner that it does not have already."""
+    kept = [
+        f"(!has(object.metadata.{word}) || (oldObject != null && object.metadata.?{word} == oldObject.metadata.?{word}))"
+        for word in ("finalizers", "ownerReferences")
+    ]
+    return f"(object == null || ({' && '.join(kept)}))"
 
 
 def _place() -> str:
     """CEL: whether this kind is written into a namespace that is not of the pool: few are, into the platform's own.
 
-    What the pool's stack remembers is no pipeline's: an administrator's next run would take from it what to delete.
+    What the pool's stack remembers is no pipeline's, and what other people's programs do: an administrator's next run would
+    take from it what to delete.
     """
     name = "(object != null ? object.metadata.name : request.name)"
-    others = f"{name} != '{_POOLS_MEMORY}' && !{name}.startsWith('{_POOLS_MEMORY}.')"
+    others = (
+        f"{name}.startsWith('{_OUR_MEMORY}') && {name} != '{_POOLS_MEMORY}' && !{name}.startsWith('{_POOLS_MEMORY}.')"
+    )
     readers = f"object == null || object.roleRef.name == '{CATALOGUE}'"
     places = [
         (SYSTEM_NAMESPACE, ["leases", "secrets"], others),

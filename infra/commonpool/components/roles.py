@@ -22,6 +22,10 @@ _LOOK: list[Body] = [
     {"apiGroups": [""], "resources": ["pods/log", "pods/status", "events", "endpoints", "serviceaccounts"]},
     {"apiGroups": [""], "resources": ["resourcequotas", "limitranges", "namespaces"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"]},
+    # What `kubectl get all`, `rollout history` and `top` ask for; of the first a department has none, and is told so.
+    {"apiGroups": [""], "resources": ["replicationcontrollers"]},
+    {"apiGroups": ["apps"], "resources": ["controllerrevisions"]},
+    {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"]},
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]},
     {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"]},
     {"apiGroups": [RBAC.split("/")[0]], "resources": ["roles", "rolebindings"]},

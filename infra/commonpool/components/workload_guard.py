@@ -12,7 +12,11 @@ from commonpool.model import Pool
 TOKEN_SECONDS = 86_400  # the longest life of a token that a pod may ask for
 # As long as a burst pod may hold a machine that a guaranteed one waits for, and any pod one that is let go.
 GRACE_SECONDS = 600
-COUNTED = ("cpu", "memory", "ephemeral-storage")  # the last is bounded by the kubelet; the rest nobody counts
+COUNTED = (
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+)  # the last by one quota of the namespace; what else there is nobody counts
 # By these a controller is told that a claim is bound already, of which class it is, and where.
 _CONTROLLERS_WORDS = (
     "pv.kubernetes.io/",
@@ -104,15 +108,31 @@ def _endings(pool: Pool) -> list[Body]:
         admission.requests_for([""], ["pods/eviction"], ["CREATE"]),
     ]
     options, evicting = "request.options", "dyn(object).deleteOptions"
-    short = [
-        f"(!has({said}.gracePeriodSeconds) || {said}.gracePeriodSeconds <= {GRACE_SECONDS})"
-        for said in (options, evicting)
+
+    def said(of: str, holds: str) -> str:
+        return f"(!has({of}.gracePeriodSeconds) || {of}.gracePeriodSeconds {holds})"
+
+    def either(holds: str, besides: str) -> str:
+        given = f"{said(options, holds)}{besides}"
+        return f"request.operation == 'DELETE' ? {given} : !has({evicting}) || {said(evicting, holds)}"
+
+    # Gone from the API server at once, a pod counts no more, and its containers run on for as long as its spec lets them.
+    ended = "oldObject.status.?phase.orValue('') in ['Succeeded', 'Failed']"
+    nowhere = f" || !has(oldObject.spec.nodeName) || oldObject.spec.nodeName == '' || {ended}"
+    accounts = "'system:serviceaccounts' in request.userInfo.groups"
+    components = f"request.userInfo.username.startsWith('system:') && !({accounts})"
+    checks = [
+        admission.Check(
+            either(f"<= {GRACE_SECONDS}", ""),
+            f"a pod is given at most {GRACE_SECONDS} seconds to end: for so long others wait for the machine",
+        ),
+        admission.Check(
+            f"({components}) || {admission.by_platform(pool)} || {admission.by_controllers()} || ({either('> 0', nowhere)})",
+            "a pod on a machine is given a second to end at least (--now, not --force): let go without, it would run on"
+            " there and count no more; of a machine that is gone the pool's operators let pods go",
+        ),
     ]
-    check = admission.Check(
-        f"request.operation == 'DELETE' ? {short[0]} : !has({evicting}) || {short[1]}",
-        f"a pod is given at most {GRACE_SECONDS} seconds to end: for so long others wait for the machine",
-    )
-    return admission.validating(pool, "pods", admission.inside(*rules), [check], part="endings")
+    return admission.validating(pool, "pods", admission.inside(*rules), checks, part="endings")
 
 
 def _counted() -> str:
@@ -157,7 +177,7 @@ def _tokens(pool: Pool) -> list[Body]:
     """A token in a Secret outlives whoever could take it away."""
     check = admission.Check(
         "!has(object.type) || object.type != 'kubernetes.io/service-account-token'",
-        "a token in a Secret never ends; pods get theirs by a projected volume, programs by `kubectl create token`",
+        "a token in a Secret never ends; pods get theirs by a projected volume (serviceAccountToken), which Kubernetes renews",
     )
     secrets = admission.requests_for([""], ["secrets"], ["CREATE", "UPDATE"], ["v1"])
     return admission.validating(pool, "tokens", admission.inside(secrets), [check])

@@ -8,8 +8,10 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
+
 from commonpool.components import gateway
-from commonpool.embedded.certificate import Authority, Pair
+from commonpool.embedded.certificate import Authority, Pair, subject_names
 from commonpool.embedded.configuration import Layout
 from commonpool.embedded.proxy import NAMESPACE
 from commonpool.embedded.proxy_start import MANAGER
@@ -55,6 +57,25 @@ async def found_authority(layout: Layout, cluster: "Cluster", secret: str) -> bo
     own = Authority(layout.pki, "clients-ca")
     await cluster.apply(_secret(secret, own.pair, own), field_manager=MANAGER)
     return True
+
+
+async def renew(layout: Layout, cluster: "Cluster") -> list[str]:
+    """Renew what was made here and is nearly over, under the names that it has; returns what was written."""
+    found, _ = await cluster.list_objects("v1", "Secret", namespace=NAMESPACE, selector=LABEL)
+    written = []
+    for one in found:
+        name, data = one["metadata"]["name"], one["data"]
+        if data["tls.crt"] == data["ca.crt"]:
+            own = Authority(layout.pki, "clients-ca")
+            wanted = _secret(name, own.pair, own)
+        else:
+            signer = Authority(layout.pki, "https-ca")
+            hosts = subject_names(x509.load_pem_x509_certificate(base64.b64decode(data["tls.crt"])))
+            wanted = _secret(name, signer.server("https", tuple(sorted(hosts))), signer)
+        if data != wanted["data"]:
+            await cluster.apply(wanted, field_manager=MANAGER)
+            written.append(name)
+    return written
 
 
 def _secret(name: str, pair: Pair, vouching: Authority) -> dict[str, Any]:

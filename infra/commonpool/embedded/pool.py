@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,18 +41,25 @@ STAND_IN_SECONDS = 15.0
 LEAST_FREE = 256 << 20  # bytes: what etcd and the logs of an hour take
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
 SUPERVISOR = "commonpool.embedded"
+AGAIN_AND_AGAIN = 2  # ends soon after a start: one can be anybody's doing
+PROVEN_SECONDS = 10.0  # what ended again and again and has run for so long stays up
+LONGEST_WORDS = 200
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One component: `state` is running, starting, restarting or stopped; memory in bytes of resident set."""
+    """One component: `state` is running, starting, restarting or stopped; memory in bytes of resident set.
+
+    `last_words` are those of one that does not stay up.
+    """
 
     name: str
     pid: int
     state: str
     restarts: int
     rss_bytes: int
+    last_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,11 @@ class EmbeddedPool:
         """The port there that serves a declared one: itself, unless another program held it at the start."""
         return proxy.Place(self.layout).port(declared)
 
+    def refusals(self) -> list[str]:
+        """What of its present configuration Envoy refuses, in words."""
+        found = proxy.Place(self.layout).rejections()
+        return [f"Envoy refused {one.kind} (the last good one serves on): {one.reason}" for one in found]
+
     def stand_ins(self, roles: Mapping[str, stand_in.Role]) -> dict[str, stand_in.Role]:
         """The roles with the addresses at which they are, or would be, played."""
         return stand_in.Stage(self.layout).placed(roles)
@@ -222,6 +234,8 @@ class EmbeddedPool:
 
     async def _bootstrap(self, observer: binaries.Observer) -> None:
         """Apply what a fresh API server lacks; a start that was killed half-way is completed by the next one."""
+        from commonpool.embedded import https
+
         async with await self._client() as cluster:
             for body in bootstrap_objects():
                 await cluster.apply(body, field_manager=proxy_start.MANAGER)
@@ -230,6 +244,7 @@ class EmbeddedPool:
             authority = (self.layout.pki / "ca.crt").read_text(encoding="utf-8")
             for body in token_keys.objects(ports.api, authority) if ports else ():
                 await cluster.apply(body, field_manager=proxy_start.MANAGER)
+            await https.renew(self.layout, cluster)
         await self._serve(observer)
 
     async def _serve(self, observer: binaries.Observer) -> None:
@@ -239,6 +254,24 @@ class EmbeddedPool:
         if missing:
             ports = ", ".join(str(port) for port in sorted(missing))
             observer(f"Envoy does not serve port {ports}; `commonpool embedded status` says more", None)
+
+    def renew(self, timeout: float = START_SECONDS) -> list[str]:
+        """Renew those of the proxy's certificates that are nearly over; returns the Secrets that were written.
+
+        Raises `NotRunning` when the API server is not ready within `timeout` seconds.
+        """
+        from commonpool.embedded import https
+
+        async def work() -> list[str]:
+            async with await self._client() as cluster:
+                return await https.renew(self.layout, cluster)
+
+        deadline = time.monotonic() + timeout
+        while not self.ready():
+            if time.monotonic() > deadline:
+                raise NotRunning(f"the embedded pool {self.name} is not ready, and nothing was renewed")
+            time.sleep(0.5)
+        return asyncio.run(work())
 
     async def _client(self) -> "Cluster":
         from commonpool.engine import kubeconfig as credentials
@@ -296,6 +329,29 @@ class EmbeddedPool:
         """Whether somebody looks after its components, ready or not."""
         return self._supervisor() is not None
 
+    def troubles(self) -> list[tuple[str, str]]:
+        """What is wrong with its components while it runs, and the command that mends it or says more."""
+        logs = f"commonpool embedded logs --pool {self.name}"
+        parts = self.status().components
+        found = [
+            (f"{part.name} does not stay up: {part.last_words}", f"{logs} {part.name}")
+            for part in parts
+            if part.last_words
+        ]
+        if old := self._outdated():
+            again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
+            found.append((f"{', '.join(old)} of another version of Commonpool still runs", again))
+        return found
+
+    def _outdated(self) -> list[str]:
+        supervisor, place = self._supervisor(), proxy.Place(self.layout)
+        if supervisor is None:
+            return []
+        links = {place.program(name): program for name, program in binaries.proxy_programs().items()}
+        found = [link.name for link, program in links.items() if link.exists() and link.resolve() != program.resolve()]
+        present = Path(supervisor.cmdline()[-1]).name == binaries.folder_of(binaries.KUBERNETES).name
+        return found if present else ["Kubernetes", *found]
+
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
         ports = self._ports()
@@ -312,7 +368,10 @@ class EmbeddedPool:
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
             components=tuple(
-                _component_status(name, noted.get(name, {}), processes, supervised=supervised)
+                replace(
+                    _component_status(name, noted.get(name, {}), processes, supervised=supervised),
+                    last_words=self._last_words(name) if _fails(noted.get(name, {}), processes) and supervised else "",
+                )
                 for name in self._components()
             ),
             proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
@@ -409,6 +468,12 @@ class EmbeddedPool:
         room = f"{free / 1e6:.0f} MB are free in {self.layout.root}; " if free < LEAST_FREE else ""
         return f"{room}{component} says\n{self._tail(component)}"
 
+    def _last_words(self, component: str) -> str:
+        with contextlib.suppress(EmbeddedError):
+            said = [line.strip() for line in self.logs(component, 15) if line.strip()]
+            return said[-1][:LONGEST_WORDS] if said else "it said nothing"
+        return "it said nothing"
+
     def _tail(self, component: str) -> str:
         try:
             return "\n".join(self.logs(component, 15))
@@ -427,6 +492,16 @@ def _component_status(
             return ComponentStatus(name, process.pid, "running", restarts, process.memory_info().rss)
     waiting = "restarting" if restarts or noted.get("pid") else "starting"
     return ComponentStatus(name, 0, waiting if noted and supervised else "stopped", restarts, 0)
+
+
+def _fails(noted: Mapping[str, Any], processes: Mapping[int, psutil.Process]) -> bool:
+    """Whether a component ends soon after each start; between two ends it may look well for a moment."""
+    if int(noted.get("failures", 0)) < AGAIN_AND_AGAIN:
+        return False
+    process = processes.get(int(noted.get("pid", 0)))
+    with contextlib.suppress(psutil.Error):
+        return process is None or time.time() - process.create_time() < PROVEN_SECONDS
+    return True
 
 
 def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:

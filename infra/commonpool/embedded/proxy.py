@@ -156,6 +156,9 @@ def environment(place: Place) -> dict[str, str]:
         "COMMONPOOL_CERTIFICATES": str(place.folder),
         "COMMONPOOL_PORTS": str(place.decided_ports),
         "COMMONPOOL_REJECTIONS": str(place.noted_rejections),
+        # A static program knows users from /etc/passwd alone, and a directory's users are not in it.
+        "USER": os.environ.get("USER") or str(os.getuid()),
+        "HOME": os.environ.get("HOME") or str(place.folder),
         # Lists that come as watches end with a bookmark, for which a kind that nobody writes waits up to two seconds.
         "KUBE_FEATURE_WatchListClient": "false",
     }

@@ -5,6 +5,7 @@ import json
 import ssl
 import urllib.request
 
+from commonpool.embedded import loopback
 from commonpool.embedded.configuration import Layout, Ports
 
 
@@ -14,6 +15,6 @@ def stored(layout: Layout, ports: Ports, key: str) -> bytes:
     context.load_cert_chain(layout.pki / "etcd-client.crt", layout.pki / "etcd-client.key")
     question = json.dumps({"key": base64.b64encode(key.encode()).decode()}).encode()
     request = urllib.request.Request(f"https://127.0.0.1:{ports.etcd}/v3/kv/range", data=question)
-    with urllib.request.urlopen(request, context=context, timeout=10) as answer:  # noqa: S310
+    with loopback.ask(request, context, 10) as answer:
         found = json.loads(answer.read()).get("kvs") or [{"value": ""}]
     return base64.b64decode(found[0]["value"])

@@ -17,12 +17,11 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from commonpool.embedded import proxy, stand_in
+from commonpool.embedded import loopback, proxy, stand_in
 from commonpool.embedded.binaries import used
 from commonpool.embedded.configuration import COMPONENTS, Layout, Ports, Settings, arguments
 from commonpool.embedded.preparation import prepare
@@ -33,8 +32,11 @@ STABLE_SECONDS = 60.0  # a component that ran this long starts over with the sho
 STOP_SECONDS = 15.0
 LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
+CLOCK_SET_SECONDS = 60.0  # by which the clock was set, or the machine slept: certificates may have ended meanwhile
+RENEWAL_MODULE = "commonpool.embedded.renewal"
 # What does not ask the API server; that one retries until etcd answers.
 FIRST = ("etcd", "kube-apiserver", stand_in.COMPONENT)
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -51,6 +53,7 @@ class Component:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
+    failures: int = 0  # ends in a row, each soon after its start
     pause: float = 0.5
     due: float = field(default=0.0)
 
@@ -84,9 +87,10 @@ class Component:
         if self.process is None or self.process.poll() is None:
             return False
         if time.monotonic() - self.started > STABLE_SECONDS:
-            self.pause = 0.5
+            self.pause, self.failures = 0.5, 0
         self.process = None
         self.restarts += 1
+        self.failures += 1
         self.due = time.monotonic() + self.pause
         self.pause = min(self.pause * 2, self.longest_pause)
         return True
@@ -104,10 +108,29 @@ class Component:
         self.process = None
 
 
+def _direct() -> dict[str, str]:
+    """Machines are reached without the proxy that stands between this network and others: for logs and shells of pods."""
+    named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    return {"NO_PROXY": ",".join(filter(None, (named, *PRIVATE_NETWORKS)))}
+
+
 def _die_with_parent() -> None:
     # Without this a killed supervisor would leave a control plane behind that nobody watches.
     # Killed, not asked: without etcd an API server takes a minute to end in good order, and all of them survive a kill.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Both clocks at one moment: the one that only counts stands still while the machine sleeps, the other one may be set."""
+
+    counted: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.time)
+
+    def due(self) -> bool:
+        """Whether certificates are to be looked at: it is long ago, or the day is another one than it seems."""
+        counted, shown = time.monotonic() - self.counted, time.time() - self.shown
+        return counted > RENEWAL_CHECK_SECONDS or abs(shown - counted) > CLOCK_SET_SECONDS
 
 
 class Supervisor:
@@ -118,6 +141,7 @@ class Supervisor:
         self.layout = Layout(root)
         self.binaries = binaries
         self.stopping = False
+        self.renewal: subprocess.Popen[bytes] | None = None
         state = json.loads((root / "pool.json").read_text(encoding="utf-8"))
         self.ports = Ports(**state["ports"])
         self.settings = Settings.from_json(state["settings"])
@@ -129,7 +153,7 @@ class Supervisor:
         words = arguments(name, self.layout, self.ports, self.settings)
         own = self.binaries / name
         command = [str(own), *words[1:]] if own.exists() else [str(self.binaries / "kubernetes"), *words]
-        return Component(name, command, self.layout.logs / f"{name}.log")
+        return Component(name, command, self.layout.logs / f"{name}.log", _direct())
 
     def _proxy_component(self, name: str) -> Component:
         place = proxy.Place(self.layout)
@@ -165,19 +189,27 @@ class Supervisor:
         (self.layout.root / "running.json").unlink(missing_ok=True)
 
     def _watch(self) -> None:
-        checked = time.monotonic()
+        checked = Clocks()
         while not self.stopping:
             if self._mend(self.components):
                 self._report()
             for component in self.components:
                 component.cut_log()
-            if time.monotonic() - checked > RENEWAL_CHECK_SECONDS:
-                checked = time.monotonic()
+            if checked.due():
+                checked = Clocks()
                 self._note_use()
-                if prepare(self.layout, self.ports, self.settings):
-                    for component in self.components:
-                        component.stop()  # started again below, in order
+                self._renew()
+            if self.renewal is not None:
+                self.renewal.poll()  # else it stays a zombie until the next one
             time.sleep(0.2)
+
+    def _renew(self) -> None:
+        if prepare(self.layout, self.ports, self.settings):
+            for component in reversed(self.components):
+                component.stop()  # started again by the watch, in order
+        serves = any((self.layout.pki / f"{name}-ca.crt").exists() for name in ("https", "clients"))
+        if serves and (self.renewal is None or self.renewal.poll() is not None):
+            self.renewal = subprocess.Popen([sys.executable, "-m", RENEWAL_MODULE, str(self.layout.root)])
 
     def _note_use(self) -> None:
         """Programs of a pool that runs for months are not pruned: it may have to start them again."""
@@ -197,7 +229,11 @@ class Supervisor:
     def _report(self) -> None:
         """Who runs, for `status`; written whole or not at all."""
         running = {
-            component.name: {"pid": component.process.pid if component.process else 0, "restarts": component.restarts}
+            component.name: {
+                "pid": component.process.pid if component.process else 0,
+                "restarts": component.restarts,
+                "failures": component.failures,
+            }
             for component in self.components
         }
         content = json.dumps({"supervisor": os.getpid(), "components": running})
@@ -213,7 +249,7 @@ def api_ready(layout: Layout, ports: Ports) -> bool:
     """Whether the API server says that it is ready; its certificate must be the pool's own."""
     context = ssl.create_default_context(cafile=str(layout.pki / "ca.crt"))
     try:
-        with urllib.request.urlopen(f"https://127.0.0.1:{ports.api}/readyz", timeout=2, context=context) as answer:
+        with loopback.ask(f"https://127.0.0.1:{ports.api}/readyz", context, 2) as answer:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
         return False

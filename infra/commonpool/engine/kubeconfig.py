@@ -8,6 +8,7 @@ Anything in a user's entry that we would have to ignore is refused: it might be 
 import base64
 import binascii
 import os
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,12 +222,22 @@ def _ca_origin(cluster: Mapping[str, Any], file: Path) -> str:
 
 
 def _proxy(cluster: Mapping[str, Any], file: Path) -> str:
-    proxy = str(cluster.get("proxy-url") or "")
+    """As in kubectl: the one that the kubeconfig names, else that of the environment, which is never for this machine."""
+    proxy, origin = str(cluster.get("proxy-url") or ""), f"kubeconfig {file}: proxy-url"
+    if not proxy and not _is_loopback(str(cluster["server"])):
+        proxy, origin = _environment_proxy(str(cluster["server"])), "HTTPS_PROXY"
     if proxy and not proxy.startswith(("http://", "https://")):
-        raise KubeconfigInvalid(
-            f"kubeconfig {file}: proxy-url {proxy.partition(':')[0]}: only http and https proxies are spoken"
-        )
+        raise KubeconfigInvalid(f"{origin} {proxy.partition(':')[0]}: only http and https proxies are spoken")
     return proxy
+
+
+def _environment_proxy(server: str) -> str:
+    scheme = server.partition(":")[0]
+    if scheme not in urllib.request.getproxies_environment():
+        return ""
+    from requests.utils import get_environ_proxies  # it knows the networks that NO_PROXY may name
+
+    return str(get_environ_proxies(server).get(scheme, ""))
 
 
 def _impersonation(user: Mapping[str, Any], file: Path) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from commonpool.journal import Record
 from commonpool.model import Estate, Quantity
 from commonpool.model.clock import Clock
 from commonpool.model.sharing import Sharing
+from commonpool.model.today import day_of
 
 ASKED, DENIED, REFUSED, SEEN = "exchange.asked", "exchange.denied", "exchange.refused", "usage.seen"
 KINDS = (ASKED, DENIED, REFUSED, SEEN)  # of the records that count
@@ -23,8 +24,8 @@ class Period:
     last: date
 
     def holds(self, at: str) -> bool:
-        """Whether a record's time lies in it (UTC)."""
-        return self.first.isoformat() <= at[:10] <= self.last.isoformat()
+        """Whether a record's time lies in it, by the days in China, as agreements count them."""
+        return self.first <= day_of(at) <= self.last
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _count(found: dict[str, Facts], record: Record, used: Counter[str]) -> None:
         consumer.asked += 1
     if provider:
         provider.served += 1
-        month = record.at[:7]
+        month = day_of(record.at).isoformat()[:7]
         provider.months[month] = provider.months.get(month, 0) + 1
 
 

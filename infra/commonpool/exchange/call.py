@@ -18,10 +18,11 @@ from commonpool.exchange import wire, x_road
 from commonpool.exchange.fields import NotFilterable, filtered
 from commonpool.exchange.room import Room
 from commonpool.exchange.tally import RECORDED, Tally
-from commonpool.exchange.terms import Book, Terms, today
+from commonpool.exchange.terms import Book, Terms
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import ASKED, Volume, until_midnight
 from commonpool.journal import Entry, JournalUnavailable, Record
+from commonpool.model.today import today
 
 LARGEST = 4 << 20  # bytes of an answer out of which fields are taken, or of which the text is kept
 SUBJECT, AUDIENCE = "x-commonpool-subject", "x-commonpool-audience"

@@ -20,12 +20,13 @@ from commonpool.engine import Cluster, kubeconfig
 from commonpool.exchange.call import Call, Refusal
 from commonpool.exchange.room import Room
 from commonpool.exchange.tally import Tally
-from commonpool.exchange.terms import DEPARTMENT, LABEL, Book, today
+from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import Volume
 from commonpool.journal import Entry, Journal, JournalError, JournalUnavailable, Record
 from commonpool.journal.recorder import GRACE_SECONDS, Recorder
 from commonpool.journal.timestamp import Stamping
+from commonpool.model.today import today
 
 CLOSING_SECONDS = 5.0
 STAMP_LOOK_SECONDS = 20.0  # between two looks whether a timestamp is due

@@ -3,15 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from typing import Any, Literal, Self
 
 from commonpool.exchange.fields import Tree, tree
+from commonpool.model.today import today
 
 LABEL = "commonpool.dev/agreements"
 DEPARTMENT = "commonpool.dev/department"
 CONTENT, OTHERS, AUDIENCES = "agreements.json", "others.json", "audiences.json"
-CHINA = timezone(timedelta(hours=8))  # an agreement's days begin at midnight there
 Level = Literal["none", "digest", "body"]
 
 
@@ -119,8 +119,3 @@ class Book:
     def of(self, service: str, department: str) -> tuple[Terms, ...]:
         """Every agreement of a consumer on a service, in force or not."""
         return tuple(one for one in self.services.get(service, ()) if one.consumer == department)
-
-
-def today() -> date:
-    """The day in China."""
-    return datetime.now(CHINA).date()

@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from commonpool.exchange.terms import CHINA
 from commonpool.journal import Record, segment
 from commonpool.journal.query import records
+from commonpool.model.today import CHINA, day_of
 
 ASKED = "exchange.asked"
 
@@ -20,22 +20,19 @@ class Volume:
 
     day: date
     calls: Counter[str] = field(default_factory=Counter)
+    journal: Path | None = None  # where the calls of an earlier day are found again
 
     @classmethod
     def read(cls, journal: Path, day: date) -> Self:
         """From the records of that day. Raises `JournalDamaged`."""
-        found = (
-            str(one.data.get("agreement"))
-            for one in records(journal, _first(journal, day), kinds=(ASKED,))
-            if _day(one) == day
-        )
-        return cls(day, Counter(found))
+        return cls(day, _counted(journal, day), journal)
 
     def take(self, agreement: str, most: int, day: date) -> bool:
-        """Count one call more, unless the day has had all of them."""
+        """Count one call more, unless the day has had all of them. Raises `JournalDamaged`."""
         if day != self.day:
+            # A clock that is set back brings a day again whose calls were had already.
+            self.calls = _counted(self.journal, day) if self.journal and day < self.day else Counter()
             self.day = day
-            self.calls.clear()
         if self.calls[agreement] >= most:
             return False
         self.calls[agreement] += 1
@@ -44,6 +41,11 @@ class Volume:
     def give_back(self, agreement: str) -> None:
         """A call that was counted did not come to pass."""
         self.calls[agreement] -= 1
+
+
+def _counted(journal: Path, day: date) -> Counter[str]:
+    found = records(journal, _first(journal, day), kinds=(ASKED,))
+    return Counter(str(one.data.get("agreement")) for one in found if day_of(one.at) == day)
 
 
 def until_midnight(now: datetime) -> int:
@@ -58,7 +60,7 @@ def _first(journal: Path, day: date) -> int:
     for path in reversed(segment.segments(journal)):
         begins = segment.first_of(path)
         first = next(_records_of(path), None)
-        if first is not None and _day(first) < day:
+        if first is not None and day_of(first.at) < day:
             return begins
     return 0
 
@@ -69,7 +71,3 @@ def _records_of(path: Path) -> Iterator[Record]:
         for line in file:
             if not segment.is_seal(line):
                 yield Record.parse(line)
-
-
-def _day(record: Record) -> date:
-    return datetime.fromisoformat(record.at).astimezone(CHINA).date()

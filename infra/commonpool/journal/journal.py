@@ -135,6 +135,7 @@ class Journal:
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         with self._mutex, _locked(self.folder):
+            self._finish_rotation()  # of somebody who died: the key that this process knows may count no more
             yield
 
     def _current(self) -> _Tail:

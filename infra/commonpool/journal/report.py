@@ -3,7 +3,9 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 import orjson
 
@@ -13,6 +15,8 @@ from commonpool.journal.note import Checkpoint, Note, Verifier
 from commonpool.journal.record import line_hash
 from commonpool.journal.segment import Header, Seal, is_seal
 from commonpool.journal.tree import Frontier
+
+LEAST_SET_BACK = 1.0  # seconds; what NTP corrects in small steps is nobody's matter
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,31 @@ class Finding:
         """In compiler style."""
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file.name else ""
         return f"{place}record {self.sequence}: {self.message} [{self.rule}]"
+
+
+@dataclass(frozen=True)
+class SetBack:
+    """A record that says an earlier time than the one before it: the writer's clock was set back. Its number still tells the order."""
+
+    sequence: int
+    before: str
+    at: str
+
+    @classmethod
+    def between(cls, sequence: int, before: str, at: str) -> list[Self]:
+        """One, or none where the clock went on, or only trembled. Times that cannot be read are no matter of clocks."""
+        if not before or at >= before:  # written in one form by all writers
+            return []
+        try:
+            seconds = (datetime.fromisoformat(before) - datetime.fromisoformat(at)).total_seconds()
+        except (ValueError, TypeError):
+            return []
+        return [cls(sequence, before, at)] if seconds >= LEAST_SET_BACK else []
+
+    @property
+    def seconds(self) -> float:
+        """By how much."""
+        return (datetime.fromisoformat(self.before) - datetime.fromisoformat(self.at)).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -56,6 +85,9 @@ class SegmentReport:
     subtrees: list[bytes] = field(default_factory=list)
     seals: list[Sealed] = field(default_factory=list)
     changes: list[tuple[int, tuple[str, str]]] = field(default_factory=list)  # record, (new key, id of the old one)
+    began: str = ""  # the times of its first record and of its last one
+    ended: str = ""
+    set_back: list[SetBack] = field(default_factory=list)
     roots: Mapping[int, bytes] = field(default_factory=dict)
     finding: Finding | None = None
 
@@ -156,8 +188,14 @@ class _Judge:
             if values["kind"] == "journal.key":
                 change = (str(values["data"]["vkey"]), str(values["data"]["retires"]))
                 self.report.changes.append((start + offset, change))
+            self._keep_time(start + offset, str(values.get("at", "")))
             self.previous = hashes[offset]
         return None
+
+    def _keep_time(self, sequence: int, at: str) -> None:
+        report = self.report
+        report.set_back += SetBack.between(sequence, report.ended, at)
+        report.began, report.ended = report.began or at, at
 
     def _bad(
         self,

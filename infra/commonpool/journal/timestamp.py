@@ -54,7 +54,8 @@ class Stamping:
         """Stamp when it is time; returns a warning or nothing. Raises `JournalUnavailable` past the limit."""
         moment = now or datetime.now(UTC)
         age = (moment - self._since()).total_seconds()
-        if age < self.every and query.last(self.journal.folder, STAMPED):
+        # A stamp that is yet to come was kept while the clock ran ahead: none vouches for what is recorded now.
+        if 0 <= age < self.every and query.last(self.journal.folder, STAMPED):
             return ""
         try:
             stamp(self.journal, self.url)
@@ -63,7 +64,7 @@ class Stamping:
                 raise JournalUnavailable(
                     f"{error}; the last timestamp is {age:,.0f} s old, and after {self.limit:,.0f} s nothing more is accepted"
                 ) from error
-            return f"{error}; without it nothing more is accepted in {self.limit - age:,.0f} s"
+            return f"{error}; without it nothing more is accepted in {self.limit - max(0.0, age):,.0f} s"
         return ""
 
     def _since(self) -> datetime:

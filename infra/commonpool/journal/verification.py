@@ -17,7 +17,7 @@ from commonpool.journal import segment
 from commonpool.journal.error import JournalDamaged, KeyUnusable, NoteDamaged
 from commonpool.journal.note import Checkpoint, Note, Verifier
 from commonpool.journal.record import START
-from commonpool.journal.report import Finding, Sealed, SegmentReport, judge
+from commonpool.journal.report import Finding, Sealed, SegmentReport, SetBack, judge
 from commonpool.journal.segment import RECORDS
 
 FEW = 8  # segments below which starting processes costs more than it saves
@@ -36,6 +36,7 @@ class Verdict:
     anchors: int = 0  # heads that others keep and that agree
     stamps: tuple[str, ...] = ()
     roots: Mapping[int, bytes] = field(default_factory=dict)
+    set_back: tuple[SetBack, ...] = ()  # where the writer's clock was set back: no fault of the journal
 
     @property
     def good(self) -> bool:
@@ -106,6 +107,8 @@ def _joined(verdict: Verdict, reports: Iterable[SegmentReport], allowed: set[str
     subtrees: list[bytes] = []
     roots: dict[int, bytes] = {}
     used: list[str] = []
+    set_back: list[SetBack] = []
+    ended = ""
     for report in reports:
         finding = _seam(report, verdict.origin, size, previous, subtrees)
         if finding is None:
@@ -113,7 +116,9 @@ def _joined(verdict: Verdict, reports: Iterable[SegmentReport], allowed: set[str
         good = min(report.size, finding.sequence) if finding else report.size
         roots |= {at: root for at, root in report.roots.items() if at <= good}
         newest = next((one for one in reversed(report.seals) if one.size <= good), None)
-        verdict = replace(verdict, keys=tuple(used), roots=roots, size=max(size, good))
+        set_back += [*SetBack.between(report.first, ended, report.began), *report.set_back]
+        ended = report.ended or ended
+        verdict = replace(verdict, keys=tuple(used), roots=roots, size=max(size, good), set_back=tuple(set_back))
         if newest and newest.size == good:
             verdict = replace(verdict, root=newest.root)
         if finding:
@@ -199,4 +204,4 @@ def short(root: bytes) -> str:
     return base64.b64encode(root).decode()
 
 
-__all__ = ["Finding", "Sealed", "Verdict", "checkpoint_of", "short", "verify"]
+__all__ = ["Finding", "Sealed", "SetBack", "Verdict", "checkpoint_of", "short", "verify"]

@@ -18,8 +18,13 @@ RESERVED_NAMES = frozenset({"default", "kube", "all", "none", "pool", "system"})
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*", re.ASCII)
-_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._/-]*[a-z0-9])?)?", re.ASCII)
+_REGISTRY = re.compile(
+    r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*", re.ASCII
+)  # a path as images have it: no `..`, no empty part
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200c\u200d\u200e\u200f\ufeff")
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u2800\u3164\uffa0"
+)  # letters and marks by their category, and nothing to the eye
 
 
 class Declared(BaseModel):
@@ -61,10 +66,11 @@ def _text(value: str) -> str:
         raise refusal("text-empty", "the text is empty")
     if not unicodedata.is_normalized("NFC", value):
         raise refusal("text-normal-form", "the text is not in Unicode normal form C", "save it in NFC")
-    if value.isprintable():  # nearly all are; it leaves out every category below
+    if value.isprintable() and _BLANK.isdisjoint(value):  # nearly all are; it leaves out every category below
         return value
     for mark in value:
-        if mark in _DIRECTION or (unicodedata.category(mark) in ("Cc", "Cf", "Cs", "Co") and mark != "\n"):
+        hidden = unicodedata.category(mark) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") and mark != "\n"
+        if hidden or mark in _DIRECTION or mark in _BLANK:
             raise refusal("text-character", f"the text holds the invisible character U+{ord(mark):04X}", "take it out")
     return value
 
@@ -90,9 +96,8 @@ def _group(value: str) -> str:
 
 def _date(value: str) -> str:
     try:
-        if len(value) != 10:
+        if date.fromisoformat(value).isoformat() != value:  # it reads 20261231 and 2026-W53-4 too
             raise ValueError
-        date.fromisoformat(value)
     except ValueError:
         raise refusal("date-invalid", f"{value[:40]!a} is not a date", 'write it as "2026-12-31"') from None
     return value

@@ -1,14 +1,20 @@
 """What must hold over the whole estate; asks the rules of each kind, and adds those between manifests."""
 
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+
 from commonpool.model.agreement_check import check_agreements
+from commonpool.model.backend import Backend
 from commonpool.model.dataset_check import check_catalogue
 from commonpool.model.department_check import check_department
+from commonpool.model.document import Location
 from commonpool.model.estate import Estate
 from commonpool.model.hostname_check import check_hostnames
 from commonpool.model.look_alike import skeleton
 from commonpool.model.pool_check import check_pool
 from commonpool.model.problem import Problem, shown
 from commonpool.model.request_check import check_requests
+from commonpool.model.service import SharedService
 from commonpool.model.service_check import check_service
 from commonpool.model.subject import Found, Subject, nearest
 
@@ -21,7 +27,14 @@ def check(estate: Estate) -> list[Problem]:
     for service in estate.services:
         problems += check_service(estate, service)
     problems += [*check_catalogue(estate), *check_agreements(estate), *check_requests(estate)]
-    return [*problems, *check_hostnames(estate), *_uniqueness(estate), *_filing(estate), *_parents(estate)]
+    return [
+        *problems,
+        *check_hostnames(estate),
+        *_backends(estate),
+        *_uniqueness(estate),
+        *_filing(estate),
+        *_parents(estate),
+    ]
 
 
 def _uniqueness(estate: Estate) -> Found:
@@ -36,7 +49,52 @@ def _uniqueness(estate: Estate) -> Found:
                 "correct the wrong one of the two",
             )
         owners[code] = department.name
+    yield from _keys(estate)
     yield from _collisions(estate)
+
+
+def _backends(estate: Estate) -> Found:
+    """What answers one department's calls stands behind no service of another's, with other consumers and no agreement."""
+    addresses = {machine.name: machine.address or machine.name for machine in estate.machines}
+    owners: dict[tuple[object, ...], SharedService] = {}
+    for service in estate.services:
+        for index, backend in enumerate(service.spec.backends):
+            for where, place, words in _places(backend, addresses):
+                owner = owners.setdefault(place, service)
+                if owner.spec.offered_by != service.spec.offered_by:
+                    yield Subject(estate, f"service/{service.name}").problem(
+                        ("spec", "backends", index, *where),
+                        f"{words} answers for service {owner.name} of {owner.spec.offered_by}",
+                        "backend-taken",
+                        f"name what answers for {service.spec.offered_by} itself; whose a machine is, operators say by"
+                        " commonpool_department in the inventory",
+                    )
+
+
+def _places(backend: Backend, addresses: Mapping[str, str]) -> Iterator[tuple[Location, tuple[object, ...], str]]:
+    """Where calls end: its place in the manifest, what it is known by, and what it is called."""
+    if backend.peer is not None:
+        peer = backend.peer
+        yield ("peer",), (peer.peer, peer.department, peer.service), f"service {peer.service} of pool {peer.peer}"
+    for number, name in enumerate(backend.machines if backend.port is not None else ()):
+        place = (addresses.get(name, name), backend.port)
+        yield ("machines", number), place, f"port {backend.port} of machine {name}"
+
+
+def _keys(estate: Estate) -> Found:
+    """Whoever holds a key that two departments declare signs for both of them, and agrees with himself."""
+    owners: dict[bytes, str] = {}
+    for department in estate.departments:
+        for index, key in enumerate(department.spec.keys):
+            raw = b64decode(key.public)  # the same bytes have several spellings
+            owner = owners.setdefault(raw, department.name)
+            if owner != department.name:
+                yield Subject(estate, f"department/{department.name}").problem(
+                    ("spec", "keys", index, "public"),
+                    f"key {key.id!r} is a key of {owner} too; whoever holds it would sign for both",
+                    "value-duplicate",
+                    "make a key of the department's own with `commonpool agreement key`",
+                )
 
 
 def _filing(estate: Estate) -> Found:

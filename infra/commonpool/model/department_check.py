@@ -165,6 +165,9 @@ def _egress_problem(egress: Egress, allowed: list[Egress]) -> tuple[str, str, st
             "cidr-invalid",
             "write for instance 192.0.2.0/24",
         )
+    if str(network) != egress.cidr:
+        words = f"{shown(egress.cidr)} is another spelling of {network}, which the API server does not take"
+        return words, "cidr-invalid", f"write {network}"
     if any(port.end_port and port.end_port < port.port for port in egress.ports):
         return "a range of ports ends before it begins", "port-order", "write the smaller number as port"
     for base in allowed:

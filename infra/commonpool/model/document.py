@@ -6,6 +6,7 @@ second document are refused: a manifest is data that a person can read from top 
 """
 
 import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -127,9 +128,12 @@ def parse(text: str, name: str) -> Document:
 
 def _content(path: Path, name: str) -> tuple[bytes, Problem | None]:
     try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            words = f"the file has {size:,} bytes; the limit is {LARGEST_FILE:,}"
+        found = path.stat()
+        if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+            words = "this is a pipe, a socket or a device; reading it might never end"  # and no file of a repository
+            return b"", Problem(name, 1, 1, words, "file-unreadable", fix="put the manifest itself here")
+        if found.st_size > LARGEST_FILE:
+            words = f"the file has {found.st_size:,} bytes; the limit is {LARGEST_FILE:,}"
             return b"", Problem(name, 1, 1, words, "file-size", fix="split it")
         return path.read_bytes(), None
     except OSError as error:

@@ -24,6 +24,7 @@ from commonpool.model.request import SharingRequest
 from commonpool.model.service import SharedService
 from commonpool.model.standing import Standing, fault, standing
 from commonpool.model.statement import Statement
+from commonpool.model.today import today
 from commonpool.model.working_day import Holidays, announced
 
 FOLDERS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -59,7 +60,7 @@ class Estate:
     services: tuple[SharedService, ...]
     digests: Mapping[str, str]
     sources: Mapping[str, Path] = field(repr=False)
-    day: date = field(default_factory=date.today)
+    day: date = field(default_factory=today)
     datasets: tuple[Dataset, ...] = ()
     dictionary: Dictionary | None = None
     agreements: tuple[Agreement, ...] = ()

@@ -22,6 +22,9 @@ from commonpool.model.quantity import Quantity
 Role = Literal["node", "storage", "backend", "agent-only", "retire"]
 _RANGE = re.compile(r"\[([0-9]{1,9}):([0-9]{1,9})\]")
 _MOST_IN_RANGE = 1000
+# What Kubernetes takes for a node and for the label that says its name; nothing that ssh would take for an option.
+_NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_NOBODY = frozenset(("all", "ungrouped", "localhost"))  # groups, and the machine on which Ansible itself runs
 
 
 class Overrule(Declared):
@@ -95,6 +98,9 @@ def read_inventory(path: Path, shown_path: str, site: str, cache: Cache) -> tupl
     machines: dict[str, Machine] = {}
     problems: list[Problem] = []
     for name, variables, where in _hosts(values["all"], {}, ("all",)):
+        if not _NAME.fullmatch(name) or name in _NOBODY:
+            problems.append(_misnamed(shown_path, *locate(path, where), name))
+            continue
         try:
             facts = _facts(variables)
         except ValidationError as error:
@@ -105,6 +111,13 @@ def read_inventory(path: Path, shown_path: str, site: str, cache: Cache) -> tupl
         reached = port if isinstance(port, int) else 22
         machines[name] = Machine(name, site, address, facts, shown_path, where, reached)
     return list(machines.values()), problems
+
+
+def _misnamed(file: str, line: int, column: int, name: str) -> Problem:
+    words = f"{shown(name)!r} is no name of a machine: 1 to 63 of a-z, 0-9, '-' and '.'"
+    if name in _NOBODY:
+        words = f"{name!r} means something else to Ansible"
+    return Problem(file, line, column, words, "machine-name", fix="write its host name, in lower case")
 
 
 def _misshapen(group: Mapping[str, Any], where: Location) -> Iterator[Location]:

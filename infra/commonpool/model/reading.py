@@ -1,5 +1,6 @@
 """A folder of manifests as one estate: everything that people edit, read at once or refused with every problem at once."""
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from commonpool.model.violation import WHO, problems_of
 from commonpool.model.working_day import Holidays
 
 M = TypeVar("M", bound=BaseModel)
+_ENDINGS = (".yaml", ".yml")
 POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE = "pool.yaml", "dictionary.yaml", "holidays.yaml"
 
 
@@ -104,7 +106,7 @@ class _Reader:
             refuse(f"the name {own!r} differs from the file's", "file-name", WHO[model.__name__], fix)
         if key in self.sources:
             other = show_path(self.sources[key], self.root)
-            refuse(f"{own!r} is declared in {other} too", "name-duplicate", Problem.who, "choose another name")
+            refuse(f"{own!r} is declared in {shown(other)} too", "name-duplicate", Problem.who, "choose another name")
 
 
 def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | None, list[Problem]]:
@@ -120,6 +122,7 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
             "name the estate's folder with --estate",
         )
         return None, [problem]
+    _misspelt(root, reader.problems)
     linked = {
         name for name in (POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE) if _leaves(root / name, root, reader.problems)
     }
@@ -177,35 +180,70 @@ def _word(path: Path) -> str:
 
 
 def _files(folder: Path, root: Path, problems: list[Problem]) -> list[Path]:
-    if not folder.is_dir():
-        return []
     if _leaves(folder, root, problems):
+        return []
+    if not folder.is_dir():
+        if folder.is_symlink():
+            words = f"{shown(folder.name)} is a link to nothing, and without its manifests everything in them would be given up"
+            problems.append(
+                Problem(show_path(folder, root), 1, 1, words, "file-link", fix="put the folder itself here")
+            )
         return []
     found = []
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".yml":
-            problems.append(
-                Problem(
-                    show_path(path, root),
-                    1,
-                    1,
-                    "manifests end in .yaml",
-                    "file-name",
-                    fix=f"rename it to {path.stem}.yaml",
-                )
-            )
         if path.suffix != ".yaml":
-            continue
-        if not _leaves(path, root, problems):
+            _overlooked(path, root, problems)
+        elif not _leaves(path, root, problems):
             found.append(path)
     return found
 
 
+def _misspelt(root: Path, problems: list[Problem]) -> None:
+    """A folder that was meant to be one of ours: else its manifests would be passed over, and all that they declare given up."""
+    known = {folder.partition("/")[0] for folder, _ in FOLDERS.values()}
+    for path in sorted(root.iterdir()):
+        if path.name in known:
+            continue
+        meant = difflib.get_close_matches(path.name.lower(), known, 1, cutoff=0.85)
+        if meant and _holds_manifests(path):
+            words = f"no manifest is looked for in {shown(path.name)}"
+            problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=f"rename it to {meant[0]}"))
+
+
+def _overlooked(path: Path, root: Path, problems: list[Problem]) -> None:
+    """What its author takes for a manifest, and is none by its name or its place, is told and not passed over in silence."""
+
+    def refuse(words: str, fix: str) -> None:
+        problems.append(Problem(show_path(path, root), 1, 1, words, "file-name", fix=fix))
+
+    if path.suffix.lower() in _ENDINGS:
+        refuse("manifests end in .yaml", f"rename it to {shown(path.stem)}.yaml")
+    elif path.name.startswith(".") or path in {root / folder for folder, _ in FOLDERS.values()}:
+        return
+    elif _holds_manifests(path):
+        refuse(
+            f"no manifest is looked for in {shown(path.name)}",
+            f"put its manifests into {shown(path.parent.name)} itself",
+        )
+
+
+def _holds_manifests(path: Path) -> bool:
+    try:
+        return path.is_dir() and not path.is_symlink() and any(one.suffix.lower() in _ENDINGS for one in path.iterdir())
+    except OSError:
+        return False  # somebody else's, and no part of a repository
+
+
 def _leaves(path: Path, root: Path, problems: list[Problem]) -> bool:
     """Whether a file or a folder is a link out of the estate: what it leads to would be told in messages, or never end."""
-    if not path.is_symlink() or path.resolve().is_relative_to(root.resolve()):
+    if not path.is_symlink():
         return False
-    words, fix = f"{path.name} is a link that leaves the estate", "put what it leads to here itself"
+    try:
+        if path.resolve().is_relative_to(root.resolve()):
+            return False
+        words, fix = f"{shown(path.name)} is a link that leaves the estate", "put what it leads to here itself"
+    except (OSError, RuntimeError):  # the latter in Python before 3.13; later ones fail to read it
+        words, fix = f"{shown(path.name)} is a link that leads round to itself", "put a manifest here itself"
     problems.append(Problem(show_path(path, root), 1, 1, words, "file-link", fix=fix))
     return True
 

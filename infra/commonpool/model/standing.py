@@ -12,6 +12,7 @@ from typing import Literal
 from commonpool.model.agreement import Agreement
 from commonpool.model.department import Department
 from commonpool.model.statement import Statement, verifies
+from commonpool.model.today import day_of
 
 State = Literal["draft", "proposed", "signed", "in-force", "suspended", "terminated", "expired"]
 
@@ -40,9 +41,7 @@ class Standing:
             return f"{name} ended on {term.end}"
         if self.statement is not None:
             verb = "suspended" if self.state == "suspended" else "terminated"
-            return (
-                f"{name} was {verb} by {self.statement.department} on {self.statement.at[:10]}: {self.statement.reason}"
-            )
+            return f"{name} was {verb} by {self.statement.department} on {day_of(self.statement.at)}: {self.statement.reason}"
         return f"{name} is in force until {term.end}"
 
 
@@ -79,8 +78,9 @@ def fault(statement: Statement, agreement: Agreement, text: str, department: Dep
     key = next((one for one in department.spec.keys if one.id == statement.key), None)
     if key is None:
         return "key", f"{department.name} declares no key {statement.key!r}"
-    if not key.counts(statement.at[:10]):
-        return "at", f"key {key.id!r} of {department.name} did not count on {statement.at[:10]}"
+    day = day_of(statement.at).isoformat()
+    if not key.counts(day):
+        return "at", f"key {key.id!r} of {department.name} did not count on {day}"
     if not verifies(key.public, statement):
         return "signature", f"the signature is not by key {key.id!r} of {department.name} over this statement"
     return "", ""

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 Act = Literal["sign", "suspend", "resume", "terminate"]
 ACTS: tuple[Act, ...] = ("sign", "suspend", "resume", "terminate")
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
+# Points of small order, without the sign: for such a "key" anybody makes signatures that verify over any text.
+_NOBODYS = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        *(low + "ff" * 30 + "7f" for low in ("ec", "ed", "ee")),
+    )
+)
 
 
 def _bytes(count: int, word: str) -> Any:  # noqa: ANN401
@@ -37,6 +48,17 @@ def _bytes(count: int, word: str) -> Any:  # noqa: ANN401
     return AfterValidator(check)
 
 
+def _somebodys(value: str) -> str:
+    raw = base64.b64decode(value)
+    if raw[:-1] + bytes([raw[-1] & 0x7F]) in _NOBODYS:
+        raise refusal(
+            "key-invalid",
+            f"{value!a} is a key for which anybody can sign",
+            "make a key with `commonpool agreement key`",
+        )
+    return value
+
+
 def _moment(value: str) -> str:
     try:
         datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ")
@@ -48,7 +70,7 @@ def _moment(value: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
-PublicKey = Annotated[str, _bytes(_KEY_BYTES, "a public key of Ed25519")]
+PublicKey = Annotated[str, _bytes(_KEY_BYTES, "a public key of Ed25519"), AfterValidator(_somebodys)]
 
 
 class SigningKey(Declared):

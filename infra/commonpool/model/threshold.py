@@ -9,6 +9,9 @@ from commonpool.model.overdue import overdue
 
 # https://github.com/kubernetes/community/blob/main/sig-scalability/configs-and-limits/thresholds.md
 NAMESPACES, NODES = 10_000, 5_000
+STORE = 8 << 30  # bytes; the most that etcd advises
+# Of a ConfigMap or Secret, which Kubernetes bounds, and of any other object, which an admission rule does.
+_LARGEST, _LARGE = 1 << 20, 128 << 10
 MOST = 20  # sentences: what a person reads before doing something
 
 
@@ -25,9 +28,27 @@ def warnings(estate: Estate) -> list[str]:
             f"{len(estate.machines):,} machines are beyond the {NODES:,} that Kubernetes is tested with; split the pool"
         )
     told = [*(str(problem) for problem, _ in lapses(estate)), *repeated(estate), *_owed(estate), *overdue(estate)]
-    told = [*_unknown_years(estate), *told]
+    told = [*_unknown_years(estate), *_filling(estate), *told]
     more = [f"… and {len(told) - MOST} more"] if len(told) > MOST else []
     return [*found, *told[:MOST], *more]
+
+
+def _filling(estate: Estate) -> list[str]:
+    """Namespaces whose limits alone would let them fill the store, and then nobody writes any more."""
+    found = []
+    for department in estate.departments:
+        for full_name, namespace in department.namespaces():
+            limits = namespace.objects
+            large = limits.config_maps + limits.secrets
+            # Of finished pods twenty to one that runs are kept, of a Deployment ten ReplicaSets of its past, and so on.
+            small = 21 * limits.pods + 25 * (limits.deployments + limits.stateful_sets) + limits.jobs + limits.services
+            most = large * _LARGEST + small * _LARGE
+            if most > STORE:
+                found.append(
+                    f"namespace {full_name} may hold objects of {most >> 30:,} GiB, and the store has {STORE >> 30}; a full"
+                    f" store stops everybody: let {department.name} ask for as many as it needs (spec.namespaces.objects)"
+                )
+    return found
 
 
 def _unknown_years(estate: Estate) -> list[str]:

@@ -34,7 +34,10 @@ class Timeouts(Declared):
     """How long things may take."""
 
     connect: Duration = Field(default="2s", description="Connecting to a backend.")
-    request: Duration = Field(default="30s", description="HTTP and GRPC: a whole call with its retries.")
+    request: Duration = Field(
+        default="30s",
+        description="HTTP and GRPC: a whole call with its retries, from its beginning to the last byte of the answer.",
+    )
     idle: Duration = Field(default="5m", description="Without any byte in either direction.")
     unlimited: bool = Field(
         default=False, description="HTTP and GRPC: calls may last for ever (streams); request does not hold then."

@@ -1,4 +1,4 @@
-"""What the proxy's control plane and Envoy have against the objects of a service. Reads statuses; changes nothing."""
+"""What the proxy's control plane and Envoy have against the objects of services. Reads statuses; changes nothing."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -18,26 +18,31 @@ KINDS = (
     (f"{weights.GATEWAY}/v1", "BackendTLSPolicy"),
     (f"{weights.GATEWAY}/v1", "Gateway"),
 )
+OWN = "app.kubernetes.io/managed-by=commonpool"  # a cluster may have Gateways of somebody else's
 _WANTED = frozenset({"Accepted", "Programmed", "ResolvedRefs"})
 
 
-async def complaints(cluster: Cluster, service: SharedService) -> list[str]:
-    """One line for each object that is not taken as it is declared."""
-    namespace = service.namespace_name
+async def complaints(cluster: Cluster, service: SharedService | None = None) -> list[str]:
+    """One line for each object that is not taken as it is declared: of a service, or of all."""
+    namespace = service.namespace_name if service else ""
 
     async def of_kind(api_version: str, kind: str) -> list[str]:
         try:
-            items, _ = await cluster.list_objects(api_version, kind, namespace=namespace)
+            items, _ = await cluster.list_objects(api_version, kind, selector=OWN, namespace=namespace)
         except UnknownKind:
             return []
-        return [line for item in items for line in objections(kind, item)]
+        return [line for item in items for line in _lines(kind, item)]
 
-    found = await asyncio.gather(*(of_kind(*one) for one in KINDS))
-    lines = [line for part in found for line in part]
-    for route in await weights.routes(cluster, service):
-        words = weights.objections(route, route["metadata"]["generation"]) or ()
-        lines += [f"{route['kind']} {route['metadata']['name']}: {one}" for one in words]
-    return lines
+    routes = ((f"{weights.GATEWAY}/{version}", kind) for version, kind in weights.KINDS.values())
+    found = await asyncio.gather(*(of_kind(*one) for one in (*KINDS, *routes)))
+    return [line for part in found for line in part]
+
+
+def _lines(kind: str, item: Mapping[str, Any]) -> list[str]:
+    if not kind.endswith("Route"):
+        return objections(kind, item)
+    words = weights.objections(item, item["metadata"]["generation"]) or ()
+    return [f"{kind} {item['metadata']['name']}: {one}" for one in words]
 
 
 def objections(kind: str, item: Mapping[str, Any]) -> list[str]:

@@ -6,11 +6,12 @@ numbers that are not there. Being late is said and changes nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from commonpool.model.cut_over import CutOver, CutOverStep
+from commonpool.model.today import CHINA
 from commonpool.proxy.record import Phase, Record
 from commonpool.proxy.sample import Sample, Window
 
@@ -54,6 +55,7 @@ class Cause(StrEnum):
     NOT_ACCEPTED = "not-accepted"
     PERSON = "person"
     MOVED_BY_OTHERS = "moved-by-others"
+    CLOCK_SET = "clock-set"
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def held(step: CutOverStep, window: Window) -> str:
 
 def is_late(plan: CutOver, now: datetime) -> bool:
     """Whether its deadline has passed: it holds to the end of its day."""
-    return now.astimezone(UTC).date() > date.fromisoformat(plan.deadline)
+    return now.astimezone(CHINA).date() > date.fromisoformat(plan.deadline)
 
 
 def percent(share: float) -> str:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import EngineError, LockHeld, LockLost, Stale
@@ -27,6 +27,7 @@ from commonpool.proxy.store import Kept
 
 LOOK_SECONDS = 1.0
 QUIET_SECONDS = 1.0
+CLOCK_SET_SECONDS = 2.0  # by which the clock of the day and the one that only counts differ when the former was set
 RECENT_SECONDS = 60.0  # trouble that lasted this long is trouble, however well the hours before went
 
 Look = Callable[[], Awaitable[Sample]]
@@ -66,6 +67,7 @@ class CutOverEngine:
     tell: Tell
     pause_between_looks: float = LOOK_SECONDS
     _samples: deque[tuple[float, datetime, Sample]] = field(default_factory=deque)
+    _looked: tuple[float, datetime] | None = None  # on the clock that only counts, and on that of the day
 
     async def run(self, plan: CutOver, *, again: bool = False) -> Record:
         """Begin or continue, until it is over. Raises `CutOverRefused`, `LockHeld`, `LockLost` and `EngineError`."""
@@ -120,6 +122,7 @@ class CutOverEngine:
         """One look. What somebody else wrote meanwhile is read by the next one."""
         try:
             kept = await store.load(self.cluster, self.service.name) or kept
+            kept = await self._keep_time(kept)
             if not kept.record.applied:
                 return await self._apply(kept), False
             if kept.record.over:
@@ -133,12 +136,32 @@ class CutOverEngine:
             self.tell(Progress(kept.record, _note(kept.record, Action.STAY, Cause.NOT_ACCEPTED, words), None, False))
             return kept, False
 
+    async def _keep_time(self, kept: Kept) -> Kept:
+        """Keep what was counted of the step's time when the clock is set, or the machine slept: nobody looked meanwhile."""
+        counted, now, since = time.monotonic(), datetime.now(UTC), kept.record.since
+        shift = timedelta()
+        if self._looked is not None:
+            shift = now - self._looked[1] - timedelta(seconds=counted - self._looked[0])
+        if abs(shift.total_seconds()) < CLOCK_SET_SECONDS:
+            shift = timedelta()
+        # The clock of whoever began the step may also have run ahead of this one.
+        if since is not None and (meant := min(since + shift, now)) != since:
+            by = (meant - since).total_seconds()
+            words = f"the clock was set by {by:+,.0f} s, or nobody looked for so long: that is no time of the step"
+            record = replace(kept.record, since=meant)
+            note = _note(record, Action.STAY, Cause.CLOCK_SET, words)
+            kept = await store.save(self.cluster, kept, record, note)
+            self.tell(Progress(record, note, None, True))
+        self._looked = (counted, now)
+        return kept
+
     async def _apply(self, kept: Kept) -> Kept:
         """Make true what was decided, and remember since when."""
         await weights.move(self.cluster, self.service, kept.record.weights)
         self._samples.clear()
         sample = await self._seen() or Sample()
-        record = replace(kept.record, applied=True, since=datetime.now(UTC), baseline=sample)
+        self._looked = (time.monotonic(), datetime.now(UTC))
+        record = replace(kept.record, applied=True, since=self._looked[1], baseline=sample)
         return await store.save(self.cluster, kept, record)
 
     async def _clear(self, kept: Kept) -> tuple[Kept, bool]:

@@ -135,7 +135,9 @@ def _http_date(day: str) -> str:
     from datetime import UTC, datetime
     from email.utils import format_datetime
 
-    return format_datetime(datetime.fromisoformat(day).replace(tzinfo=UTC), usegmt=True)
+    from commonpool.model.today import CHINA
+
+    return format_datetime(datetime.fromisoformat(day).replace(tzinfo=CHINA).astimezone(UTC), usegmt=True)
 
 
 def target(kind: str, name: str, section: str = "") -> Body:

@@ -36,6 +36,9 @@ ISSUER = "https://kubernetes.default.svc"
 KEYS = f"{ISSUER}/openid/v1/jwks"
 API_SERVER = "kubernetes"  # the Backend from which the keys come; whoever runs the proxy declares it
 PROVIDER = "pool"
+# Between two looks at the keys: for so long tokens of a new key are refused, and those of one that was taken back accepted. They
+# hold on while the API server does not answer.
+KEYS_SECONDS = "30s"
 COLLECTOR = "traces"
 LONGEST_CONNECTION = "15m"  # with a certificate, whose time is looked at when a connection begins
 KNOWN_TOKENS = 1000  # by each thread of an Envoy, some 2 kB each
@@ -88,6 +91,7 @@ def objects(pool: Pool) -> list[Body]:
     if proxy.client_certificates:
         found.append(_certified_clients(pool, proxy, proxy.client_certificates))
     found += [_answers(pool, proxy), _statistics(pool, proxy), _known_tokens(pool, proxy)]
+    found.append(_trailers(pool, proxy))
     if proxy.traces:
         endpoint = {"fqdn": {"hostname": proxy.traces.host, "port": proxy.traces.port}}
         found.append(
@@ -213,7 +217,7 @@ def _callers(pool: Pool, proxy: Proxy) -> Body:
     provider = {
         "name": PROVIDER,
         "issuer": ISSUER,
-        "remoteJWKS": {"uri": KEYS, "backendRefs": [backend_reference(API_SERVER)], "cacheDuration": "300s"},
+        "remoteJWKS": {"uri": KEYS, "backendRefs": [backend_reference(API_SERVER)], "cacheDuration": KEYS_SECONDS},
         "claimToHeaders": [{"header": SUBJECT_HEADER, "claim": "sub"}, {"header": AUDIENCE_HEADER, "claim": "aud"}],
         "recomputeRoute": True,
         "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
@@ -283,6 +287,20 @@ def _statistics(pool: Pool, proxy: Proxy) -> Body:
     return _patch(pool, "statistics", _listeners(proxy), filter_, {"/stats_for_all_methods": False})
 
 
+def _trailers(pool: Pool, proxy: Proxy) -> Body:
+    """What a caller writes behind a request's end is not passed on: some servers put it among the headers, where it would count.
+
+    HTTP/1.1 has it dropped anyway, and no client of gRPC writes any.
+    """
+    kind = f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    everything = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": ".*"}}}}
+    filter_ = {
+        "name": "commonpool.trailers",
+        "typed_config": {"@type": kind, "mutations": {"request_trailers_mutations": [everything]}},
+    }
+    return _patch(pool, "trailers", _listeners(proxy), "", {"/http_filters/0": filter_})
+
+
 def _known_tokens(pool: Pool, proxy: Proxy) -> Body:
     """Signatures are verified once for each token: that is a third of what a call costs. Its time is looked at each time.
 
@@ -322,7 +340,7 @@ _GRPC_STATISTICS = "envoy.filters.http.grpc_stats"
 _OWN_ANSWER = "direct_response"
 _EXCHANGE = "commonpool."  # what the process in the way of calls says has its own words
 _UNWORDED = f"response.code_details != '{_OWN_ANSWER}' && !response.code_details.startsWith('{_EXCHANGE}')"
-# (flag or status that tells, status of the answer, what to call it, what to say, seconds after which to come back)
+# (flag, status or details that tell, status of the answer, what to call it, what to say, seconds after which to come back)
 _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     (429, 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% sends more calls in a second than its department's share", 1),
     ("UO", 429, "too-many-requests", "%REQ(X-COMMONPOOL-SUBJECT)% has as many calls under way as its department's share", 1),
@@ -331,28 +349,23 @@ _REASONS: tuple[tuple[str | int, int, str, str, int], ...] = (
     ("UC", 502, "backend-broke-off", "the backend of %REQ(:AUTHORITY)% broke the connection off", 0),
     ("UT", 504, "backend-too-slow", "the backend of %REQ(:AUTHORITY)% did not answer in time", 0),
     ("NR", 404, "no-such-service", "no service of the pool is called %REQ(:AUTHORITY)%; `commonpool service list` tells their names", 0),
+    ("max_duration_timeout", 408, "call-too-long", "the call lasted longer than the service lets any call last", 0),
+    ("upgrade_failed", 403, "no-upgrade", "WebSockets and other upgrades are not passed on: use requests, streams of HTTP, or gRPC", 0),
     (401, 401, "no-valid-token", "a token of the pool for the audience %REQ(:AUTHORITY)% is needed; %RESPONSE_CODE_DETAILS%", 0),
     (403, 403, "agreement-not-in-force", "the agreement by which %REQ(X-COMMONPOOL-SUBJECT)% calls %REQ(:AUTHORITY)% is over, or has not begun", 0),
 )  # fmt: skip
 
 
 def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int) -> Body:
-    if isinstance(tells, str):
-        when: Body = {"response_flag_filter": {"flags": [tells]}}
-    else:
+    if isinstance(tells, int):
         comparison = {"op": "EQ", "value": {"default_value": tells, "runtime_key": f"commonpool.answers.{tells}"}}
-        of_filters = {
-            "name": "cel",
-            "typed_config": {
-                "@type": f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": _UNWORDED,
-            },
+        when: Body = {
+            "and_filter": {"filters": [{"status_code_filter": {"comparison": comparison}}, _details(_UNWORDED)]}
         }
-        when = {
-            "and_filter": {
-                "filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": of_filters}]
-            }
-        }
+    elif tells.isupper():
+        when = {"response_flag_filter": {"flags": [tells]}}
+    else:
+        when = _details(f"response.code_details == '{tells}'")
     found: Body = {
         "filter": when,
         "status_code": status,
@@ -374,6 +387,12 @@ def _answer(tells: str | int, status: int, name: str, detail: str, seconds: int)
         }
         found["headers_to_add"] = [header]
     return found
+
+
+def _details(expression: str) -> Body:
+    """A filter by what Envoy says of an answer."""
+    kind = f"{_TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {"extension_filter": {"name": "cel", "typed_config": {"@type": kind, "expression": expression}}}
 
 
 def guarded_kinds() -> dict[str, list[str]]:

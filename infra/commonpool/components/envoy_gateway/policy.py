@@ -106,6 +106,10 @@ def _traffic(
     }
     if seen:
         http: Body = {"streamIdleTimeout": spec.timeouts.idle, "connectionIdleTimeout": "1m"}
+        if not spec.timeouts.unlimited:
+            # The time limits of routes begin when a request has ended: who never ends one would go on for ever, also
+            # when its agreement is over or its line is gone.
+            http["maxStreamDuration"] = spec.timeouts.request
         if gateway.route_kind(service) == "GRPCRoute":
             http["requestTimeout"] = "0s" if spec.timeouts.unlimited else spec.timeouts.request
         found["timeout"]["http"] = http
