@@ -1,5 +1,6 @@
 """Help of every command: one voice, an example that works, nothing undocumented, nothing cut off."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -19,6 +20,7 @@ def everything(command: Any, words: tuple[str, ...] = ()) -> list[tuple[tuple[st
     return [(words, command), *below]
 
 
+ROOT = Path(__file__).resolve().parents[2]
 ALL = everything(typer.main.get_command(app))
 LEAVES = {" ".join(words): command for words, command in ALL if not hasattr(command, "commands")}
 
@@ -127,3 +129,11 @@ def test_what_is_mistyped_is_met_with_what_was_meant(
     monkeypatch.setenv("COMMONPOOL_DATA", str(tmp_path))
     assert run(typed) == 1
     assert meant in capsys.readouterr().err
+
+
+def test_what_an_option_says_is_read_by_its_command() -> None:
+    for path in (ROOT / "infra" / "commonpool" / "cli").glob("*.py"):
+        for one in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(one, ast.FunctionDef) and any("command(" in ast.unparse(by) for by in one.decorator_list):
+                read = {name.id for body in one.body for name in ast.walk(body) if isinstance(name, ast.Name)}
+                assert not [given.arg for given in one.args.args if given.arg not in read], f"{path.name}: {one.name}"

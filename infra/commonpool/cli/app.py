@@ -306,10 +306,9 @@ def ledger(
 
 @app.command()
 def evaluate(
-    target: o.CLUSTER,
+    target: o.PLACE,
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, for instance 2026-01-01.")],
     last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day.")],
-    estate: o.ESTATE = None,
     journal: Annotated[
         list[Path] | None,
         typer.Option(

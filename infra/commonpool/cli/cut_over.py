@@ -109,9 +109,9 @@ def status(target: Target, name: str, output: Output, *, history: bool) -> int:
         watched = {"watchedBy": vars(holder) if holder else None}
         output.document("CutOver", **(cut_over_json(kept.record, last) or {}), **watched, **decisions)
         return 0
-    output.data("\n".join(cut_over_lines(kept.record, output)))
+    output.words("\n".join(cut_over_lines(kept.record, output)))
     if not kept.record.over:
-        output.data(_watched(holder, target.command(f"service cutover run {name}"), output))
+        output.words(_watched(holder, target.command(f"service cutover run {name}"), output))
     shown = kept.decisions if history else kept.decisions[-5:]
     rows = [_row(one) for one in shown]
     headings = ["when", "decision", "share", "requests", "errors", "P50 new", "P50 old", "why"]

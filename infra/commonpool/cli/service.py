@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from commonpool.cli.failure import CommandFailed, nearest
-from commonpool.cli.output import Format, Output, encoded
+from commonpool.cli.output import Format, Output, encoded, folded
 from commonpool.cli.target import Target
 
 if TYPE_CHECKING:
@@ -240,15 +240,16 @@ def lines(found: "ServiceState", output: Output) -> list[str]:
     ]
     headings = ["backend", "stands on", "share", "health", "evidence", "requests", "errors", "P50", "P99"]
     parts.append(output.table(headings, rows, left=2))
+    told: list[str] = []
     if found.record:
-        parts += ["", *cut_over_lines(found.record, output)]
+        told += ["", *cut_over_lines(found.record, output)]
         if found.last:
-            parts.append(f"  last decision {found.last.at:%H:%M:%S}: {found.last.action.value}, {found.last.reason}")
+            told.append(f"  last decision {found.last.at:%H:%M:%S}: {found.last.action.value}, {found.last.reason}")
     elif spec.cut_over:
         plan = spec.cut_over
-        parts += ["", f"a cut-over from {plan.from_} to {plan.to} is planned and has not begun"]
-    parts += ["", *(output.paint(f"! {one}", "red") for one in found.complaints)] if found.complaints else []
-    return parts
+        told += ["", f"a cut-over from {plan.from_} to {plan.to} is planned and has not begun"]
+    told += ["", *(output.paint(f"! {one}", "red") for one in found.complaints)] if found.complaints else []
+    return [*parts, *(folded(one, output.width) for one in told)]
 
 
 def cut_over_lines(record: "Record", output: Output) -> list[str]:

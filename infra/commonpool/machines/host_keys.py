@@ -81,6 +81,8 @@ def pin(path: Path, keys: Iterable[HostKey], replace: Iterable[str] = ()) -> Non
     for key in keys:
         refuse_foreign(key, known, replace)
         known[key.machine] = key
+    if not known and not path.exists():
+        return  # nobody answered: a file that says nothing would only be committed by mistake
     lines = ["# Host keys of this site's machines, each confirmed by a person at first contact.\n"]
     lines += [f"{known[name].line}\n" for name in sorted(known)]
     scratch = path.with_name(f".{path.name}.new")
