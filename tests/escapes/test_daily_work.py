@@ -56,7 +56,12 @@ def test_people_and_accounts_make_change_and_delete_their_own(ground: Ground, pe
         if path.endswith("deployments"):
             scaled = caller.send("PATCH", f"{one}/scale", {"spec": {"replicas": 0}}, "application/merge-patch+json")
             assert scaled.status == 200, scaled.words
-        assert caller.send("DELETE", one).status == 200
+        assert (
+            caller.send("DELETE", f"{one}?propagationPolicy=Background").status == 200
+        )  # a Job leaves its pods otherwise
+    assert until_gone(ground, f"{HERE}/pods?labelSelector=job-name%3D{name}"), (
+        "what ends later would end under others' eyes"
+    )
 
 
 # What `kubectl get all`, `rollout history` and `describe` ask for besides what people make.
@@ -136,9 +141,11 @@ def test_a_pod_that_names_no_class_is_displaced_by_nobody_elses(ground: Ground) 
 
 
 def until_gone(ground: Ground, path: str) -> bool:
+    """An object, or all of a list."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if ground.administrator.send("GET", path).status == 404:
+        answer = ground.administrator.send("GET", path)
+        if answer.status == 404 or answer.body.get("items") == []:
             return True
         time.sleep(0.2)
     return False
