@@ -61,7 +61,7 @@ def test_a_backend_that_is_out_is_asked_more_often_than_one_that_serves(
     estate.up("services", "departments")
     until(lambda: late.checked() > 0, "it has been asked once")
     late.behave(healthy=True)
-    until(lambda: estate.healthy("late") == 1, "it is back before its declared interval is over", PATIENCE)
+    until(lambda: estate.healthy("late") == 1, "it is back before its declared interval is over", 50)
 
 
 def test_taking_a_backend_away_at_once_loses_no_call(proxy: Proxy, start_backend: Callable[[str], Backend]) -> None:
