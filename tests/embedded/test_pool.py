@@ -292,7 +292,7 @@ def test_what_does_not_stay_up_is_told_with_its_last_words(
     program.unlink()
     program.symlink_to(whole)
     until(lambda: words() == "", "it stays up again")
-    assert own.troubles() == []
+    assert own.status().troubles == []
 
 
 def command(*words: str) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from commonpool.cli.target import Target
 from commonpool.journal import Entry, Journal, record, segment
 from commonpool.model import load_estate
 from journals import edit, flipped_bit, made
+from set_clock import SetClock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,25 +49,17 @@ def test_verify_says_what_holds_and_what_it_does_not_prove(
 def test_verify_tells_where_the_clock_was_set_back_which_is_no_fault_of_the_journal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ahead = timedelta()
-
-    class Clock:
-        """The writer's clock, which somebody sets."""
-
-        @staticmethod
-        def now(zone: tzinfo) -> datetime:
-            return datetime.now(zone) + ahead
-
+    clock = SetClock()
     journal = made(tmp_path, [5])
-    monkeypatch.setattr(record, "datetime", Clock)
+    monkeypatch.setattr(record, "datetime", clock)
     monkeypatch.setenv("COMMONPOOL_JOURNAL", str(journal.folder))
     call = Entry("exchange.asked", "d1")
     for by in (timedelta(days=1), timedelta(days=-1, hours=-1)):
-        ahead += by
+        clock.ahead += by
         journal.append([call] * 3)
-    ahead += timedelta(days=1)
+    clock.ahead += timedelta(days=1)
     journal.append([call] * (segment.RECORDS - 12))
-    ahead -= timedelta(hours=2)
+    clock.ahead -= timedelta(hours=2)
     journal.append([call])
     assert len(segment.segments(journal.folder)) == 2
     assert run(["journal", "verify"]) == 0

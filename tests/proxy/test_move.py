@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.load import Load
 from proxy.moving import STEP, Moving, declare, route
+from set_clock import SetClock
 
 Start = Callable[[str], Backend]
 STEPS = [{"weight": 10, **STEP}, {"weight": 50, **STEP}, {"weight": 100, **STEP}]
@@ -214,23 +215,15 @@ def test_weights_that_somebody_else_writes_are_taken_back_and_noted(
 def test_a_clock_that_is_set_neither_ends_a_step_nor_lengthens_it(
     proxy: Proxy, fresh: str, ends: tuple[Backend, Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ahead = timedelta()
-
-    class Clock:
-        """The clock of the day, which somebody sets while the engine runs."""
-
-        @staticmethod
-        def now(zone: tzinfo) -> datetime:
-            return datetime.now(zone) + ahead
-
-    monkeypatch.setattr(engine, "datetime", Clock)
+    clock = SetClock()
+    monkeypatch.setattr(engine, "datetime", clock)
     slow = {"minimumSeconds": 3600, "minimumRequests": 20}
     moving = declare(proxy, fresh, *ends, [{"weight": 20, **slow}, {"weight": 100, **STEP}])
     with Load(proxy.url, moving.host, rate=RATE) as load:
         running = in_the_background(moving)
         until(lambda: waits_for(moving, "minimum-time"), "the step waits for its time")
         for by in (timedelta(days=1), timedelta(hours=-2)):
-            noted, ahead = moving.history().count(SET), ahead + by
+            noted, clock.ahead = moving.history().count(SET), clock.ahead + by
             until(lambda before=noted: moving.history().count(SET) > before, "it is noted")  # type: ignore[misc]
             load.await_answers(50)
             window = moving.told[-1].window

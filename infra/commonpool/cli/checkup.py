@@ -229,10 +229,10 @@ async def components(patient: Patient, cluster: "Cluster") -> list[Found]:
     pool = patient.embedded
     if pool is None:
         return []
-    found = await asyncio.to_thread(pool.troubles)
-    if found:
-        return [("ill", words, step) for words, step in found]
-    return [("well", f"all of {', '.join(one.name for one in pool.status().components)} stand", "")]
+    found = await asyncio.to_thread(pool.status)
+    if found.troubles:
+        return [("ill", words, step) for words, step in found.troubles]
+    return [("well", f"all of {', '.join(one.name for one in found.components)} stand", "")]
 
 
 async def proxy(patient: Patient, cluster: "Cluster") -> list[Found]:

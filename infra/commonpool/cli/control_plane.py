@@ -145,7 +145,7 @@ def _lines(one: EmbeddedStatus, output: Output) -> list[str]:
             )
             for found in one.proxy.rejections
         ),
-        *(output.paint(f"  {words}; {step}", "red") for words, step in EmbeddedPool(one.name).troubles()),
+        *(output.paint(f"  {words}; {step}", "red") for words, step in one.troubles),
         *output.table(["component", "state", "pid", "restarts", "memory"], rows, left=2).splitlines(),
     ]
 

@@ -5,7 +5,6 @@ Nobody who presses Tab is told what is wrong with an estate: what cannot be read
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ import typer
 
 from commonpool.cli.target import Target, project_folder, stack_names
 from commonpool.folder import data_folder
+from commonpool.host_pattern import expand
 
 Completer = Callable[[typer.Context, str], list[str]]
 MOST_FILES = 50  # that are read for one completion: of more, the first letters of a department choose
-_RANGE = re.compile(r"\[(\d{1,4}):(\d{1,4})\]")
 
 
 def offered(find: Callable[[typer.Context, str], Iterable[str]]) -> Completer:
@@ -90,14 +89,8 @@ def machines(context: typer.Context, incomplete: str) -> Iterator[str]:
 
 
 def _hosts(group: Mapping[str, Any] | None) -> Iterator[str]:
-    for name in (group or {}).get("hosts") or ():
-        found = _RANGE.search(name)
-        if found is None:
-            yield name
-        else:
-            first, last = found.groups()
-            numbers = (str(one).zfill(len(first)) for one in range(int(first), int(last) + 1))
-            yield from (f"{name[: found.start()]}{number}{name[found.end() :]}" for number in numbers)
+    for pattern in (group or {}).get("hosts") or ():
+        yield from expand(pattern)
     for child in ((group or {}).get("children") or {}).values():
         yield from _hosts(child)
 

@@ -452,7 +452,7 @@ def _fallen(run: Run) -> list[str]:
         return []
     from commonpool.embedded import EmbeddedPool
 
-    return [f"{words}; {step}" for words, step in EmbeddedPool(run.target.pool).troubles()]
+    return [f"{words}; {step}" for words, step in EmbeddedPool(run.target.pool).status().troubles]
 
 
 async def _screen(run: Run) -> str:

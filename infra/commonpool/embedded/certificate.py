@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from commonpool.embedded import whole_file
 
 AUTHORITY_DAYS = 3650
 AUTHORITY_BITS = 2048
@@ -146,7 +147,7 @@ def signing_key(folder: Path, name: str) -> tuple[Path, Path]:
     key = serialization.load_pem_private_key(private.read_bytes(), None)
     written = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     if not public.exists() or public.read_bytes() != written:  # whoever made the key may have been killed before this
-        _whole(public, written, 0o644)
+        whole_file.write(public, written, 0o644)
     return private, public
 
 
@@ -195,22 +196,11 @@ def _host(host: str) -> x509.GeneralName:
 
 def _write(pair: Pair, certificate: x509.Certificate, key: _Key) -> None:
     _private(pair.key, key)
-    _whole(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    whole_file.write(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _private(path: Path, key: _Key) -> None:
     content = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _whole(path, content, 0o600)
-
-
-def _whole(path: Path, content: bytes, mode: int) -> None:
-    """All of a file or nothing of it: half a certificate would keep the pool from starting until somebody deletes it."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.unlink(missing_ok=True)
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    whole_file.write(path, content, 0o600)

@@ -85,6 +85,21 @@ class EmbeddedStatus:
     certificates_expire: datetime | None
     components: tuple[ComponentStatus, ...]
     proxy: ProxyStatus
+    outdated: tuple[str, ...] = ()  # what runs from programs of another version; the next start takes this one's
+
+    @property
+    def troubles(self) -> list[tuple[str, str]]:
+        """What is wrong with its components while it runs, and the command that mends it or says more."""
+        logs = f"commonpool embedded logs --pool {self.name}"
+        found = [
+            (f"{part.name} does not stay up: {part.last_words}", f"{logs} {part.name}")
+            for part in self.components
+            if part.last_words
+        ]
+        if self.outdated:
+            again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
+            found.append((f"{', '.join(self.outdated)} of another version of Commonpool still runs", again))
+        return found
 
 
 def pool_names() -> list[str]:
@@ -329,34 +344,11 @@ class EmbeddedPool:
         """Whether somebody looks after its components, ready or not."""
         return self._supervisor() is not None
 
-    def troubles(self) -> list[tuple[str, str]]:
-        """What is wrong with its components while it runs, and the command that mends it or says more."""
-        logs = f"commonpool embedded logs --pool {self.name}"
-        parts = self.status().components
-        found = [
-            (f"{part.name} does not stay up: {part.last_words}", f"{logs} {part.name}")
-            for part in parts
-            if part.last_words
-        ]
-        if old := self._outdated():
-            again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
-            found.append((f"{', '.join(old)} of another version of Commonpool still runs", again))
-        return found
-
-    def _outdated(self) -> list[str]:
-        supervisor, place = self._supervisor(), proxy.Place(self.layout)
-        if supervisor is None:
-            return []
-        links = {place.program(name): program for name, program in binaries.proxy_programs().items()}
-        found = [link.name for link, program in links.items() if link.exists() and link.resolve() != program.resolve()]
-        present = Path(supervisor.cmdline()[-1]).name == binaries.folder_of(binaries.KUBERNETES).name
-        return found if present else ["Kubernetes", *found]
-
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
         ports = self._ports()
-        noted, supervised = self._running().get("components", {}), self.running()
-        processes = {process.pid: process for process in self._processes()}
+        noted, supervisor = self._running().get("components", {}), self._supervisor()
+        processes, supervised = {process.pid: process for process in self._processes()}, supervisor is not None
         pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
         return EmbeddedStatus(
             name=self.name,
@@ -375,6 +367,7 @@ class EmbeddedPool:
                 for name in self._components()
             ),
             proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
+            outdated=_outdated(proxy.Place(self.layout), supervisor) if supervisor else (),
         )
 
     def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:
@@ -502,6 +495,15 @@ def _fails(noted: Mapping[str, Any], processes: Mapping[int, psutil.Process]) ->
     with contextlib.suppress(psutil.Error):
         return process is None or time.time() - process.create_time() < PROVEN_SECONDS
     return True
+
+
+def _outdated(place: proxy.Place, supervisor: psutil.Process) -> tuple[str, ...]:
+    links = {place.program(name): program for name, program in binaries.proxy_programs().items()}
+    found = [link.name for link, program in links.items() if link.exists() and link.resolve() != program.resolve()]
+    with contextlib.suppress(psutil.Error):
+        if Path(supervisor.cmdline()[-1]).name != binaries.folder_of(binaries.KUBERNETES).name:
+            found.insert(0, "Kubernetes")
+    return tuple(found)
 
 
 def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:

@@ -1,13 +1,12 @@
 """Everything that must lie in a pool's folder before its components start: ports, certificates, configuration."""
 
 import json
-import os
 import secrets
 import socket
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from commonpool.embedded import proxy
+from commonpool.embedded import proxy, whole_file
 from commonpool.embedded.certificate import Authority, Pair, signing_key
 from commonpool.embedded.configuration import (
     ENGINE,
@@ -113,13 +112,7 @@ def write_private(path: Path, content: str) -> None:
     """Write a file of mode 0600 whole or not at all; one that is the same already is not touched."""
     if path.exists() and path.read_text(encoding="utf-8") == content:
         return
-    scratch = path.with_name(f".{path.name}.new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    whole_file.write(path, content.encode(), 0o600)
 
 
 def random_key(path: Path) -> bytes:

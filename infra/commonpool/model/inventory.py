@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from commonpool.host_pattern import expand
 from commonpool.model.base import Date, Declared, Name, Text
 from commonpool.model.cache import Cache
 from commonpool.model.document import Location, locate, read
@@ -20,8 +21,6 @@ from commonpool.model.problem import Problem, shown
 from commonpool.model.quantity import Quantity
 
 Role = Literal["node", "storage", "backend", "agent-only", "retire"]
-_RANGE = re.compile(r"\[([0-9]{1,9}):([0-9]{1,9})\]")
-_MOST_IN_RANGE = 1000
 # What Kubernetes takes for a node and for the label that says its name; nothing that ssh would take for an option.
 _NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 _NOBODY = frozenset(("all", "ungrouped", "localhost"))  # groups, and the machine on which Ansible itself runs
@@ -151,17 +150,6 @@ def _hosts(
     for name, child in (group.get("children") or {}).items():
         if isinstance(child, dict):
             yield from _hosts(child, variables, (*where, "children", name))
-
-
-def expand(pattern: str) -> list[str]:
-    """`rs-[01:03]` is rs-01, rs-02, rs-03; a name without a range is itself."""
-    match = _RANGE.search(pattern)
-    if match is None:
-        return [pattern]
-    first, last = match.groups()
-    width = len(first) if first.startswith("0") else 0
-    numbers = range(int(first), min(int(last), int(first) + _MOST_IN_RANGE) + 1)
-    return [f"{pattern[: match.start()]}{number:0{width}d}{pattern[match.end() :]}" for number in numbers]
 
 
 def _facts(variables: Mapping[str, Any]) -> MachineFacts:

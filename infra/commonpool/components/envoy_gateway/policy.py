@@ -1,7 +1,7 @@
 """What holds for one service: until when an agreement lets pass, how its backends are watched, how much each consumer may use. Pure."""
 
 import base64
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 
 from commonpool.components import gateway
 from commonpool.components.envoy_gateway import VERSION, target
@@ -10,6 +10,7 @@ from commonpool.components.rendering import Body, body
 from commonpool.model import Estate, SharedService
 from commonpool.model.backend import Health
 from commonpool.model.share import shares
+from commonpool.model.today import CHINA
 from commonpool.model.traffic import Share
 
 _UNSENT = ("connect-failure", "refused-stream", "reset-before-request")
@@ -68,7 +69,7 @@ def _of_department(service: SharedService, department: str) -> str:
 
 def midnight(day: str, days: int = 0) -> str:
     """When a day of an agreement begins, `days` later: at midnight in China."""
-    return f"{(date.fromisoformat(day) + timedelta(days)).isoformat()}T00:00:00+08:00"
+    return datetime.combine(date.fromisoformat(day) + timedelta(days), time(), CHINA).isoformat()
 
 
 def _shares(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
