@@ -26,10 +26,10 @@ def examine(target: Target, output: Output) -> int:
         rows = []
         for finding in findings:
             sign, color = _SIGNS[finding.state]
-            rows.append([f"{output.paint(sign, color)} {finding.check}", finding.words])
+            rows.append([output.paint(sign, color), finding.check, finding.words])
             if finding.mend and finding.state != "well":
-                rows.append(["", f"mend: {finding.mend}"])
-        output.data(output.table(["", ""], rows, left=2))
+                rows.append(["", "", f"mend: {finding.mend}"])
+        output.data(output.table(["", "", ""], rows, left=3))
         unknown = sum(finding.state == "unknown" for finding in findings)
         output.data(f"\n{count(len(findings), 'finding')}: {len(ill)} ill, {unknown} unknown")
     return FAILED if ill else OK
