@@ -203,6 +203,40 @@ def test_a_replace_of_an_outdated_version_is_stale() -> None:
     run(scenario())
 
 
+COUNTED = status(
+    409,
+    "Conflict",
+    'Operation cannot be fulfilled on resourcequotas "objects": the object has been modified; please apply your changes '
+    "to the latest version and try again",
+)
+
+
+def test_a_write_that_names_no_version_is_never_stale() -> None:
+    """Many objects that one quota counts are made at once, and the API server gives up after three attempts of its own."""
+
+    async def scenario() -> None:
+        async with connected(in_turn(COUNTED, COUNTED, ok(LIVE))) as (cluster, server):
+            assert await cluster.apply(CONFIG_MAP) == LIVE
+            assert len(server.asked) == 3
+        async with connected(in_turn(COUNTED, ok(LIVE))) as (cluster, server):
+            assert await cluster.create(CONFIG_MAP) == LIVE
+            assert len(server.asked) == 2
+
+    run(scenario())
+
+
+def test_a_patch_of_an_outdated_version_is_stale() -> None:
+    """It would change what somebody else wrote in between."""
+
+    async def scenario() -> None:
+        async with connected(in_turn(STALE)) as (cluster, server):
+            with pytest.raises(Stale):
+                await cluster.merge_patch("v1", "ConfigMap", "n", "a", {"metadata": {"resourceVersion": "5"}})
+            assert len(server.asked) == 1
+
+    run(scenario())
+
+
 def test_a_delete_by_name_goes_by_the_uid_that_stands_there() -> None:
     """A successor of the same name survives a repeated request."""
 

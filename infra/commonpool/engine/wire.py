@@ -15,7 +15,7 @@ import orjson
 from yarl import URL
 
 from commonpool.engine.answer import is_broken, problem, retry_after, ruled_out, settles
-from commonpool.engine.error import EngineError, Refused, Unreachable
+from commonpool.engine.error import EngineError, Refused, Stale, Unreachable
 from commonpool.engine.evidence import Evidence, is_write
 from commonpool.engine.kubeconfig import Credentials
 from commonpool.engine.memory_file import memory_file
@@ -90,7 +90,10 @@ class Wire:
                     f"{self.server} answers, but not as an API server does (no JSON): is a proxy in between?"
                 ) from error
             return answer
-        raise self._judgement(method, status, content, header)
+        error = self._judgement(method, status, content, header)
+        if isinstance(error, Stale) and body is not None and not _names_version(body):
+            raise Again(error)  # an object, or the quota that counts it, is written by many at once: the server gave up
+        raise error
 
     async def stream(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a watch, until the server ends it. Raises as `send` does."""
@@ -185,6 +188,11 @@ class Wire:
         if self.trouble is not None:
             self.trouble(str(unreachable))
         return Again(unreachable, unsure=sent, broken=silent)
+
+
+def _names_version(body: Mapping[str, Any]) -> bool:
+    """Whether a write is only for the version, or the object, that it names."""
+    return "preconditions" in body or bool(body.get("metadata", {}).get("resourceVersion"))
 
 
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
