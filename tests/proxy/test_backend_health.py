@@ -11,6 +11,7 @@ from proxy.load import Load
 
 RATE = 200
 HEALTH = {"path": "/healthz", "interval": "1s", "timeout": "1s", "unhealthyAfter": 2}
+IN_FORCE_SECONDS = 10  # a good second to take it in and two checks; Envoy's own patience would be 15 and these
 ANSWER_SECONDS = 0.05  # so that calls are under way whenever it dies
 AT_THE_MOMENT = 5  # calls that may have begun between the count of those under way and the kill
 
@@ -76,3 +77,15 @@ def test_a_check_asks_by_the_declared_host_and_looks_for_the_declared_words(
         until(lambda: estate.healthy("particular") == 0, f"{wrong} takes it out")
         particular.behave(**right)
         until(lambda: estate.healthy("particular") == 1, f"{right} brings it back")
+
+
+def test_a_changed_check_is_in_force_within_seconds(
+    estate: DeclaredEstate, start_backend: Callable[[str], Backend]
+) -> None:
+    """Also when the backends are the same, of which Envoy therefore hears nothing new."""
+    same = start_backend("same")
+    for words, healthy in (("up", 1), ("never said", 0), ("up", 1)):
+        estate.offer("same", port=8080, at=same.port, health=HEALTH | {"body": f'"words": "{words}"'})
+        estate.consume(d1=["same"])
+        estate.up("services", "departments")
+        until(lambda: estate.healthy("same") == healthy, f"{words} is asked for", IN_FORCE_SECONDS)
