@@ -19,6 +19,7 @@ from commonpool.engine.diff import field_changes, immutable_refusal
 from commonpool.engine.error import CredentialRefused, FieldConflict, NotReady, Refused, Stale, UnknownKind, Unreachable
 from commonpool.engine.event import Event
 from commonpool.engine.kubeconfig import Credentials, load
+from commonpool.engine.managed_fields import applied_entries, applied_fields
 from commonpool.engine.readiness import wait_gone, wait_ready
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -215,6 +216,41 @@ def widget_definition() -> dict[str, Any]:
             "versions": [version],
         },
     }
+
+
+def test_what_is_owned_has_one_digest_in_an_answer_and_in_a_list(embedded_pool: EmbeddedPool) -> None:
+    """Whatever the server's text escapes or puts in its own order: names of fields, elements named by keys, by value."""
+
+    async def scenario() -> None:
+        async with connected(embedded_pool) as (cluster, namespace):
+            definition = widget_definition()
+            group = definition["spec"]["group"]
+            await cluster.apply(definition)
+            ports = [{"name": f"p{port}", "port": port, "protocol": "TCP"} for port in (80, 443, 9, 1000)]
+            metadata = {"name": "w", "namespace": namespace, "finalizers": ["b.example.org/x", "a.example.org/y"]}
+            widget = {
+                "apiVersion": f"{group}/v1",
+                "kind": "Widget",
+                "metadata": metadata,
+                "spec": {"a<b": {"键": 1, "a b": "&"}, "Z": 1, "a": 2, "é": 3, "e": 4},
+            }
+            service = {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "s", "namespace": namespace},
+                "spec": {"ports": ports},
+            }
+            for sent in (widget, service, config_map(namespace, "plain", k="v")):
+                live = await cluster.apply(sent)
+                items, _ = await cluster.list_objects(
+                    sent["apiVersion"], sent["kind"], namespace=namespace, metadata_only=True
+                )
+                [listed] = [one for one in items if one["metadata"]["name"] == sent["metadata"]["name"]]
+                assert applied_fields(live) == applied_entries(listed["metadata"]["managedFields"])
+                assert list(applied_fields(live)) == ["commonpool"]
+            await cluster.merge_patch(f"{group}/v1", "Widget", namespace, "w", {"metadata": {"finalizers": None}})
+
+    run(scenario())
 
 
 def test_a_kind_that_this_run_defined_can_be_used_at_once(embedded_pool: EmbeddedPool) -> None:

@@ -15,12 +15,15 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
+import orjson
+
 from commonpool.engine.answer import holds
 from commonpool.engine.discovery import ACCEPT, KNOWN, KindInfo, kinds_of, unknown
 from commonpool.engine.error import EngineError, Refused, Stale
 from commonpool.engine.evidence import Evidence
 from commonpool.engine.key import Key
 from commonpool.engine.kubeconfig import Credentials
+from commonpool.engine.managed_fields import decode_list
 from commonpool.engine.retry import PATIENCE_SECONDS, Again, patiently
 from commonpool.engine.watch import Feed, Page
 from commonpool.engine.wire import Wire
@@ -132,7 +135,10 @@ class Cluster:
     async def list_objects(
         self, api_version: str, kind: str, *, namespace: str = "", selector: str = "", metadata_only: bool = False
     ) -> tuple[list[dict[str, Any]], str]:
-        """All objects of a kind and the list's resourceVersion; items carry neither apiVersion nor kind."""
+        """All objects of a kind and the list's resourceVersion; items carry neither apiVersion nor kind.
+
+        With `metadata_only`, an item is what `managed_fields.Metadata` has of its metadata.
+        """
         page = await self._list(api_version, kind, namespace, {"labelSelector": selector}, metadata_only)
         return page.items, page.version
 
@@ -140,12 +146,14 @@ class Cluster:
         self, api_version: str, kind: str, namespace: str, filters: Mapping[str, str], metadata_only: bool = False
     ) -> Page:
         info = await self.kind(api_version, kind)
-        accept = METADATA_ONLY if metadata_only else ""
+        accept, decode = (METADATA_ONLY, decode_list) if metadata_only else ("", orjson.loads)
         query = {"limit": str(PAGE)} | {key: value for key, value in filters.items() if value}
         items: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self.request("GET", f"{info.url(namespace)}?{urlencode(query)}", accept=accept)
+                page = await self.request(
+                    "GET", f"{info.url(namespace)}?{urlencode(query)}", accept=accept, decode=decode
+                )
             except Refused as error:
                 if error.status != 410 or "continue" not in query:
                     raise
@@ -345,13 +353,14 @@ class Cluster:
         content_type: str = "application/json",
         *,
         accept: str = "",
+        decode: Callable[[bytes], Any] = orjson.loads,
     ) -> dict[str, Any]:
         """Send one request that may be repeated without harm, until it is answered or patience ends."""
 
         async def attempt(seconds: float) -> dict[str, Any]:
             limit = None if seconds == self.patience else seconds
             return await self._wire.send(
-                method, path, body=body, content_type=content_type, accept=accept, seconds=limit
+                method, path, body=body, content_type=content_type, accept=accept, seconds=limit, decode=decode
             )
 
         return await patiently(attempt, self.patience)

@@ -1,7 +1,7 @@
 """What stands in the pool of one stack's objects: one metadata list per kind, compared with the records.
 
 No spec is read. An object counts as drifted when it is gone, is another object of the same name, or when somebody
-changed a field that we own (see `record.applied_fields`). Objects that are only patched carry no label of ours, so their
+changed a field that we own (see `managed_fields`). Objects that are only patched carry no label of ours, so their
 kinds are listed whole.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import Refused
-from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, applied_fields, sealed
+from commonpool.engine.managed_fields import applied_entries
+from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, sealed
 from commonpool.engine.state import Kind, State
 
 Place = tuple[str, Identity]  # (provider, identity)
@@ -136,7 +137,6 @@ async def _metadata(connect: Connect, wanted: Kind, selector: str) -> dict[Place
     for item in items:
         metadata = item["metadata"]
         identity = Identity(group, kind, metadata.get("namespace", ""), metadata["name"])
-        applied = applied_fields(item)
-        metadata.pop("managedFields", None)
+        applied = applied_entries(metadata.pop("managedFields", ()))
         found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "applied": applied}
     return found

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from commonpool.engine.managed_fields import applied_fields
+
 PART_OF = "applyset.kubernetes.io/part-of"
 RESOURCE = "commonpool.dev/resource"
 SEAL = "commonpool.dev/seal"
@@ -145,20 +147,6 @@ def mark(body: dict[str, Any], *, key: bytes, part_of: str, urn: str) -> dict[st
 def owned_fields(live: Mapping[str, Any], manager: str = MANAGER) -> str:
     """A digest of what we own in a live object, 16 hex digits; empty when we own nothing."""
     return applied_fields(live).get(manager, "")
-
-
-def applied_fields(live: Mapping[str, Any]) -> dict[str, str]:
-    """Digests, by field manager, of what each has applied in a live object.
-
-    Whoever changes a field of ours takes it over in `managedFields`, so this digest finds every drift
-    from one metadata list, without reading a single spec.
-    """
-    found: dict[str, str] = {}
-    for entry in live["metadata"].get("managedFields", ()):
-        if entry.get("operation") == "Apply" and not entry.get("subresource"):
-            content = orjson.dumps([entry.get("time"), entry.get("fieldsV1")], option=orjson.OPT_SORT_KEYS)
-            found.setdefault(str(entry.get("manager")), hashlib.blake2b(content, digest_size=8).hexdigest())
-    return found
 
 
 def field_manager_of(urn: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import aiohttp
+import msgspec
 import orjson
 from yarl import URL
 
@@ -70,6 +71,7 @@ class Wire:
         content_type: str = "application/json",
         accept: str = "",
         seconds: float | None = None,
+        decode: Callable[[bytes], Any] = orjson.loads,
     ) -> dict[str, Any]:
         """One attempt. Raises `Again` for what may pass, another `EngineError` for what does not."""
         async with self._slots:
@@ -84,16 +86,16 @@ class Wire:
                 status, content, header = await self._exchange(method, path, data, headers, seconds)
         if 200 <= status < 300:
             try:
-                answer: dict[str, Any] = orjson.loads(content)
-            except orjson.JSONDecodeError as error:
+                answer: dict[str, Any] = decode(content)
+            except (orjson.JSONDecodeError, msgspec.DecodeError) as error:
                 raise Unreachable(
                     f"{self.server} answers, but not as an API server does (no JSON): is a proxy in between?"
                 ) from error
             return answer
-        error = self._judgement(method, status, content, header)
-        if isinstance(error, Stale) and body is not None and not _names_version(body):
-            raise Again(error)  # an object, or the quota that counts it, is written by many at once: the server gave up
-        raise error
+        refusal = self._judgement(method, status, content, header)
+        if isinstance(refusal, Stale) and body is not None and not _names_version(body):
+            raise Again(refusal)  # an object, or the quota that counts it, is written by many at once: the server gave up
+        raise refusal
 
     async def stream(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a watch, until the server ends it. Raises as `send` does."""
