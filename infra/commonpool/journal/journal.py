@@ -225,11 +225,15 @@ def _chained(entries: Sequence[Entry], tail: _Tail) -> tuple[list[bytes], list[b
 
 
 def _followed(tail: _Tail, keys: Sequence[Verifier]) -> _Tail:
-    """The tail after everything sealed that stands behind it. Raises `JournalDamaged` when a seal is not ours."""
+    """The tail after everything sealed that stands behind it. Raises `JournalDamaged` when its last seal is not ours.
+
+    That one covers all records before it, so it is the only one to be checked before something is added: a signature costs
+    more than a hundred hashes.
+    """
     with tail.path.open("rb") as file:
         file.seek(tail.length)
         content = file.read()
-    length, frontier, previous, note = tail.length, tail.frontier.copy(), tail.previous, tail.checkpoint
+    length, frontier, previous, seal = tail.length, tail.frontier.copy(), tail.previous, b""
     end = length
     group: list[bytes] = []
     for line in content.split(b"\n")[:-1]:  # what follows the last newline was cut short
@@ -239,9 +243,9 @@ def _followed(tail: _Tail, keys: Sequence[Verifier]) -> _Tail:
             continue
         for leaf in group:
             frontier.add(leaf)
-        note = _checked(line, frontier, keys, tail.path)
-        previous, length = group[-1] if group else previous, end
+        previous, length, seal = group[-1] if group else previous, end, line
         group = []
+    note = _checked(seal, frontier, keys, tail.path) if seal else tail.checkpoint
     return _Tail(tail.path, length, previous, frontier, note, len(content) - (length - tail.length))
 
 
