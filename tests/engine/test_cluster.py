@@ -240,7 +240,8 @@ def test_what_is_owned_has_one_digest_in_an_answer_and_in_a_list(embedded_pool: 
                 "metadata": {"name": "s", "namespace": namespace},
                 "spec": {"ports": ports},
             }
-            for sent in (widget, service, config_map(namespace, "plain", k="v")):
+            everything: list[dict[str, Any]] = [widget, service, config_map(namespace, "plain", k="v")]
+            for sent in everything:
                 live = await cluster.apply(sent)
                 items, _ = await cluster.list_objects(
                     sent["apiVersion"], sent["kind"], namespace=namespace, metadata_only=True

@@ -94,7 +94,9 @@ class Wire:
             return answer
         refusal = self._judgement(method, status, content, header)
         if isinstance(refusal, Stale) and body is not None and not _names_version(body):
-            raise Again(refusal)  # an object, or the quota that counts it, is written by many at once: the server gave up
+            raise Again(
+                refusal
+            )  # an object, or the quota that counts it, is written by many at once: the server gave up
         raise refusal
 
     async def stream(self, path: str) -> AsyncGenerator[dict[str, Any], None]:

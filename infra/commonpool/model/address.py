@@ -6,6 +6,7 @@ that is sent to loopback, to a metadata service or into the pod network speaks w
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from commonpool.model.pool import Range
 
@@ -49,8 +50,14 @@ def allowed(ranges: Iterable[Range]) -> list[str]:
 
 
 def _within(address: Address, block: str) -> bool:
+    network = _network(block)
+    return network is not None and address.version == network.version and address in network
+
+
+@lru_cache(maxsize=1024)
+def _network(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """None for what is no block; `pool_check` says so."""
     try:
-        network = ipaddress.ip_network(block)
+        return ipaddress.ip_network(block)
     except ValueError:
-        return False  # `pool_check` says so
-    return address.version == network.version and address in network
+        return None

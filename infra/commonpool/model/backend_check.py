@@ -37,7 +37,6 @@ def check_backends(subject: Subject, service: SharedService) -> Found:
 
 
 def _machines(subject: Subject, service: SharedService, where: Location, backend: Backend) -> Found:
-    machines = {machine.name: machine for machine in subject.estate.machines}
     if backend.machines and backend.port is None:
         yield subject.problem(
             where,
@@ -54,9 +53,10 @@ def _machines(subject: Subject, service: SharedService, where: Location, backend
         )
     for index, name in enumerate(backend.machines):
         place = (*where, "machines", index)
-        machine = machines.get(name)
+        machine = subject.estate.machine(name)
         if machine is None:
-            candidates = [other.name for other in machines.values() if other.facts.role not in _NOT_BACKENDS]
+            others = subject.estate.machines
+            candidates = [other.name for other in others if other.facts.role not in _NOT_BACKENDS]
             yield subject.problem(place, f"there is no machine {name!r}", "machine-unknown", nearest(name, candidates))
             continue
         if machine.facts.role in _NOT_BACKENDS:
