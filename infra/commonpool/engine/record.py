@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from commonpool.engine.managed_fields import applied_fields
@@ -83,22 +84,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the state."""
-        values = vars(self) | {"identity": list(self.identity)}
-        for name in _OFTEN_BLANK:
-            if not values[name]:
-                del values[name]
-        return values
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Record":
-        """The inverse of `to_json`; raises KeyError or TypeError for anything else."""
-        return cls(
-            **{
-                **values,
-                "identity": Identity(*values["identity"]),
-                "dependencies": tuple(values.get("dependencies", ())),
-            }
-        )
+        shown = {name: value for name in _FIELDS if (value := getattr(self, name)) or name not in _OFTEN_BLANK}
+        return shown | {"identity": list(self.identity)}
 
 
 _OFTEN_BLANK = (
@@ -113,6 +100,11 @@ _OFTEN_BLANK = (
     "unready",
     "delete_timeout",
 )
+
+_FIELDS = tuple(Record.__dataclass_fields__)
+
+# The inverse of `to_json`, for the records of a bucket by unit.
+decode_records = msgspec.json.Decoder(dict[str, list[Record]]).decode
 
 
 def digest_body(key: bytes, body: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ import orjson
 
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import LockLost, Refused, Stale, StateDamaged
-from commonpool.engine.record import MANAGER, Record, applyset_id
+from commonpool.engine.record import MANAGER, Record, applyset_id, decode_records
 
 NAMESPACE = "commonpool-system"
 STACK_LABEL = "commonpool.dev/stack"
@@ -162,9 +162,9 @@ async def load(
         expect(state)
     for name, content in state.written.items():
         if content and name != state.name:
-            for unit, records in _unpack(content).items():
+            for unit, records in decode_records(gzip.decompress(content)).items():
                 for record in records:
-                    state.put(Record.from_json(record), unit)
+                    state.put(record, unit)
             await asyncio.sleep(0)
     state.touched.clear()
     _compare(state, parent, _remembered(lease))
