@@ -38,6 +38,7 @@ from proxy.test_stand_ins import command
 
 HOST = f"people.d0.{DOMAIN}"
 NAMESPACE = "service-people"
+SPOKEN = {"interval": "1s", "timeout": "1s"}
 MODE = {"body": "FullDuplexStreamed", "attributes": ["xds.route_name"]}
 
 
@@ -135,7 +136,10 @@ def exchange(serving: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     serving.pool.enable_exchange()
     with Backend("old") as old:
         declared.offer("people", port=8080, at=old.port)
-        declared.consume(d1=["people"])
+        declared.offer(
+            "speech", port=9000, at=old.port, endpoint={"protocol": "GRPC"}, health=SPOKEN
+        )  # nobody calls it
+        declared.consume(d1=["people", "speech"])
         declared.up("services", "departments")
         one = Exchanging(declared, proxy, old)
         until(lambda: one.call().status == 200, "the consumer passes")
@@ -168,6 +172,16 @@ def test_a_field_outside_the_agreement_is_absent_and_the_call_leaves_its_evidenc
     assert answered.data["answer"]["bytes"] == len(answer.body)
     assert answered.data["fieldsTakenOut"] > 4
     assert verify(exchange.journal).good
+
+
+@pytest.mark.parametrize("kind", ["application/grpc-web", "application/grpc-web-text", "application/grpc-web+proto"])
+def test_a_caller_cannot_have_the_answer_put_where_nobody_takes_fields_out(exchange: Exchanging, kind: str) -> None:
+    """gRPC-Web moves what is no gRPC into a header, and a gRPC service anywhere would turn it on for all."""
+    exchange.agree(terms())
+    answer = exchange.call("/people/1", headers={"Content-Type": kind})
+    assert (answer.status, answer.body) == (200, b'{"name":"old","headers":{"x-commonpool-department":"d1"}}')
+    assert "people" not in str(answer.headers)
+    assert exchange.records()[-1].data["answer"]["bytes"] == len(answer.body)
 
 
 @pytest.mark.parametrize("evidence", ["digest", "none"])

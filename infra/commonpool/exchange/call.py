@@ -29,7 +29,11 @@ SUBJECT, AUDIENCE = "x-commonpool-subject", "x-commonpool-audience"
 ANSWERED, REFUSED, DENIED = "exchange.answered", "exchange.refused", "exchange.denied"
 _DENIALS = (401, 403, 429)
 _CODINGS = ("accept-encoding", "range", "if-range", "if-none-match", "if-modified-since")
-_DIGESTS = ("content-length", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges")
+# What speaks of the body as the service sent it: digests, and the place where gRPC puts what it has to say.
+_OF_THE_WHOLE = (
+    *("content-length", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"),
+    *("grpc-status", "grpc-message", "grpc-status-details-bin"),
+)
 Recording = Callable[[Entry], Awaitable[Record]]
 Responses = list[ProcessingResponse]
 
@@ -277,7 +281,7 @@ class Call:
         kept = await asyncio.to_thread(self._keep, content) if self._keeps else ""
         self._count(content)
         await self._answered(kept)
-        head = wire.response_headers(self._own_headers(), _DIGESTS if self._shapes else ())
+        head = wire.response_headers(self._own_headers(), _OF_THE_WHOLE if self._shapes else ())
         return [head, *wire.response_body(content, end=end)]
 
     async def _shaped(self, content: bytes) -> bytes:

@@ -205,6 +205,9 @@ def _bounds(proxy: Proxy) -> Body:
             "initialConnectionWindowSize": "1Mi",
             "onInvalidMessage": "TerminateStream",
         },
+        # With the first gRPC service this would be on for all: any caller could then have an answer's body moved into a header
+        # before the exchange sees it, with every field.
+        "grpc": {"enableWeb": False},
     }
 
 
