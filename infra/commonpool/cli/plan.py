@@ -13,7 +13,7 @@ from commonpool.cli import consent, report
 from commonpool.cli.evidence import RunEvidence, refused
 from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed, Interrupted, nearest
 from commonpool.cli.output import Format, Output, count
-from commonpool.cli.target import Target, needs_exchange, programs, stand_ins
+from commonpool.cli.target import Target, left_out, needs_exchange, programs, stand_ins
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster, Event, Options, Program, Result
@@ -67,7 +67,7 @@ def read_estate(run: Run) -> str:
     run.estate = estate = _loaded(run)
     run.programs = programs(run.target, estate)
     _known_targets(run)
-    for words in warnings(estate):
+    for words in (*warnings(estate), *left_out(run.target, estate)):
         run.output.say(f"  warning: {words}")
     place = " (the sample estate)" if run.target.sample else ""
     return (

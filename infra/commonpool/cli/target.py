@@ -190,7 +190,7 @@ def programs(
     """
     if target.program is not None:
         return _of_folder(target, target.program.resolve())
-    from commonpool.components.unit import EXCHANGE, STAND_INS, WEIGHTS, units
+    from commonpool.components.unit import EXCHANGE, SIMULATE, STAND_INS, WEIGHTS, units
     from commonpool.engine import Program
 
     assert estate is not None
@@ -208,6 +208,9 @@ def programs(
         # The pool's rules name its place before the first agreement needs it, which need not apply them anew.
         if (program == "pool" or needs_exchange(estate)) and (pool := target.own_pool):
             config.setdefault(EXCHANGE, pool.exchange)
+        if program == "pool" and target.own_pool is None:
+            # Nothing keeps a simulated node alive in somebody's cluster, where a real one may have its name.
+            config[SIMULATE] = target.config.get(SIMULATE, "false")
         if program == "services" and weights:
             config[WEIGHTS] = json.dumps(weights, sort_keys=True)
         if program in ("pool", "services") and played:
@@ -218,9 +221,34 @@ def programs(
 
 def needs_exchange(estate: "Estate") -> bool:
     """Whether any agreement in force takes out fields or keeps evidence of calls."""
+    return bool(_by_exchange(estate))
+
+
+def _by_exchange(estate: "Estate") -> list[str]:
     from commonpool.model.estate import needs_exchange as needs
 
-    return any(needs(one) and estate.standings[one.name].in_force for one in estate.agreements)
+    return [one.name for one in estate.agreements if needs(one) and estate.standings[one.name].in_force]
+
+
+def left_out(target: Target, estate: "Estate") -> list[str]:
+    """What the estate declares and a run leaves out in a cluster of somebody's own, in words for a person."""
+    from commonpool.components.unit import SIMULATE
+
+    found = []
+    nodes = [one for one in estate.machines if one.facts.role == "node" and not one.facts.trial]
+    absent = [one.name for one in nodes if not one.facts.joined]
+    if absent and target.own_pool is None and SIMULATE not in target.config:
+        others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        found.append(
+            f"{absent[0]}{others}: machines that have not joined are left out; write commonpool_joined: true in the "
+            "inventory for those that are nodes of this cluster"
+        )
+    if estate.exchange is None and (silent := _by_exchange(estate)):
+        found.append(
+            f"{', '.join(silent)}: nothing is granted under agreements that need the exchange, as commonpool:exchange does "
+            "not say where it listens; see service-proxy/README.md"
+        )
+    return found
 
 
 def stand_ins(target: Target, estate: "Estate") -> "dict[str, Role]":
