@@ -150,8 +150,11 @@ def test_the_commands_of_a_pipeline_do_what_it_says(name: str, desk: dict[str, s
         assert made.returncode == 0, made.stderr
         kubeconfigs[variable] = str(path)
     summary = here / f"{name}-summary.md"
-    environment = desk | kubeconfigs | {"GITHUB_STEP_SUMMARY": str(summary)}
-    found = commands_of(ROOT / "examples" / "pipelines" / f"{name}.yml")
+    pipeline = ROOT / "examples" / "pipelines" / f"{name}.yml"
+    values = yaml.safe_load(pipeline.read_text(encoding="utf-8"))
+    declared = values.get("env") or values["variables"]
+    environment = desk | kubeconfigs | declared | {"GITHUB_STEP_SUMMARY": str(summary)}
+    found = commands_of(pipeline)
     assert len(found) >= 3
     secrets = iter(kubeconfigs.values())
     for line in found:
