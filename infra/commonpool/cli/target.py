@@ -237,7 +237,8 @@ def left_out(target: Target, estate: "Estate") -> list[str]:
     found = []
     nodes = [one for one in estate.machines if one.facts.role == "node" and not one.facts.trial]
     absent = [one.name for one in nodes if not one.facts.joined]
-    if absent and target.own_pool is None and SIMULATE not in target.config:
+    applied = any(program_of(stack) == "pool" for stack in target.stacks or stack_names())
+    if absent and applied and target.own_pool is None and SIMULATE not in target.config:
         others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         found.append(
             f"{absent[0]}{others}: machines that have not joined are left out; write commonpool_joined: true in the "
