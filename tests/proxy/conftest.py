@@ -77,6 +77,16 @@ class Proxy:
         asyncio.run(work())
         self.declared.clear()
 
+    def delete(self, body: dict[str, Any]) -> None:
+        """Take away one object that our stacks made."""
+
+        async def gone() -> None:
+            async with await Cluster.connect(kubeconfig.load(self.pool.kubeconfig)) as cluster:
+                metadata = body["metadata"]
+                await cluster.delete(body["apiVersion"], body["kind"], metadata["namespace"], metadata["name"])
+
+        asyncio.run(gone())
+
     def read(self, body: dict[str, Any]) -> dict[str, Any]:
         """The live object."""
 

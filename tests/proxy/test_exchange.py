@@ -22,6 +22,7 @@ import psutil
 import pyrage  # type: ignore[import-untyped]
 import pytest
 from commonpool.components import envoy_gateway
+from commonpool.components.gateway import EXCHANGE_HEADER
 from commonpool.exchange.audit import unsigned
 from commonpool.exchange.vault import opened
 from commonpool.journal import Record
@@ -487,6 +488,14 @@ def test_an_agreement_file_filters_within_one_up_and_what_is_kept_opens_for_its_
             assert opened(content, private(department))[1] == b'{"name":"old"}'
         with pytest.raises(ValueError, match="does not open it"):
             opened(content, private("d2"))
+        policy = {"apiVersion": ENVOY_GATEWAY, "kind": "EnvoyExtensionPolicy"}
+        Proxy(serving.pool).delete(policy | {"metadata": {"name": "records", "namespace": "service-records"}})
+        until(lambda: declared.call(host, caller="d1-main").status == 403, "nobody passes beside the exchange")
+        assert "path" in declared.call(host, caller="d2-main").json, "who needs no agreement does"
+        forged = declared.call(host, caller="d1-main", headers={EXCHANGE_HEADER: "records-for-d1"})
+        assert forged.status == 403, "nor does who says to have been there"
+        declared.up("services")
+        until(lambda: declared.call(host, caller="d1-main").body == b'{"name":"old"}', "it is mended")
         agreements.say(declared.root, "records-for-d1", "d0", "terminate")
         declared.consume(d1=[])
         declared.up("services", "departments")

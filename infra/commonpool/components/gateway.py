@@ -29,6 +29,7 @@ AUDIENCE_HEADER = "x-commonpool-audience"
 SERVICE_HEADER, CASE_HEADER = "x-commonpool-service", "x-commonpool-case"
 AGREEMENT_HEADER = "x-commonpool-agreement"
 BACKEND_HEADER = "x-commonpool-backend"
+EXCHANGE_HEADER = "x-commonpool-exchange"  # the agreement under which the exchange let a call pass; goes no further
 HTTP, HTTPS, CLIENTS = "http", "https", "clients"  # listeners of the shared Gateway
 READS = ("GET", "HEAD", "OPTIONS")
 # The rules for whoever is no consumer, and for tokens that were made for another service; no department's name has a dot.
@@ -203,7 +204,10 @@ def _consumer_rules(pool: Pool, service: SharedService, consumer: Consumer, refe
         *([{"name": AGREEMENT_HEADER, "value": consumer.agreement}] if consumer.agreement else []),
     ]
     # The token stops here: a backend has no use for it, and could pass itself off as the caller with it.
-    change = {"set": verified, "remove": ["authorization", AUDIENCE_HEADER]}
+    change = {
+        "set": verified,
+        "remove": ["authorization", AUDIENCE_HEADER, *([EXCHANGE_HEADER] if consumer.agreement else [])],
+    }
     filters: list[Body] = [{"type": "RequestHeaderModifier", "requestHeaderModifier": change}]
     callers = _callers(pool, service, consumer)
     rule: Body = {"name": consumer.department, "matches": callers, "filters": filters}

@@ -26,6 +26,7 @@ from commonpool.model.today import today
 
 LARGEST = 4 << 20  # bytes of an answer out of which fields are taken, or of which the text is kept
 SUBJECT, AUDIENCE = "x-commonpool-subject", "x-commonpool-audience"
+PASSED = "x-commonpool-exchange"  # by which the proxy knows that a call was here; it takes this header from nobody else
 ANSWERED, REFUSED, DENIED = "exchange.answered", "exchange.refused", "exchange.denied"
 _DENIALS = (401, 403, 429)
 _CODINGS = ("accept-encoding", "range", "if-range", "if-none-match", "if-modified-since")
@@ -117,6 +118,7 @@ class Call:
         self._x_road = {name: value for name, value in headers.items() if name.startswith("x-road-")}
         if not self.terms.silent:
             self.asked = await self._counted(self.terms)
+        change[PASSED] = self.terms.agreement
         return [wire.request_headers(change, _CODINGS if self._shapes else ())]
 
     async def _agreed(self, audience: str) -> Terms | None:

@@ -4,8 +4,9 @@ import base64
 from datetime import date, datetime, time, timedelta
 
 from commonpool.components import gateway
+from commonpool.components.agreement import of_exchange
 from commonpool.components.envoy_gateway import VERSION, target
-from commonpool.components.gateway import Consumer
+from commonpool.components.gateway import EXCHANGE_HEADER, Consumer
 from commonpool.components.rendering import Body, body
 from commonpool.model import Estate, SharedService
 from commonpool.model.backend import Health
@@ -40,14 +41,18 @@ def _sections(estate: Estate, service: SharedService, consumers: list[Consumer],
 def _terms(estate: Estate, service: SharedService, consumers: list[Consumer]) -> list[Body]:
     """One policy for each consumer with an agreement: its permission ends by itself, and no run is needed at midnight.
 
-    Who passes at all, the rules of the routes say (`gateway`).
+    Who passes at all, the rules of the routes say (`gateway`). Where calls are to pass the exchange, only those pass that did:
+    a call that its filter misses, because it is refused, gone or not yet there, is refused as well.
     """
     found = []
     agreed = [(one, terms) for one in consumers if (terms := estate.terms(service.name, one.department))]
     kind, rules = gateway.route_kind(service), gateway.rules(estate, service) if agreed else []
+    exchanged = estate.exchange is not None and of_exchange(estate, service)
     for one, terms in agreed:
         begins, ends = midnight(terms.spec.term.start), midnight(terms.spec.term.end, days=1)
         within = f"request.time >= timestamp('{begins}') && request.time < timestamp('{ends}')"
+        if exchanged:
+            within += f" && request.headers['{EXCHANGE_HEADER}'] == '{terms.name}'"
         own = (one.department, gateway.reads_name(one.department))
         spec = {
             "targetRefs": [target(kind, route, rule) for route, rule in rules if rule in own],
