@@ -31,7 +31,8 @@ from commonpool.engine.wire import Wire
 MANAGER = "commonpool"
 USER_AGENT = "commonpool/0.1"
 PAGE = 5000  # objects per list request: bounds one answer to some 10 MB of metadata
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+# What stands behind an APIService need not know how to leave the rest out: then it is all sent, and the rest not read.
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 FRESH_SECONDS = 1.0  # a kind missed this shortly before is not asked for again: previews meet many of one new kind
 NEW_KIND_SECONDS = 15.0  # discovery follows a CustomResourceDefinition or APIService within seconds
@@ -133,17 +134,31 @@ class Cluster:
             raise
 
     async def list_objects(
-        self, api_version: str, kind: str, *, namespace: str = "", selector: str = "", metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        metadata_only: bool = False,
+        patience: float | None = None,
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects of a kind and the list's resourceVersion; items carry neither apiVersion nor kind.
 
-        With `metadata_only`, an item is what `managed_fields.Metadata` has of its metadata.
+        With `metadata_only`, an item is what `managed_fields.Metadata` has of its metadata. `patience` in seconds, where
+        given, bounds how long it is asked again.
         """
-        page = await self._list(api_version, kind, namespace, {"labelSelector": selector}, metadata_only)
+        page = await self._list(api_version, kind, namespace, {"labelSelector": selector}, metadata_only, patience)
         return page.items, page.version
 
     async def _list(
-        self, api_version: str, kind: str, namespace: str, filters: Mapping[str, str], metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str,
+        filters: Mapping[str, str],
+        metadata_only: bool = False,
+        patience: float | None = None,
     ) -> Page:
         info = await self.kind(api_version, kind)
         accept, decode = (METADATA_ONLY, decode_list) if metadata_only else ("", orjson.loads)
@@ -151,9 +166,8 @@ class Cluster:
         items: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self.request(
-                    "GET", f"{info.url(namespace)}?{urlencode(query)}", accept=accept, decode=decode
-                )
+                path = f"{info.url(namespace)}?{urlencode(query)}"
+                page = await self.request("GET", path, accept=accept, decode=decode, patience=patience)
             except Refused as error:
                 if error.status != 410 or "continue" not in query:
                     raise
@@ -354,16 +368,18 @@ class Cluster:
         *,
         accept: str = "",
         decode: Callable[[bytes], Any] = orjson.loads,
+        patience: float | None = None,
     ) -> dict[str, Any]:
         """Send one request that may be repeated without harm, until it is answered or patience ends."""
+        patience = self.patience if patience is None else patience
 
         async def attempt(seconds: float) -> dict[str, Any]:
-            limit = None if seconds == self.patience else seconds
+            limit = None if seconds == patience else seconds
             return await self._wire.send(
                 method, path, body=body, content_type=content_type, accept=accept, seconds=limit, decode=decode
             )
 
-        return await patiently(attempt, self.patience)
+        return await patiently(attempt, patience)
 
 
 @lru_cache(maxsize=256)

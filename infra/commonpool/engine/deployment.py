@@ -90,6 +90,7 @@ class Deployment:
     index: Index
     observer: Observer
     selected: frozenset[str] | None
+    unsettled: frozenset[str] = frozenset()  # stays pending: not every kind of what it may have made could be listed
     changes: list[Change] = field(default_factory=list)
     problems: list[ResourceProblem] = field(default_factory=list)
     unchanged: int = 0
