@@ -248,6 +248,50 @@ def test_a_delete_by_name_goes_by_the_uid_that_stands_there() -> None:
     run(scenario())
 
 
+SUCCESSOR = {**LIVE, "metadata": {**LIVE["metadata"], "uid": "u-2"}}  # type: ignore[dict-item]
+PRECONDITION = "Precondition failed: UID in precondition: u-1, UID in object meta: u-2"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "standing"),
+    [
+        (status(404, "NotFound", "not found"), status(404, "NotFound")),
+        (status(409, "Conflict", PRECONDITION), ok(SUCCESSOR)),
+        (status(409, "Conflict", "the object has been modified"), ok(SUCCESSOR)),
+    ],
+)
+def test_what_is_gone_or_another_one_has_been_deleted(refusal: Answer, standing: Answer) -> None:
+    async def scenario() -> None:
+        async with connected(in_turn(refusal, standing)) as (cluster, server):
+            assert not await cluster.delete("v1", "ConfigMap", "n", "a", uid="u-1")
+        assert [asked.method for asked in server.asked] == ["DELETE", "GET"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("code", [404, 409])
+def test_a_deletion_that_a_webhook_refuses_is_no_deletion_whatever_status_it_gives(code: int) -> None:
+    words = 'admission webhook "keep.example" denied the request: it is in use'
+
+    async def scenario() -> None:
+        async with connected(in_turn(status(code, "", words), ok(LIVE))) as (cluster, _):
+            with pytest.raises(Refused, match="in use"):
+                await cluster.delete("v1", "ConfigMap", "n", "a", uid="u-1")
+
+    run(scenario())
+
+
+def test_a_deletion_that_came_while_somebody_wrote_is_sent_again() -> None:
+    stale = status(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+
+    async def scenario() -> None:
+        async with connected(in_turn(stale, ok(LIVE), ok({"kind": "Status"}))) as (cluster, server):
+            assert await cluster.delete("v1", "ConfigMap", "n", "a", uid="u-1")
+        assert [asked.method for asked in server.asked] == ["DELETE", "GET", "DELETE"]
+
+    run(scenario())
+
+
 def test_a_conflict_names_managers_and_fields() -> None:
     """From the Status, not from its prose."""
 

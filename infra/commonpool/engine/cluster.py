@@ -344,15 +344,24 @@ class Cluster:
                 return False
             uid = found["metadata"]["uid"]
         body = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
-        try:
-            await self.request("DELETE", info.url(namespace, name) + ("?dryRun=All" if dry_run else ""), body)
-        except Stale:
-            return False
-        except Refused as error:
-            if error.status in (404, 409):
-                return False
-            raise
-        return True
+        path = info.url(namespace, name) + ("?dryRun=All" if dry_run else "")
+
+        async def attempt(_: float) -> bool:
+            try:
+                await self.request("DELETE", path, body)
+            except (Stale, Refused) as error:
+                if isinstance(error, Refused) and error.status not in (404, 409):
+                    raise
+                # It is gone, or another one, or an admission webhook refuses with a status that sounds like it.
+                found = await self.read(api_version, kind, namespace, name)
+                if found is None or found["metadata"]["uid"] != uid:
+                    return False
+                if isinstance(error, Stale):
+                    raise Again(error) from error
+                raise
+            return True
+
+        return await patiently(attempt, self.patience)
 
     def _namespace_of(self, info: KindInfo, body: Mapping[str, Any]) -> str:
         return str(body["metadata"].get("namespace") or self.namespace) if info.namespaced else ""
