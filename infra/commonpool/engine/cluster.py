@@ -232,6 +232,29 @@ class Cluster:
             self._asked = float("-inf")
             await asyncio.sleep(NEW_KIND_PAUSE_SECONDS)
 
+    async def version_serving(self, group: str, kind: str) -> str:
+        """The apiVersion that serves a kind today; empty when none does, and then no object of it is left.
+
+        What does not answer, and only misses in the discovery of everything, is an error here. Raises `EngineError`.
+        """
+        versions = ["v1"]
+        if group:
+            found = await self._found(f"/apis/{group}")
+            versions = [version["groupVersion"] for version in found.get("versions", ())]
+        for version in versions:
+            found = await self._found(f"/apis/{version}" if group else f"/api/{version}")
+            if any(one["kind"] == kind and "/" not in one["name"] for one in found.get("resources", ())):
+                return version
+        return ""
+
+    async def _found(self, path: str) -> dict[str, Any]:
+        try:
+            return await self.request("GET", path)
+        except Refused as error:
+            if error.status == 404:
+                return {}
+            raise
+
     async def kinds(self) -> list[KindInfo]:
         """Every kind that can be listed."""
         async with self._asking:

@@ -97,7 +97,7 @@ async def destroy(
 async def refresh(
     program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None
 ) -> Result:
-    """Report how the pool differs from what was last applied; records of objects that are gone are dropped.
+    """Report how the pool differs from what was last applied; nothing is written, and records stay as they are.
 
     The pool is the state: nothing else has to be refreshed, and the next `up` mends what is reported here.
     """
