@@ -13,7 +13,7 @@ import pytest
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import CredentialRefused, EngineError, FieldConflict, Refused, Stale, Unreachable
 from commonpool.engine.kubeconfig import Credentials
-from fault_server import HANG_UP, SILENCE, Answer, Asked, FaultServer, faults, ok, status
+from fault_server import CUT, CUT_SECONDS, HANG_UP, SILENCE, Answer, Asked, FaultServer, faults, ok, status
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, "data": {"k": "v"}}
 LIVE = {**CONFIG_MAP, "metadata": {"name": "a", "namespace": "n", "resourceVersion": "7", "uid": "u-1"}}
@@ -490,6 +490,29 @@ def test_a_watch_whose_stream_ends_goes_on_from_the_last_version_it_saw() -> Non
                 assert await anext(changes) == ("MODIFIED", long)
                 assert (await anext(changes))[0] == "DELETED"
             assert [asked.path.rpartition("=")[2] for asked in server.asked] == ["6", "9"]
+
+    run(scenario())
+
+
+def test_a_watch_whose_idle_streams_are_cut_outlives_patience_but_not_one_that_never_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("commonpool.engine.watch.SHORTEST_STREAM_SECONDS", CUT_SECONDS / 2)
+    gone = {"type": "DELETED", "object": {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "10"}}}
+
+    def script(streams: list[Answer | str]) -> Script:
+        return lambda asked: streams.pop(0) if "watch=true" in asked.path else ok({"gitVersion": "v1.36.3"})
+
+    async def first(streams: list[Answer | str]) -> str:
+        async with connected(script(streams), patience=0.5) as (cluster, _):
+            changes = cluster.watch("v1", "ConfigMap", namespace="n", version="6")
+            async with asyncio.timeout(30), aclosing(changes):
+                return (await anext(changes))[0]
+
+    async def scenario() -> None:
+        assert await first([*[CUT] * 6, ok(json.dumps(gone).encode() + b"\n")]) == "DELETED"
+        with pytest.raises(Unreachable):
+            await first([HANG_UP] * 1000)
 
     run(scenario())
 

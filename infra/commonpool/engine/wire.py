@@ -99,8 +99,8 @@ class Wire:
             )  # an object, or the quota that counts it, is written by many at once: the server gave up
         raise refusal
 
-    async def stream(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of a watch, until the server ends it. Raises as `send` does."""
+    async def stream(self, path: str, opened: Callable[[], None]) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of a watch, until the server ends it; `opened` is called when it has begun. Raises as `send` does."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STREAM_SILENCE_SECONDS)
         try:
             async with self._session.get(
@@ -113,6 +113,7 @@ class Wire:
                 if response.status != 200:
                     content, header = await response.read(), response.headers.get("Retry-After", "")
                     raise self._judgement("GET", response.status, content, header)
+                opened()
                 rest = b""
                 async for chunk in response.content.iter_any():  # lines may be longer than any reader's buffer
                     *lines, rest = (rest + chunk).split(b"\n")
