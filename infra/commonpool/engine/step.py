@@ -14,7 +14,7 @@ from commonpool.engine.answer import holds
 from commonpool.engine.claim import handed_over
 from commonpool.engine.decision import Decision, Outcome, announced, decide
 from commonpool.engine.diff import immutable_refusal, immutable_words
-from commonpool.engine.error import FieldConflict, Protected, Refused
+from commonpool.engine.error import FieldConflict, Protected, Refused, Stale
 from commonpool.engine.event import FieldChange, Operation
 from commonpool.engine.index import Drift
 from commonpool.engine.ownership import differs
@@ -25,6 +25,7 @@ from commonpool.engine.subject import Subject
 from commonpool.engine.unknown import UNKNOWN
 
 DATA_BEARING = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace"})
+TAKE_OVER_TRIES = 5  # an object whose controller writes it many times a second
 RECREATE_SECONDS = 300.0  # how long a replaced object may take to go away
 
 
@@ -126,14 +127,21 @@ class Step(Subject):
         return Outcome(identity, live)
 
     async def _take_over(self, live: dict[str, Any]) -> None:
-        entries = handed_over(live, self.manager)
-        if entries is None:
-            return
-        await self.run.begin_writing()
-        metadata = live["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": entries}}
-        place = Identity.of(live)
-        await self.cluster.merge_patch(live["apiVersion"], place.kind, place.namespace, place.name, patch)
+        """What the Pulumi CLI's provider owned becomes ours; an object that others write all the time is read again."""
+        place, found, tries = Identity.of(live), live, TAKE_OVER_TRIES
+        while found is not None and (entries := handed_over(found, self.manager)) is not None:
+            await self.run.begin_writing()
+            metadata = {"resourceVersion": found["metadata"]["resourceVersion"], "managedFields": entries}
+            try:
+                await self.cluster.merge_patch(
+                    found["apiVersion"], place.kind, place.namespace, place.name, {"metadata": metadata}
+                )
+                return
+            except Stale:
+                tries -= 1
+                if not tries:
+                    raise
+            found = await self._read(place)
 
     async def _forced_replacement(self, identity: Identity, live: Mapping[str, Any] | None) -> str:
         """Why the object must be replaced although the server would change it in place; empty when it need not be."""
