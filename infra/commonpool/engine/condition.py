@@ -278,10 +278,11 @@ def _secret(live: Body) -> Readiness:
 
 
 def _quota(live: Body) -> Readiness:
+    """A new one refuses nothing until it has been counted; one whose limits changed refuses by those of before."""
     wanted, heeded = live.get("spec", {}).get("hard") or {}, (live.get("status") or {}).get("hard") or {}
-    if all(heeded.get(name) == limit for name, limit in wanted.items()):
+    if heeded in ({}, wanted):
         return READY
-    return _waiting("its controller has not counted by its limits yet")
+    return _waiting("its controller has not counted by its new limits yet")
 
 
 def _custom(live: Body) -> Readiness:
