@@ -10,6 +10,8 @@ from typing import Any
 Answer = tuple[int, dict[str, Any] | bytes, dict[str, str]]
 HANG_UP = "hang up after the request was read"
 SILENCE = "never answer"
+CUT = "begin a stream, and hang up when nothing has happened on it for a moment"
+CUT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class FaultServer:
             answer = self.script(asked)
             if answer == SILENCE:
                 await reader.read()
+            if answer == CUT:
+                writer.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+                await asyncio.sleep(CUT_SECONDS)
             if isinstance(answer, str):
                 return False
         finally:

@@ -97,3 +97,25 @@ def test_an_import_names_what_exists_and_fails_for_what_does_not(stack: Stack) -
     stack.ask(lambda cluster: cluster.create({**body, "data": {"a": "1"}}))
     assert stack.up(source).counts == {"adopt": 1}
     assert stack.up(source).counts == {}
+
+
+def test_an_object_that_somebody_writes_all_the_time_is_taken_over(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by_the_cli(stack, server_side=False)
+    patch, writes = Cluster.merge_patch, iter(range(3))
+
+    async def busy(
+        cluster: Cluster, api_version: str, kind: str, namespace: str, name: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        if kind == "ConfigMap" and "managedFields" in body["metadata"] and (count := next(writes, None)) is not None:
+            theirs = {"metadata": {"annotations": {"seen": str(count)}}}
+            await patch(cluster, api_version, kind, namespace, name, theirs)
+        return await patch(cluster, api_version, kind, namespace, name, body)
+
+    monkeypatch.setattr(Cluster, "merge_patch", busy)
+    adopted = stack.run(up, stack.load(SOURCE, a="1"), adopt=True)
+    assert (adopted.problems, adopted.counts) == ((), {"adopt": 2}), messages(adopted)
+    live = stack.read("v1", "ConfigMap", stack.name, "shared")
+    assert live["metadata"]["annotations"]["seen"] == "2"
+    assert not any(manager.startswith("pulumi") for manager in managers(live))

@@ -13,7 +13,7 @@ import pytest
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.error import CredentialRefused, EngineError, FieldConflict, Refused, Stale, Unreachable
 from commonpool.engine.kubeconfig import Credentials
-from fault_server import HANG_UP, SILENCE, Answer, Asked, FaultServer, faults, ok, status
+from fault_server import CUT, CUT_SECONDS, HANG_UP, SILENCE, Answer, Asked, FaultServer, faults, ok, status
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, "data": {"k": "v"}}
 LIVE = {**CONFIG_MAP, "metadata": {"name": "a", "namespace": "n", "resourceVersion": "7", "uid": "u-1"}}
@@ -248,6 +248,50 @@ def test_a_delete_by_name_goes_by_the_uid_that_stands_there() -> None:
     run(scenario())
 
 
+SUCCESSOR = {**LIVE, "metadata": {**LIVE["metadata"], "uid": "u-2"}}  # type: ignore[dict-item]
+PRECONDITION = "Precondition failed: UID in precondition: u-1, UID in object meta: u-2"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "standing"),
+    [
+        (status(404, "NotFound", "not found"), status(404, "NotFound")),
+        (status(409, "Conflict", PRECONDITION), ok(SUCCESSOR)),
+        (status(409, "Conflict", "the object has been modified"), ok(SUCCESSOR)),
+    ],
+)
+def test_what_is_gone_or_another_one_has_been_deleted(refusal: Answer, standing: Answer) -> None:
+    async def scenario() -> None:
+        async with connected(in_turn(refusal, standing)) as (cluster, server):
+            assert not await cluster.delete("v1", "ConfigMap", "n", "a", uid="u-1")
+        assert [asked.method for asked in server.asked] == ["DELETE", "GET"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("code", [404, 409])
+def test_a_deletion_that_a_webhook_refuses_is_no_deletion_whatever_status_it_gives(code: int) -> None:
+    words = 'admission webhook "keep.example" denied the request: it is in use'
+
+    async def scenario() -> None:
+        async with connected(in_turn(status(code, "", words), ok(LIVE))) as (cluster, _):
+            with pytest.raises(Refused, match="in use"):
+                await cluster.delete("v1", "ConfigMap", "n", "a", uid="u-1")
+
+    run(scenario())
+
+
+def test_a_deletion_that_came_while_somebody_wrote_is_sent_again() -> None:
+    stale = status(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+
+    async def scenario() -> None:
+        async with connected(in_turn(stale, ok(LIVE), ok({"kind": "Status"}))) as (cluster, server):
+            assert await cluster.delete("v1", "ConfigMap", "n", "a", uid="u-1")
+        assert [asked.method for asked in server.asked] == ["DELETE", "GET", "DELETE"]
+
+    run(scenario())
+
+
 def test_a_conflict_names_managers_and_fields() -> None:
     """From the Status, not from its prose."""
 
@@ -446,6 +490,29 @@ def test_a_watch_whose_stream_ends_goes_on_from_the_last_version_it_saw() -> Non
                 assert await anext(changes) == ("MODIFIED", long)
                 assert (await anext(changes))[0] == "DELETED"
             assert [asked.path.rpartition("=")[2] for asked in server.asked] == ["6", "9"]
+
+    run(scenario())
+
+
+def test_a_watch_whose_idle_streams_are_cut_outlives_patience_but_not_one_that_never_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("commonpool.engine.watch.SHORTEST_STREAM_SECONDS", CUT_SECONDS / 2)
+    gone = {"type": "DELETED", "object": {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "10"}}}
+
+    def script(streams: list[Answer | str]) -> Script:
+        return lambda asked: streams.pop(0) if "watch=true" in asked.path else ok({"gitVersion": "v1.36.3"})
+
+    async def first(streams: list[Answer | str]) -> str:
+        async with connected(script(streams), patience=0.5) as (cluster, _):
+            changes = cluster.watch("v1", "ConfigMap", namespace="n", version="6")
+            async with asyncio.timeout(30), aclosing(changes):
+                return (await anext(changes))[0]
+
+    async def scenario() -> None:
+        assert await first([*[CUT] * 6, ok(json.dumps(gone).encode() + b"\n")]) == "DELETED"
+        with pytest.raises(Unreachable):
+            await first([HANG_UP] * 1000)
 
     run(scenario())
 

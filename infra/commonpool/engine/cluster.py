@@ -7,7 +7,6 @@ What it refuses: to take silence for absence, and to delete by name alone what s
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
@@ -24,6 +23,7 @@ from commonpool.engine.evidence import Evidence
 from commonpool.engine.key import Key
 from commonpool.engine.kubeconfig import Credentials
 from commonpool.engine.managed_fields import decode_list
+from commonpool.engine.recent import NEVER
 from commonpool.engine.retry import PATIENCE_SECONDS, Again, patiently
 from commonpool.engine.watch import Feed, Page
 from commonpool.engine.wire import Wire
@@ -31,7 +31,8 @@ from commonpool.engine.wire import Wire
 MANAGER = "commonpool"
 USER_AGENT = "commonpool/0.1"
 PAGE = 5000  # objects per list request: bounds one answer to some 10 MB of metadata
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+# What stands behind an APIService need not know how to leave the rest out: then it is all sent, and the rest not read.
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 FRESH_SECONDS = 1.0  # a kind missed this shortly before is not asked for again: previews meet many of one new kind
 NEW_KIND_SECONDS = 15.0  # discovery follows a CustomResourceDefinition or APIService within seconds
@@ -39,7 +40,14 @@ NEW_KIND_PAUSE_SECONDS = 0.2
 WATCHES = 64  # streams at a time; whoever gets none looks from time to time instead
 _DEFINING = frozenset({"CustomResourceDefinition", "APIService"})
 _RULING = frozenset(
-    {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterRole", "ClusterRoleBinding"}
+    {
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+    }
 )
 
 
@@ -53,9 +61,7 @@ class Cluster:
         self.streams = asyncio.Semaphore(WATCHES)
         self._served: dict[tuple[str, str], KindInfo] = {}
         self._asked = float("-inf")
-        self._defined = defaultdict[str, float](
-            lambda: float("-inf")
-        )  # by group when this client last defined kinds of it
+        self._defined = wire.recent.defined
         self._asking = asyncio.Lock()
 
     @classmethod
@@ -114,11 +120,15 @@ class Cluster:
     @property
     def ruled(self) -> float:
         """When a rule of who may write what was last changed, by the monotonic clock; what refuses shortly after is tried again."""
-        return self._wire.ruled
+        return self._wire.recent.ruled
 
     @ruled.setter
     def ruled(self, moment: float) -> None:
-        self._wire.ruled = moment
+        self._wire.recent.ruled = moment
+
+    def note_room(self, namespace: str) -> None:
+        """What a quota of a namespace counts is less now, or its limits are others: what it refuses shortly after is tried again."""
+        self._wire.recent.freed[namespace] = time.monotonic()
 
     # -- reading
 
@@ -133,17 +143,31 @@ class Cluster:
             raise
 
     async def list_objects(
-        self, api_version: str, kind: str, *, namespace: str = "", selector: str = "", metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        metadata_only: bool = False,
+        patience: float | None = None,
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects of a kind and the list's resourceVersion; items carry neither apiVersion nor kind.
 
-        With `metadata_only`, an item is what `managed_fields.Metadata` has of its metadata.
+        With `metadata_only`, an item is what `managed_fields.Metadata` has of its metadata. `patience` in seconds, where
+        given, bounds how long it is asked again.
         """
-        page = await self._list(api_version, kind, namespace, {"labelSelector": selector}, metadata_only)
+        page = await self._list(api_version, kind, namespace, {"labelSelector": selector}, metadata_only, patience)
         return page.items, page.version
 
     async def _list(
-        self, api_version: str, kind: str, namespace: str, filters: Mapping[str, str], metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str,
+        filters: Mapping[str, str],
+        metadata_only: bool = False,
+        patience: float | None = None,
     ) -> Page:
         info = await self.kind(api_version, kind)
         accept, decode = (METADATA_ONLY, decode_list) if metadata_only else ("", orjson.loads)
@@ -151,9 +175,8 @@ class Cluster:
         items: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self.request(
-                    "GET", f"{info.url(namespace)}?{urlencode(query)}", accept=accept, decode=decode
-                )
+                path = f"{info.url(namespace)}?{urlencode(query)}"
+                page = await self.request("GET", path, accept=accept, decode=decode, patience=patience)
             except Refused as error:
                 if error.status != 410 or "continue" not in query:
                     raise
@@ -209,14 +232,37 @@ class Cluster:
         while True:
             missed = time.monotonic()
             async with self._asking:
-                if self._asked < max(missed - FRESH_SECONDS, self._defined[group]):
+                if self._asked < max(missed - FRESH_SECONDS, self._defined.get(group, NEVER)):
                     await self._discover()
             if key in self._served:
                 return self._served[key]
-            if time.monotonic() > self._defined[group] + NEW_KIND_SECONDS:
+            if time.monotonic() > self._defined.get(group, NEVER) + NEW_KIND_SECONDS:
                 raise unknown(api_version, kind, self._served.values())
             self._asked = float("-inf")
             await asyncio.sleep(NEW_KIND_PAUSE_SECONDS)
+
+    async def version_serving(self, group: str, kind: str) -> str:
+        """The apiVersion that serves a kind today; empty when none does, and then no object of it is left.
+
+        What does not answer, and only misses in the discovery of everything, is an error here. Raises `EngineError`.
+        """
+        versions = ["v1"]
+        if group:
+            found = await self._found(f"/apis/{group}")
+            versions = [version["groupVersion"] for version in found.get("versions", ())]
+        for version in versions:
+            found = await self._found(f"/apis/{version}" if group else f"/api/{version}")
+            if any(one["kind"] == kind and "/" not in one["name"] for one in found.get("resources", ())):
+                return version
+        return ""
+
+    async def _found(self, path: str) -> dict[str, Any]:
+        try:
+            return await self.request("GET", path)
+        except Refused as error:
+            if error.status == 404:
+                return {}
+            raise
 
     async def kinds(self) -> list[KindInfo]:
         """Every kind that can be listed."""
@@ -254,6 +300,8 @@ class Cluster:
             self._defined[body["spec"].get("group", "")] = time.monotonic()
         if kind in _RULING and not dry_run:
             self.ruled = time.monotonic()
+        if kind == "ResourceQuota" and not dry_run:
+            self.note_room(self._namespace_of(info, body))
         return applied
 
     async def merge_patch(
@@ -330,15 +378,26 @@ class Cluster:
                 return False
             uid = found["metadata"]["uid"]
         body = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
-        try:
-            await self.request("DELETE", info.url(namespace, name) + ("?dryRun=All" if dry_run else ""), body)
-        except Stale:
-            return False
-        except Refused as error:
-            if error.status in (404, 409):
-                return False
-            raise
-        return True
+        path = info.url(namespace, name) + ("?dryRun=All" if dry_run else "")
+
+        async def attempt(_: float) -> bool:
+            try:
+                await self.request("DELETE", path, body)
+            except (Stale, Refused) as error:
+                if isinstance(error, Refused) and error.status not in (404, 409):
+                    raise
+                # It is gone, or another one, or an admission webhook refuses with a status that sounds like it.
+                found = await self.read(api_version, kind, namespace, name)
+                if found is None or found["metadata"]["uid"] != uid:
+                    return False
+                if isinstance(error, Stale):
+                    raise Again(error) from error
+                raise
+            if not dry_run:
+                self.note_room(namespace)
+            return True
+
+        return await patiently(attempt, self.patience)
 
     def _namespace_of(self, info: KindInfo, body: Mapping[str, Any]) -> str:
         return str(body["metadata"].get("namespace") or self.namespace) if info.namespaced else ""
@@ -354,16 +413,18 @@ class Cluster:
         *,
         accept: str = "",
         decode: Callable[[bytes], Any] = orjson.loads,
+        patience: float | None = None,
     ) -> dict[str, Any]:
         """Send one request that may be repeated without harm, until it is answered or patience ends."""
+        patience = self.patience if patience is None else patience
 
         async def attempt(seconds: float) -> dict[str, Any]:
-            limit = None if seconds == self.patience else seconds
+            limit = None if seconds == patience else seconds
             return await self._wire.send(
                 method, path, body=body, content_type=content_type, accept=accept, seconds=limit, decode=decode
             )
 
-        return await patiently(attempt, self.patience)
+        return await patiently(attempt, patience)
 
 
 @lru_cache(maxsize=256)

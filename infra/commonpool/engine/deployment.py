@@ -90,6 +90,7 @@ class Deployment:
     index: Index
     observer: Observer
     selected: frozenset[str] | None
+    unsettled: frozenset[str] = frozenset()  # stays pending: not every kind of what it may have made could be listed
     changes: list[Change] = field(default_factory=list)
     problems: list[ResourceProblem] = field(default_factory=list)
     unchanged: int = 0
@@ -210,7 +211,9 @@ class Deployment:
             self._writing = asyncio.create_task(self._begin())
         await asyncio.shield(self._writing)
         if self._lock is None or self._lock.lost.is_set():
-            raise LockLost(f"the lease of stack {self.program.stack} was taken over by another run; this one stops")
+            raise LockLost(
+                f"the lease of stack {self.program.stack} was taken over or deleted by somebody; this run stops"
+            )
 
     async def _begin(self) -> None:
         await states.ensure_namespace(self.pool)
@@ -237,8 +240,14 @@ class Deployment:
         while True:
             await asyncio.sleep(min(max(FLUSH_SECONDS, FLUSH_SHARE * took), LONGEST_FLUSH_SECONDS))
             began = time.monotonic()
-            with contextlib.suppress(EngineError):
+            try:
                 await self.save()
+            except LockLost:
+                if self._lock:
+                    self._lock.lost.set()
+                return
+            except EngineError:
+                pass  # the records wait for the next time
             took = time.monotonic() - began
 
     async def save(self) -> None:

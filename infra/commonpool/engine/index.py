@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import Refused
+from commonpool.engine.error import Refused, Unreachable
 from commonpool.engine.managed_fields import applied_entries
 from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, sealed
 from commonpool.engine.state import Kind, State
 
+UNNAMED_SECONDS = 5.0  # a kind that no record names is asked for no longer: it may be broken for days
 Place = tuple[str, Identity]  # (provider, identity)
 Connect = Callable[[str], Awaitable[Cluster]]
 
@@ -41,6 +42,7 @@ class Index:
     live: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     patched: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     listed: set[Kind] = field(default_factory=set)
+    unseen: dict[Kind, str] = field(default_factory=dict)  # what should have been listed and could not be, and why
 
     def drift(self, record: Record) -> Drift:
         """Compare one record with what stands."""
@@ -81,6 +83,12 @@ def _copies_labels(found: Mapping[str, Any]) -> bool:
     return found["kind"] in ("Endpoints", "EndpointSlice") or bool(found["metadata"].get("ownerReferences"))
 
 
+def unseen_words(unseen: Mapping[Kind, str]) -> str:
+    """What could not be looked at, for a person, with the first reason. Pure."""
+    kinds = sorted({f"{api_version} {kind}" for _, api_version, kind in unseen})
+    return f"could not look at {', '.join(kinds)} ({next(iter(unseen.values()))})"
+
+
 def urn_of(live: Mapping[str, Any]) -> str:
     """The resource that an object says it belongs to."""
     return str(live["metadata"].get("annotations", {}).get(RESOURCE, ""))
@@ -95,17 +103,34 @@ async def complete(index: Index, connect: Connect, state: State, *, everything: 
         for provider in {"", *state.providers}:
             cluster = await connect(provider)
             others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted
-            await asyncio.gather(*(_list_where_allowed(index, connect, state, kind) for kind in others))
+            await asyncio.gather(*(_list_where_possible(index, connect, state, kind) for kind in others))
+        _forgive_versions(index)
 
 
-async def _list_where_allowed(index: Index, connect: Connect, state: State, kind: Kind) -> None:
-    """A credential that may not even list a kind has made nothing of it."""
-    try:
-        await _list(index, connect, state, kind)
-        index.listed.add(kind)
-    except Refused as error:
-        if error.status != 403:
-            raise
+def _forgive_versions(index: Index) -> None:
+    """What was listed in one version has been seen, also where another version needs a converter that is away."""
+    seen = {(provider, version.rpartition("/")[0], kind) for provider, version, kind in index.listed}
+    for provider, version, kind in list(index.unseen):
+        if (provider, version.rpartition("/")[0], kind) in seen:
+            del index.unseen[provider, version, kind]
+
+
+async def _list_where_possible(index: Index, connect: Connect, state: State, kind: Kind) -> None:
+    """A kind that no record names. One that does not answer stops no run, which can hardly have made anything of it."""
+    for _ in range(2):
+        try:
+            index.live |= await _metadata(connect, kind, f"{PART_OF}={state.part_of}", UNNAMED_SECONDS)
+            index.listed.add(kind)
+        except Refused as error:
+            if error.status != 403:  # a credential that may not even list a kind has made nothing of it
+                index.unseen[kind] = str(error)
+        except Unreachable as error:
+            index.unseen[kind] = str(error)
+            await (await connect(kind[0])).version()  # raises where it is the whole server that is away
+            continue
+        else:
+            index.unseen.pop(kind, None)
+        return
 
 
 async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[Kind]) -> None:
@@ -123,11 +148,15 @@ async def _list_patched(index: Index, connect: Connect, wanted: Kind) -> None:
     index.patched |= await _metadata(connect, wanted, "")
 
 
-async def _metadata(connect: Connect, wanted: Kind, selector: str) -> dict[Place, Mapping[str, Any]]:
+async def _metadata(
+    connect: Connect, wanted: Kind, selector: str, patience: float | None = None
+) -> dict[Place, Mapping[str, Any]]:
     provider, api_version, kind = wanted
     cluster = await connect(provider)
     try:
-        items, _ = await cluster.list_objects(api_version, kind, selector=selector, metadata_only=True)
+        items, _ = await cluster.list_objects(
+            api_version, kind, selector=selector, metadata_only=True, patience=patience
+        )
     except Refused as error:
         if error.status in (404, 405):
             return {}  # the kind is gone with its CustomResourceDefinition, and its objects with it
@@ -136,6 +165,8 @@ async def _metadata(connect: Connect, wanted: Kind, selector: str) -> dict[Place
     found: dict[Place, Mapping[str, Any]] = {}
     for item in items:
         metadata = item["metadata"]
+        if not metadata.get("uid"):
+            continue  # it is reckoned and not kept, as the metrics of a pod are, with the pod's labels
         identity = Identity(group, kind, metadata.get("namespace", ""), metadata["name"])
         applied = applied_entries(metadata.pop("managedFields", ()))
         found[provider, identity] = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "applied": applied}

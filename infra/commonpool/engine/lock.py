@@ -96,7 +96,7 @@ class Lock:
         """Take the lease. Returns the dead holder's name when one was taken over. Raises `LockHeld`."""
         if self._lease is not None:
             return ""
-        found = await self.cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, self.name)
+        found = await self._read()
         previous = (found or {}).get("spec", {}).get("holderIdentity", "")
         if found and previous and not holder_died_here(previous):
             found = await self._wait_out(found)
@@ -106,7 +106,7 @@ class Lock:
         except (Stale, Refused) as error:
             if isinstance(error, Refused) and error.reason != "AlreadyExists":
                 raise  # nobody else has it: the server cannot write, or we may not
-            raise self._held_by(await self._reread()) from error
+            raise self._held_by(await self._read() or {"spec": {}}) from error
         self._renewing = asyncio.create_task(self._renew(), name=f"lease {self.name}")
         return str(previous)
 
@@ -135,24 +135,30 @@ class Lock:
             self._lease["spec"]["renewTime"] = _now()
             try:
                 self._lease = await self.cluster.replace(self._lease)
-            except Stale:
-                self.lost.set()
-                return
-            except EngineError:
-                continue  # an API server that is away for a moment; the state's versions still fence us
+            except EngineError as error:
+                # A lease that somebody deleted answers 409, as its uid is not there, or 404 with its whole namespace.
+                if isinstance(error, Stale) or (isinstance(error, Refused) and error.status in (404, 409)):
+                    self.lost.set()
+                    return
+                # Else an API server that is away for a moment; the state's versions still fence us.
 
-    async def _reread(self) -> dict[str, Any]:
-        return await self.cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, self.name) or {"spec": {}}
+    async def _read(self) -> dict[str, Any] | None:
+        return await self.cluster.read("coordination.k8s.io/v1", "Lease", NAMESPACE, self.name)
 
-    async def _wait_out(self, lease: dict[str, Any]) -> dict[str, Any]:
-        """Raise `LockHeld` unless the holder is silent: clocks differ, so an old renewTime alone proves nothing."""
+    async def _wait_out(self, lease: dict[str, Any]) -> dict[str, Any] | None:
+        """The lease of a silent holder, None when it was deleted meanwhile. Raises `LockHeld` for one that is not silent.
+
+        Clocks differ, so an old renewTime alone proves nothing.
+        """
         left = (_expiry(lease) - datetime.now(UTC)).total_seconds()
         if 0 <= left <= DURATION_SECONDS + RENEW_SECONDS:
             raise self._held_by(lease)
         # What seems to hold for longer was written by a clock ahead of ours: then its silence alone counts, all of it.
         for _ in range(2 if left < 0 else -(-DURATION_SECONDS // LOOK_SECONDS)):
             await asyncio.sleep(LOOK_SECONDS)
-            again = await self._reread()
+            again = await self._read()
+            if again is None:
+                return None
             if again["spec"].get("holderIdentity") and again["spec"].get("renewTime") != lease["spec"].get("renewTime"):
                 raise self._held_by(again)
         return again

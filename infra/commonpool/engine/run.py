@@ -87,7 +87,7 @@ async def destroy(
             raise
         finally:
             await _store(run, finished=False)
-        if not preview and not run.state.records and run.state.exists and not run.problems:
+        if not preview and not run.state.records and run.state.exists and not run.problems and not run.unsettled:
             await run.begin_writing()
             await states.remove(cluster, run.state)
         clock.lap("delete")
@@ -97,7 +97,7 @@ async def destroy(
 async def refresh(
     program: Program, cluster: Cluster, *, observer: Observer = silent, options: Options | None = None
 ) -> Result:
-    """Report how the pool differs from what was last applied; records of objects that are gone are dropped.
+    """Report how the pool differs from what was last applied; nothing is written, and records stay as they are.
 
     The pool is the state: nothing else has to be refreshed, and the next `up` mends what is reported here.
     """
@@ -207,13 +207,13 @@ async def _store(run: Deployment, *, finished: bool) -> None:
             kept = {unit: digest for unit, digest in state.units.items() if unit in program.units}
             done = {unit: program.units[unit] for unit in run.selected if unit and unit not in broken}
             state.units = {unit: digest for unit, digest in (kept | done).items() if unit not in broken}
-        state.pending = tuple(sorted(broken))
+        state.pending = tuple(sorted(broken | run.unsettled))
     if not finished and not run.writing:
         return  # nothing was applied, so there is nothing to remember
     if states.changed(state):
         await run.begin_writing()
         if finished:
-            state.pending = tuple(sorted({run.unit_of.get(urn, "") for urn in run.failed}))
+            state.pending = tuple(sorted({run.unit_of.get(urn, "") for urn in run.failed} | run.unsettled))
             state.last_run = {**state.last_run, "finished": now()}
         await run.save()
 
@@ -262,7 +262,13 @@ async def _looked(
     with garbage.put_off():
         await indexes.complete(index, clusters.connect, state, everything=bool(state.pending) or options.adopt)
         selected = select(program, state, index, options)
-    run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected)
+    unsettled = frozenset(state.pending if index.unseen else ())
+    if index.unseen:
+        left = (
+            "; a run that ended early may have left something there, so the next one looks again" if unsettled else ""
+        )
+        observer(Event("note", f"{indexes.unseen_words(index.unseen)}{left}"))
+    run = Deployment(program, options, preview, cluster, clusters, state, index, observer, selected, unsettled)
     run.order = max((record.order for record in state.records.values()), default=0)
     return run
 

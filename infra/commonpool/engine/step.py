@@ -14,9 +14,10 @@ from commonpool.engine.answer import holds
 from commonpool.engine.claim import handed_over
 from commonpool.engine.decision import Decision, Outcome, announced, decide
 from commonpool.engine.diff import immutable_refusal, immutable_words
-from commonpool.engine.error import FieldConflict, Protected, Refused
+from commonpool.engine.error import FieldConflict, Protected, Refused, Stale
 from commonpool.engine.event import FieldChange, Operation
 from commonpool.engine.index import Drift
+from commonpool.engine.neighbour import missing_reference
 from commonpool.engine.ownership import differs
 from commonpool.engine.properties import drop_unknowns, show_path
 from commonpool.engine.record import HELPERS, REPLACED, Identity, Record
@@ -25,6 +26,7 @@ from commonpool.engine.subject import Subject
 from commonpool.engine.unknown import UNKNOWN
 
 DATA_BEARING = frozenset({"PersistentVolumeClaim", "PersistentVolume", "Namespace"})
+TAKE_OVER_TRIES = 5  # an object whose controller writes it many times a second
 RECREATE_SECONDS = 300.0  # how long a replaced object may take to go away
 
 
@@ -126,14 +128,22 @@ class Step(Subject):
         return Outcome(identity, live)
 
     async def _take_over(self, live: dict[str, Any]) -> None:
-        entries = handed_over(live, self.manager)
-        if entries is None:
-            return
-        await self.run.begin_writing()
-        metadata = live["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": entries}}
-        place = Identity.of(live)
-        await self.cluster.merge_patch(live["apiVersion"], place.kind, place.namespace, place.name, patch)
+        """What the Pulumi CLI's provider owned becomes ours; an object that others write all the time is read again."""
+        found: dict[str, Any] | None = live
+        place, tries = Identity.of(live), TAKE_OVER_TRIES
+        while found is not None and (entries := handed_over(found, self.manager)) is not None:
+            await self.run.begin_writing()
+            metadata = {"resourceVersion": found["metadata"]["resourceVersion"], "managedFields": entries}
+            try:
+                await self.cluster.merge_patch(
+                    found["apiVersion"], place.kind, place.namespace, place.name, {"metadata": metadata}
+                )
+                return
+            except Stale:
+                tries -= 1
+                if not tries:
+                    raise
+            found = await self._read(place)
 
     async def _forced_replacement(self, identity: Identity, live: Mapping[str, Any] | None) -> str:
         """Why the object must be replaced although the server would change it in place; empty when it need not be."""
@@ -251,6 +261,9 @@ class Step(Subject):
         try:
             after = await self._send(body, force=decision.force or bool(adopted), dry_run=True)
         except Refused as error:
+            if self._comes_with_this_run(error):
+                self._report(decision.operation, decision.reason, checked=False)
+                return Outcome(identity, announced(self.whole), known=False)
             if live is None or not immutable_refusal(error):
                 raise
             return await self._replace(identity, immutable_words(error))
@@ -262,6 +275,11 @@ class Step(Subject):
             operation = Operation.SAME
         self._report(operation, decision.reason, fields)
         return Outcome(identity, after if live else announced(self.whole), known=live is not None)
+
+    def _comes_with_this_run(self, error: Refused) -> bool:
+        """Whether what the server misses is a resource of this run, which a preview does not make."""
+        missing = missing_reference(error, self.body)
+        return missing is not None and (self.cluster.url, missing) in self.run.places
 
     async def _preview_unknown(self, identity: Identity) -> Outcome:
         """Some inputs are outputs of resources that do not exist yet: say so instead of guessing."""

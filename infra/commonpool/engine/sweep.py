@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from commonpool.engine import readiness
+from commonpool.engine.cluster import Cluster
 from commonpool.engine.deployment import Deployment
-from commonpool.engine.error import EngineError, Protected
+from commonpool.engine.error import EngineError, Protected, UnknownKind
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.index import Drift, urn_of
 from commonpool.engine.record import PART_OF, REPLACED, RESOURCE, SEAL, Identity, Record
@@ -169,9 +170,11 @@ async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool
 async def _delete_live(run: Deployment, record: Record) -> None:
     await run.begin_writing()
     cluster = await run.clusters.connect(record.provider)
-    place = record.identity
+    place, version = record.identity, await _version(cluster, record)
+    if not version:
+        return
     if record.patch:
-        await _give_back(cluster, record)
+        await _give_back(cluster, version, record)
         return
     if run.index.drift(record) is Drift.REPLACED:
         run.note(f"{place} is another object by now (uid differs); it is left alone")
@@ -180,25 +183,33 @@ async def _delete_live(run: Deployment, record: Record) -> None:
     annotations = live["metadata"].get("annotations") or {}
     policy = _POLICIES.get(str(annotations.get(PROPAGATION, "")).lower(), "Background")
     gone = not await cluster.delete(
-        record.api_version, place.kind, place.namespace, place.name, uid=record.uid, propagation=policy
+        version, place.kind, place.namespace, place.name, uid=record.uid, propagation=policy
     )
     skipped = str(annotations.get(readiness.SKIP, "")).lower() == "true" and place.kind in _NOT_AWAITED
     if gone or skipped or not run.options.wait:
         return
-    key = (record.api_version, place.kind, place.namespace, place.name)
+    key = (version, place.kind, place.namespace, place.name)
     limits = {"create": record.delete_timeout} if record.delete_timeout else {}
     shown = {"kind": place.kind, "metadata": {"name": place.name, "annotations": annotations}}
     timeout = readiness.timeout_of(shown, limits, run.options.timeout)
     await run.unless_interrupted(readiness.wait_gone(cluster, key, record.uid, timeout=timeout), None)
 
 
-async def _give_back(cluster: Any, record: Record) -> None:  # noqa: ANN401
+async def _version(cluster: Cluster, record: Record) -> str:
+    """The apiVersion in which the object can be had; empty when its kind is served no more, and the object gone with it."""
+    try:
+        return (await cluster.kind(record.api_version, record.identity.kind)).api_version
+    except UnknownKind:
+        return await cluster.version_serving(record.identity.group, record.identity.kind)
+
+
+async def _give_back(cluster: Cluster, version: str, record: Record) -> None:
     """A patch ends by owning nothing: an apply of the bare object under the patch's own manager."""
     place = record.identity
-    if await cluster.read(record.api_version, place.kind, place.namespace, place.name) is None:
+    if await cluster.read(version, place.kind, place.namespace, place.name) is None:
         return
     metadata = {"name": place.name} | ({"namespace": place.namespace} if place.namespace else {})
-    body = {"apiVersion": record.api_version, "kind": place.kind, "metadata": metadata}
+    body = {"apiVersion": version, "kind": place.kind, "metadata": metadata}
     await cluster.apply(body, force=True, field_manager=record.owner)
 
 
@@ -206,11 +217,15 @@ async def _let_go(run: Deployment, record: Record) -> None:
     """Take our marks off a retained object, so that no later run mistakes it for a leftover."""
     await run.begin_writing()
     cluster = await run.clusters.connect(record.provider)
-    place = record.identity
-    if record.patch or run.index.drift(record) in (Drift.MISSING, Drift.REPLACED):
+    place, drift = record.identity, run.index.drift(record)
+    if record.patch or drift is Drift.REPLACED or not (version := await _version(cluster, record)):
         return
+    if drift is Drift.MISSING:  # unless it is only had in another version by now
+        found = await cluster.read(version, place.kind, place.namespace, place.name)
+        if found is None or found["metadata"]["uid"] != record.uid:
+            return
     marks = {"metadata": {"labels": {PART_OF: None}, "annotations": {RESOURCE: None, SEAL: None}}}
-    await cluster.merge_patch(record.api_version, place.kind, place.namespace, place.name, marks)
+    await cluster.merge_patch(version, place.kind, place.namespace, place.name, marks)
 
 
 async def _sweep_leftovers(run: Deployment, leftovers: list[tuple[str, Mapping[str, Any]]]) -> None:

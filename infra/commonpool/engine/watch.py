@@ -42,6 +42,7 @@ class Feed:
         self._url = f"{path}?{urlencode(query | {key: value for key, value in filters.items() if value})}"
         self._known: dict[_Place, dict[str, Any]] = {}
         self._lost_since: float | None = None
+        self._opened: float | None = None  # since when the present stream has been granted
 
     async def events(self) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """ADDED, MODIFIED and DELETED, without end."""
@@ -49,7 +50,7 @@ class Feed:
             if not self._version:
                 for event in await self._list():
                     yield event
-            began = time.monotonic()
+            began, self._opened = time.monotonic(), None
             try:
                 async with aclosing(self._stream()) as changes:
                     async for change in changes:
@@ -64,7 +65,8 @@ class Feed:
                 self._version = ""
 
     async def _stream(self) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-        async with aclosing(self._wire.stream(f"{self._url}&resourceVersion={self._version}")) as events:
+        path = f"{self._url}&resourceVersion={self._version}"
+        async with aclosing(self._wire.stream(path, self._note_opened)) as events:
             async for event in events:
                 kind, found = event["type"], event["object"]
                 self._lost_since = None
@@ -77,6 +79,9 @@ class Feed:
                     continue
                 self._remember(kind, found)
                 yield kind, found
+
+    def _note_opened(self) -> None:
+        self._opened = time.monotonic()
 
     async def _list(self) -> list[tuple[str, dict[str, Any]]]:
         """Everything there is as ADDED or MODIFIED, and what is there no more as DELETED."""
@@ -97,6 +102,10 @@ class Feed:
     async def _pause(self, again: Again) -> None:
         """Wait for the server to come back. Raises the problem when that takes longer than patience."""
         now = time.monotonic()
+        if self._opened is not None and now > self._opened + SHORTEST_STREAM_SECONDS:
+            self._lost_since = (
+                None  # all was well: what is in between cuts streams on which nothing happens for a while
+            )
         self._lost_since = self._lost_since or now
         left = self._lost_since + self._patience - now
 
