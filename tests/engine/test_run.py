@@ -214,6 +214,21 @@ def test_an_immutable_field_is_previewed_and_applied_as_a_replacement(
     assert applied.problems == ()
 
 
+def test_routes_are_deleted_before_the_namespace_that_holds_what_guards_them(
+    program: Callable[..., Program], on_cluster: OnCluster, writes: Callable[[], list[dict[str, Any]]], fresh: str
+) -> None:
+    source = """
+        k8s.apiextensions.CustomResource("r", api_version="gateway.networking.k8s.io/v1", kind="HTTPRoute",
+            metadata={**inside, "name": "r"}, spec={"hostnames": ["r.example"]})
+        k8s.core.v1.ConfigMap("guard", metadata={**inside, "name": "guard"})
+    """
+    assert on_cluster(lambda cluster: up(program(source), cluster)).problems == ()
+    writes()
+    assert on_cluster(lambda cluster: destroy(program(source), cluster)).counts == {"delete": 3}
+    deleted = [event["objectRef"]["resource"] for event in writes() if event["verb"] == "delete"]
+    assert [one for one in deleted if one != "secrets"] == ["httproutes", "namespaces"]  # those are the state's
+
+
 def test_custom_resources_come_in_the_same_run_as_their_definition(
     program: Callable[..., Program], on_cluster: OnCluster, fresh: str
 ) -> None:

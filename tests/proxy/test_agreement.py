@@ -16,11 +16,14 @@ from typing import Any
 import agreements
 import estates
 import pytest
-from commonpool.components.envoy_gateway import VERSION, policy
+from commonpool.components.envoy_gateway import VERSION, policy, target
+from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
+from commonpool.engine.error import Refused
 from commonpool.model import load_estate
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
+from proxy.declarations import GATEWAY_API
 from proxy.estate import DOMAIN, ROOT, DeclaredEstate
 
 NAME = "permits"
@@ -160,6 +163,73 @@ def test_after_the_last_day_up_closes_the_way_and_validate_says_the_date(estate:
     assert "agreement permits-for-d1 ended on 2026-02-28 [agreement-ended]" in ended.stderr
     until(lambda: admitted(estate) == 403, "the way is closed")
     assert "permits-for-d1 ended on 2026-02-28 [agreement-ended]" in validate(estate).stderr
+
+
+@contextlib.contextmanager
+def refusing(pool: EmbeddedPool, version: str, kind: str, resource: str) -> Iterator[None]:
+    """The API server refuses every write of a kind in the service's namespace, as somebody's own admission policy would."""
+    rule = {
+        "apiGroups": [version.partition("/")[0]],
+        "apiVersions": ["*"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": [resource],
+    }
+    matches = {
+        "resourceRules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"service-{NAME}"}},
+    }
+    admission, name = "admissionregistration.k8s.io/v1", {"name": "tests-refuse"}
+    denied = {"matchConstraints": matches, "validations": [{"expression": "false", "message": "not now"}]}
+    bound = {"policyName": "tests-refuse", "validationActions": ["Deny"]}
+    policies = Proxy(pool)
+    policies.apply(
+        {"apiVersion": admission, "kind": "ValidatingAdmissionPolicy", "metadata": name, "spec": denied},
+        {"apiVersion": admission, "kind": "ValidatingAdmissionPolicyBinding", "metadata": name, "spec": bound},
+    )
+    try:
+        until(lambda: refuses(pool, version, kind), "the policy is in force")
+        yield
+    finally:
+        policies.forget()
+        until(lambda: not refuses(pool, version, kind), "the policy is gone")
+
+
+def refuses(pool: EmbeddedPool, version: str, kind: str) -> bool:
+    async def work() -> bool:
+        async with await Cluster.connect(kubeconfig.load(pool.kubeconfig)) as cluster:
+            where = {"name": "tests-probe", "namespace": f"service-{NAME}"}
+            spec = {"targetRefs": [target("HTTPRoute", NAME)]}
+            body = {"apiVersion": version, "kind": kind, "metadata": where, "spec": spec}
+            try:
+                await cluster.apply(body, dry_run=True, field_manager="tests")
+            except Refused as error:
+                return "not now" in str(error)
+            return False
+
+    return asyncio.run(work())
+
+
+def test_a_route_is_left_as_it_is_while_what_guards_it_is_refused(estate: DeclaredEstate) -> None:
+    for path in (estate.root / "agreements" / "statements").glob("*"):
+        path.unlink()
+    agreements.agree(estate.root, "permits-for-d1", service=NAME, term={"start": "2026-01-01", "end": "2026-02-28"})
+    estate.consume(d1=[NAME])
+    estate.up("services", "departments")
+    where = {"name": NAME, "namespace": f"service-{NAME}"}
+    route = {"apiVersion": GATEWAY_API, "kind": "HTTPRoute", "metadata": where}
+    before = Proxy(estate.pool).read(route)
+    assert "d1" not in [rule["name"] for rule in before["spec"]["rules"]]
+    agreements.agree(estate.root, "permits-for-d1", service=NAME)
+    with refusing(estate.pool, VERSION, "SecurityPolicy", "securitypolicies"):
+        refused = estate.up("services", check=False)
+    assert refused.returncode != 0
+    told = f"service-{NAME}.{NAME}: left as it is, because what has to stand before it failed: "
+    assert f"{told}service-{NAME}.{NAME}.department.d1 [refused]" in refused.stdout + refused.stderr
+    assert Proxy(estate.pool).read(route)["metadata"]["generation"] == before["metadata"]["generation"]
+    assert admitted(estate) == 403, "nobody passes without the limit of its agreement"
+    estate.up("services", "departments")
+    until(lambda: admitted(estate) == 200, "d1 passes under its agreement")
+    assert "no changes" in estate.up("services").stdout
 
 
 class Session:

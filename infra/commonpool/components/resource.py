@@ -18,6 +18,10 @@ PROVIDER_VERSION = version("pulumi-kubernetes")
 # What would lose data, or everybody's footing, when it went by mistake.
 _PROTECTED = frozenset({"StorageClass"})
 _RETAINED = frozenset({"PersistentVolume"})
+# What leads callers in stands only after what guards it. The workload guards nothing, and its readiness may take minutes:
+# the way of a consumer whose agreement is over must not stay open for so long.
+_ROUTES = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"})
+_NO_GUARDS = _ROUTES | {"Namespace", "Deployment", "Service"}
 
 
 @dataclass(frozen=True)
@@ -25,21 +29,24 @@ class Declared:
     """One rendered object as a resource: its type token, its logical name, what guards it.
 
     `holder` is the place in the list of the one below which it stands, None for the component itself: a child is
-    registered after its parent stands and deleted before it, which is all that `depends_on` does.
+    registered after its parent stands and deleted before it, which is all that `depends_on` does. `after` are the places
+    of others on which it depends: it is left as it is when one of them fails.
     """
 
     type: str
     name: str
     body: Body
     holder: int | None = None
+    after: tuple[int, ...] = ()
     protect: bool = False
     retain: bool = False
 
 
 def declared(bodies: Iterable[Body], *, protected: bool = False) -> list[Declared]:
-    """The objects of one component, what lies in a namespace of its own below that Namespace."""
+    """The objects of one component, what lies in a namespace of its own below that Namespace, routes after their guards."""
     found: list[Declared] = []
     holders: dict[str, int] = {}
+    guards: list[int] = []
     for body in bodies:
         metadata, kind = body["metadata"], body["kind"]
         namespace = metadata.get("namespace", "")
@@ -49,12 +56,15 @@ def declared(bodies: Iterable[Body], *, protected: bool = False) -> list[Declare
                 f"{namespace}.{metadata['name']}" if namespace else metadata["name"],
                 body,
                 holder=holders.get(namespace),
+                after=tuple(guards) if kind in _ROUTES else (),
                 protect=(protected and kind == "Namespace") or kind in _PROTECTED,
                 retain=kind in _RETAINED,
             )
         )
         if kind == "Namespace":
             holders[metadata["name"]] = len(found) - 1
+        if kind not in _NO_GUARDS:
+            guards.append(len(found) - 1)
     return found
 
 
@@ -95,6 +105,7 @@ class Group(pulumi.ComponentResource):
         for one in self.declared:
             opts = pulumi.ResourceOptions(
                 parent=self if one.holder is None else made[one.holder],
+                depends_on=[made[place] for place in one.after],
                 protect=one.protect,
                 retain_on_delete=one.retain or None,
                 version=PROVIDER_VERSION,

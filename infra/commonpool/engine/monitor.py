@@ -246,11 +246,20 @@ class Monitor:
             urn = make_urn(run.program.stack, run.program.project, above, child.type, child.name)
             if not self._enter(urn, unit):
                 return urn
-            if run.stopping or above in run.failed:
-                run.failed.add(urn)
+            needed = tuple([await begun[place] for place in child.after])
+            if run.stopping or above in run.failed or not run.failed.isdisjoint(needed):
+                self._leave(urn, needed)
                 return urn
             registration = Registration(
-                urn, child.type, child.name, above, unit, child.body, protect=child.protect, retain=child.retain
+                urn,
+                child.type,
+                child.name,
+                above,
+                unit,
+                child.body,
+                dependencies=needed,
+                protect=child.protect,
+                retain=child.retain,
             )
             try:
                 await self._perform(await self._transformed(registration))
@@ -261,6 +270,17 @@ class Monitor:
         async with asyncio.TaskGroup() as tasks:
             for child in children:
                 begun.append(tasks.create_task(one(child)))
+
+    def _leave(self, urn: str, needed: Sequence[str]) -> None:
+        """Count a resource as failed that is not tried; where something that it needs failed, that is said."""
+        told = {problem.urn for problem in self.run.problems}
+        names = [one.rsplit("::", 1)[-1] for one in needed if one in told]
+        if not names:
+            self.run.failed.add(urn)
+            return
+        error = Refused(f"left as it is, because what has to stand before it failed: {', '.join(names)}")
+        error.next_step = "mend that, and run again"
+        self.run.fail(urn, error)
 
     async def _custom(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         if request.type == PROVIDER_TYPE:

@@ -1,6 +1,7 @@
 """Deleting what is no longer declared: backwards, each only when it is certainly ours, the protected ones never.
 
-What lies in a namespace that goes is deleted with it by the API server. An object goes only with its recorded UID as
+What lies in a namespace that goes is deleted with it by the API server, which has no order; routes go before, so that
+none leads callers in while what guards it is gone already. An object goes only with its recorded UID as
 precondition (or, after a killed run, with its seal), so that nobody gets something foreign deleted by a label.
 """
 
@@ -18,6 +19,7 @@ from commonpool.engine.record import PART_OF, REPLACED, RESOURCE, SEAL, Identity
 
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 _POLICIES = {"orphan": "Orphan", "background": "Background", "foreground": "Foreground"}
+_GATEWAY_API = "gateway.networking.k8s.io"
 # As in pulumi-kubernetes: kinds whose deletion is not awaited either when `pulumi.com/skipAwait` says so.
 _NOT_AWAITED = frozenset({"Namespace", "Pod", "ReplicationController", "DaemonSet", "Deployment", "StatefulSet", "Job"})
 
@@ -73,6 +75,10 @@ def _namespaces(victims: Iterable[Record]) -> set[tuple[str, str]]:
     }
 
 
+def _is_route(record: Record) -> bool:
+    return record.identity.group == _GATEWAY_API and record.identity.kind.endswith("Route") and not record.patch
+
+
 def unprotected(records: Iterable[Record]) -> list[Record]:
     """The records that can go while every protected one stays, with its namespace and what it depends on. Pure."""
     victims = list(records)
@@ -101,19 +107,27 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
     leftovers = run.index.leftovers(run.state)  # before anything is forgotten that would look like one
     namespaces = _namespaces(victims)
     waiting: dict[str, asyncio.Task[None]] = {}
-    dependents: dict[str, list[str]] = {}
-    for record in victims:
-        for urn in record.dependencies:
-            dependents.setdefault(urn, []).append(record.urn)
+    dependents = _dependents(victims)
     limit = asyncio.Semaphore(run.options.parallel)
     for record in victims:
-        inside = (record.provider, record.identity.namespace) in namespaces
+        inside = (record.provider, record.identity.namespace) in namespaces and not _is_route(record)
         before = [waiting[urn] for urn in dependents.get(record.urn, ()) if urn in waiting]
         waiting[record.urn] = asyncio.create_task(_delete(run, record, reason, inside, before, limit))
     await asyncio.gather(*waiting.values())
     if run.options.targets or run.interrupted:
         return
     await _sweep_leftovers(run, leftovers)
+
+
+def _dependents(victims: list[Record]) -> dict[str, list[str]]:
+    """What has to go before each of them, by URN: what depends on it, and before a namespace the routes in it."""
+    found: dict[str, list[str]] = {}
+    spaces = {(record.provider, record.identity.name): record.urn for record in victims if _is_namespace(record)}
+    for record in victims:
+        space = spaces.get((record.provider, record.identity.namespace)) if _is_route(record) else None
+        for urn in (*record.dependencies, *([space] if space else ())):
+            found.setdefault(urn, []).append(record.urn)
+    return found
 
 
 def _without_renamed(run: Deployment, records: list[Record]) -> list[Record]:
