@@ -15,7 +15,8 @@ _BROKEN = frozenset({500, 502, 503, 504})
 # Refusals that pass by themselves within moments of creating a namespace: its controllers fill these in.
 _SETTLING = ("status unknown for quota", "error looking up service account")
 # What does not fit the kind's schema is the server's own failure by its status, and stays so however often it is sent.
-_MISTYPED = b"failed to create typed patch object"
+_MISTYPED, _UNKNOWN_FIELD = "failed to create typed patch object", "unknown field"
+_OVER_QUOTA = "exceeded quota: "
 _RULED = ("ValidatingAdmissionPolicy '", '" cannot ')
 
 
@@ -51,9 +52,19 @@ def ruled_out(error: EngineError) -> bool:
     return isinstance(error, Refused) and error.status in (403, 422) and any(words in str(error) for words in _RULED)
 
 
+def over_quota(error: EngineError) -> bool:
+    """Whether a ResourceQuota has no room for it."""
+    return isinstance(error, Refused) and error.status == 403 and _OVER_QUOTA in str(error)
+
+
+def mistyped(error: EngineError) -> bool:
+    """Whether it has a field that the schema of its kind does not have."""
+    return isinstance(error, Refused) and any(words in str(error) for words in (_MISTYPED, _UNKNOWN_FIELD))
+
+
 def is_broken(status: int, content: bytes) -> bool:
     """Whether the server could not do its work, and may be able to in a moment."""
-    return status in _BROKEN and _MISTYPED not in content
+    return status in _BROKEN and _MISTYPED.encode() not in content
 
 
 def retry_after(text: str) -> float:

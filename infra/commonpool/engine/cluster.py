@@ -7,7 +7,6 @@ What it refuses: to take silence for absence, and to delete by name alone what s
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
@@ -24,6 +23,7 @@ from commonpool.engine.evidence import Evidence
 from commonpool.engine.key import Key
 from commonpool.engine.kubeconfig import Credentials
 from commonpool.engine.managed_fields import decode_list
+from commonpool.engine.recent import NEVER
 from commonpool.engine.retry import PATIENCE_SECONDS, Again, patiently
 from commonpool.engine.watch import Feed, Page
 from commonpool.engine.wire import Wire
@@ -54,9 +54,7 @@ class Cluster:
         self.streams = asyncio.Semaphore(WATCHES)
         self._served: dict[tuple[str, str], KindInfo] = {}
         self._asked = float("-inf")
-        self._defined = defaultdict[str, float](
-            lambda: float("-inf")
-        )  # by group when this client last defined kinds of it
+        self._defined = wire.recent.defined
         self._asking = asyncio.Lock()
 
     @classmethod
@@ -115,11 +113,15 @@ class Cluster:
     @property
     def ruled(self) -> float:
         """When a rule of who may write what was last changed, by the monotonic clock; what refuses shortly after is tried again."""
-        return self._wire.ruled
+        return self._wire.recent.ruled
 
     @ruled.setter
     def ruled(self, moment: float) -> None:
-        self._wire.ruled = moment
+        self._wire.recent.ruled = moment
+
+    def note_room(self, namespace: str) -> None:
+        """What a quota of a namespace counts is less now, or its limits are others: what it refuses shortly after is tried again."""
+        self._wire.recent.freed[namespace] = time.monotonic()
 
     # -- reading
 
@@ -223,11 +225,11 @@ class Cluster:
         while True:
             missed = time.monotonic()
             async with self._asking:
-                if self._asked < max(missed - FRESH_SECONDS, self._defined[group]):
+                if self._asked < max(missed - FRESH_SECONDS, self._defined.get(group, NEVER)):
                     await self._discover()
             if key in self._served:
                 return self._served[key]
-            if time.monotonic() > self._defined[group] + NEW_KIND_SECONDS:
+            if time.monotonic() > self._defined.get(group, NEVER) + NEW_KIND_SECONDS:
                 raise unknown(api_version, kind, self._served.values())
             self._asked = float("-inf")
             await asyncio.sleep(NEW_KIND_PAUSE_SECONDS)
@@ -291,6 +293,8 @@ class Cluster:
             self._defined[body["spec"].get("group", "")] = time.monotonic()
         if kind in _RULING and not dry_run:
             self.ruled = time.monotonic()
+        if kind == "ResourceQuota" and not dry_run:
+            self.note_room(self._namespace_of(info, body))
         return applied
 
     async def merge_patch(
@@ -382,6 +386,8 @@ class Cluster:
                 if isinstance(error, Stale):
                     raise Again(error) from error
                 raise
+            if not dry_run:
+                self.note_room(namespace)
             return True
 
         return await patiently(attempt, self.patience)

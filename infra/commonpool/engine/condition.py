@@ -277,6 +277,14 @@ def _secret(live: Body) -> Readiness:
     return _waiting("its token has not been made yet")
 
 
+def _quota(live: Body) -> Readiness:
+    """A new one refuses nothing until it has been counted; one whose limits changed refuses by those of before."""
+    wanted, heeded = live.get("spec", {}).get("hard") or {}, (live.get("status") or {}).get("hard") or {}
+    if heeded in ({}, wanted):
+        return READY
+    return _waiting("its controller has not counted by its new limits yet")
+
+
 def _custom(live: Body) -> Readiness:
     status = live.get("status") or {}
     if "observedGeneration" in status and _unseen(live):
@@ -300,6 +308,7 @@ _RULES: Mapping[tuple[str, str], Callable[[Body], Readiness]] = {
     ("apps", "DaemonSet"): _daemon_set,
     ("", "Pod"): _pod,
     ("", "Secret"): _secret,
+    ("", "ResourceQuota"): _quota,
     ("batch", "Job"): _job,
     ("networking.k8s.io", "Ingress"): _balanced,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,

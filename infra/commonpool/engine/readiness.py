@@ -75,6 +75,7 @@ async def wait_gone(cluster: Cluster, key: tuple[str, str, str, str], uid: str, 
             for pause in _pauses():
                 live = await cluster.read(*place)
                 if live is None or live["metadata"]["uid"] != uid:
+                    cluster.note_room(place.namespace)
                     return
                 await asyncio.sleep(pause)
     raise NotReady(f"{place} is still being deleted after {timeout:.0f} s{_held_by(live)}. More: {_kubectl(place)}")

@@ -6,7 +6,6 @@ connection that the kubeconfig did not ask for by name, redirects, and to have m
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
@@ -15,15 +14,15 @@ import msgspec
 import orjson
 from yarl import URL
 
-from commonpool.engine.answer import is_broken, problem, retry_after, ruled_out, settles
+from commonpool.engine.answer import is_broken, problem, retry_after, settles
 from commonpool.engine.error import EngineError, Refused, Stale, Unreachable
 from commonpool.engine.evidence import Evidence, is_write
 from commonpool.engine.kubeconfig import Credentials
 from commonpool.engine.memory_file import memory_file
+from commonpool.engine.recent import Recent
 from commonpool.engine.retry import BROKEN_SECONDS, Again
 
 CONNECT_SECONDS = 10.0
-RULE_SECONDS = 5.0  # an API server heeds a changed admission policy, or right, up to about a second after it took it
 STREAM_SILENCE_SECONDS = 120.0  # bookmarks come every minute; a stream that is silent for two is dead
 
 
@@ -42,7 +41,7 @@ class Wire:
         self._renewing = asyncio.Lock()
         self.evidence: Evidence | None = None
         self.trouble: Callable[[str], None] | None = None
-        self.ruled = float("-inf")
+        self.recent = Recent()
 
     @classmethod
     async def open(cls, credentials: Credentials, *, user_agent: str, parallel: int, patience: float) -> "Wire":
@@ -92,7 +91,7 @@ class Wire:
                     f"{self.server} answers, but not as an API server does (no JSON): is a proxy in between?"
                 ) from error
             return answer
-        refusal = self._judgement(method, status, content, header)
+        refusal = self._judgement(method, path, status, content, header)
         if isinstance(refusal, Stale) and body is not None and not _names_version(body):
             raise Again(
                 refusal
@@ -112,7 +111,7 @@ class Wire:
             ) as response:
                 if response.status != 200:
                     content, header = await response.read(), response.headers.get("Retry-After", "")
-                    raise self._judgement("GET", response.status, content, header)
+                    raise self._judgement("GET", path, response.status, content, header)
                 opened()
                 rest = b""
                 async for chunk in response.content.iter_any():  # lines may be longer than any reader's buffer
@@ -158,11 +157,9 @@ class Wire:
                 self._token = await asyncio.to_thread(self.credentials.renewed_token)
             return f"Bearer {self._token}" != shown
 
-    def _judgement(self, method: str, status: int, content: bytes, header: str) -> EngineError | Again:
+    def _judgement(self, method: str, path: str, status: int, content: bytes, header: str) -> EngineError | Again:
         error = problem(status, content, self.server, self.credentials.describe())
-        # The rule that refuses may be the one of before our own change of it.
-        outdated = ruled_out(error) and time.monotonic() < self.ruled + RULE_SECONDS
-        if status == 429 or settles(error) or outdated:
+        if status == 429 or settles(error) or self.recent.explains(path, error):
             return Again(error, wait=retry_after(header))
         if is_broken(status, content):
             return Again(error, wait=retry_after(header), unsure=True, broken=True)
