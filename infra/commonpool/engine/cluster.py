@@ -40,7 +40,14 @@ NEW_KIND_PAUSE_SECONDS = 0.2
 WATCHES = 64  # streams at a time; whoever gets none looks from time to time instead
 _DEFINING = frozenset({"CustomResourceDefinition", "APIService"})
 _RULING = frozenset(
-    {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterRole", "ClusterRoleBinding"}
+    {
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+    }
 )
 
 

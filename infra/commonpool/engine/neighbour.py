@@ -1,19 +1,23 @@
-"""Waiting for what another resource of the same run brings: a namespace, or the kind of a custom resource.
+"""Waiting for what another resource of the same run brings: a namespace, a kind, a role to bind, a priority class.
 
 Programs, and manifests above all, do not always say what depends on what. As long as other resources are being applied,
 one of them may bring what is missing; when all that is left is waiting, nothing will.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from commonpool.engine.error import Refused, UnknownKind
+from commonpool.engine.record import Identity
 
 LONGEST_SECONDS = 60.0
 GRACE_SECONDS = 3.0  # so long nothing else may be under way before it counts as missing: programs register one by one
 PAUSE_SECONDS = 0.2
+_ROLE = re.compile(r'(cluster)?role(binding)?s?\.rbac\.authorization\.k8s\.io "[^"]+" not found')
+_PRIORITY = re.compile(r"no PriorityClass with name (?P<name>\S+) was found")
 
 T = TypeVar("T")
 
@@ -59,5 +63,22 @@ class Neighbours:
 
 
 def is_missing_neighbour(error: Refused) -> bool:
-    """Whether the namespace or the kind is missing, rather than the object itself wrong."""
-    return isinstance(error, UnknownKind) or (error.status == 404 and str(error).startswith("namespaces "))
+    """Whether something that it stands in or refers to is missing, rather than the object itself wrong."""
+    words = str(error)
+    if error.status == 404:
+        return isinstance(error, UnknownKind) or words.startswith("namespaces ") or bool(_ROLE.match(words))
+    return isinstance(error, UnknownKind) or (error.status == 403 and bool(_PRIORITY.search(words)))
+
+
+def missing_reference(error: Refused, body: Mapping[str, Any]) -> Identity | None:
+    """The role that a binding grants, or the priority class of a pod, when it is that which the server does not find.
+
+    It looks for the role only where who writes the binding is no administrator, and then calls it by the binding's kind.
+    """
+    if error.status == 404 and _ROLE.match(str(error)) and isinstance(role := body.get("roleRef"), Mapping):
+        kind = str(role.get("kind"))
+        namespace = "" if kind == "ClusterRole" else body["metadata"].get("namespace", "")
+        return Identity("rbac.authorization.k8s.io", kind, namespace, str(role.get("name")))
+    if error.status == 403 and (priority := _PRIORITY.search(str(error))):
+        return Identity("scheduling.k8s.io", "PriorityClass", "", priority["name"])
+    return None

@@ -17,6 +17,7 @@ from commonpool.engine.diff import immutable_refusal, immutable_words
 from commonpool.engine.error import FieldConflict, Protected, Refused, Stale
 from commonpool.engine.event import FieldChange, Operation
 from commonpool.engine.index import Drift
+from commonpool.engine.neighbour import missing_reference
 from commonpool.engine.ownership import differs
 from commonpool.engine.properties import drop_unknowns, show_path
 from commonpool.engine.record import HELPERS, REPLACED, Identity, Record
@@ -128,7 +129,8 @@ class Step(Subject):
 
     async def _take_over(self, live: dict[str, Any]) -> None:
         """What the Pulumi CLI's provider owned becomes ours; an object that others write all the time is read again."""
-        place, found, tries = Identity.of(live), live, TAKE_OVER_TRIES
+        found: dict[str, Any] | None = live
+        place, tries = Identity.of(live), TAKE_OVER_TRIES
         while found is not None and (entries := handed_over(found, self.manager)) is not None:
             await self.run.begin_writing()
             metadata = {"resourceVersion": found["metadata"]["resourceVersion"], "managedFields": entries}
@@ -259,6 +261,9 @@ class Step(Subject):
         try:
             after = await self._send(body, force=decision.force or bool(adopted), dry_run=True)
         except Refused as error:
+            if self._comes_with_this_run(error):
+                self._report(decision.operation, decision.reason, checked=False)
+                return Outcome(identity, announced(self.whole), known=False)
             if live is None or not immutable_refusal(error):
                 raise
             return await self._replace(identity, immutable_words(error))
@@ -270,6 +275,11 @@ class Step(Subject):
             operation = Operation.SAME
         self._report(operation, decision.reason, fields)
         return Outcome(identity, after if live else announced(self.whole), known=live is not None)
+
+    def _comes_with_this_run(self, error: Refused) -> bool:
+        """Whether what the server misses is a resource of this run, which a preview does not make."""
+        missing = missing_reference(error, self.body)
+        return missing is not None and (self.cluster.url, missing) in self.run.places
 
     async def _preview_unknown(self, identity: Identity) -> Outcome:
         """Some inputs are outputs of resources that do not exist yet: say so instead of guessing."""
