@@ -1,11 +1,14 @@
 """Refusals that pass by themselves after what this client changed, and the same ones that do not."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster
@@ -116,7 +119,31 @@ def test_an_apply_that_is_refused_by_the_state_before_our_own_change_is_sent_aga
     asyncio.run(scenario())
 
 
-def test_quotas_and_kinds_that_a_run_changes_hold_for_the_rest_of_it(
+@contextmanager
+def late(pool: EmbeddedPool, seconds: float = 4.0) -> Iterator[None]:
+    """The controllers, that of quotas among them, heed nothing for a while."""
+    components = pool.status().components
+    controllers = psutil.Process(next(found.pid for found in components if found.name == "kube-controllers"))
+    controllers.suspend()
+    resuming = threading.Timer(seconds, controllers.resume)
+    resuming.start()
+    yield
+    resuming.join()
+
+
+def await_count(stack: Stack, expected: int) -> None:
+    async def work(cluster: Cluster) -> None:
+        used = ""
+        async with asyncio.timeout(30):
+            while used != str(expected):
+                await asyncio.sleep(0.2)
+                quota = await cluster.read("v1", "ResourceQuota", stack.name, "few") or {}
+                used = quota.get("status", {}).get("used", {}).get("configmaps", "")
+
+    stack.ask(work)
+
+
+def test_a_quota_is_heeded_as_this_run_left_it_also_where_its_controller_is_late(
     embedded_pool: EmbeddedPool, tmp_path: Path, fresh: str
 ) -> None:
     """At its limit, something is replaced; then the limit is raised before what needs it."""
@@ -131,9 +158,14 @@ def test_quotas_and_kinds_that_a_run_changes_hold_for_the_rest_of_it(
         for number in range(int(limit) - 2):
             resource("ConfigMap", f"c{number}", {"metadata": {"namespace": name, "name": f"c{number}"}}, depends_on=[few])
     """
-    first = stack.up(source, limit="2")  # Kubernetes itself makes kube-root-ca.crt
+    stack.up(source.split("    fixed =")[0], limit="2")  # Kubernetes itself makes kube-root-ca.crt
+    await_count(stack, 1)
+    first = stack.up(source, limit="2")
     assert first.problems == (), messages(first)
-    again = stack.up(source.replace('"a": "1"', '"a": "2"'), limit="2")  # one that is immutable
+    await_count(stack, 2)
+    with late(embedded_pool):
+        again = stack.up(source.replace('"a": "1"', '"a": "2"'), limit="2")  # one that is immutable
     assert (again.problems, again.counts) == ((), {"replace": 1}), messages(again)
-    more = stack.up(source.replace('"a": "1"', '"a": "2"'), limit="12")
+    with late(embedded_pool):
+        more = stack.up(source.replace('"a": "1"', '"a": "2"'), limit="12")
     assert (more.problems, more.counts) == ((), {"update": 1, "create": 10}), messages(more)
