@@ -11,7 +11,7 @@ from proxy.load import Load
 
 RATE = 200
 HEALTH = {"path": "/healthz", "interval": "1s", "timeout": "1s", "unhealthyAfter": 2}
-IN_FORCE_SECONDS = 10  # a good second to take it in and two checks; Envoy's own patience would be 15 and these
+IN_FORCE_SECONDS = 10  # two seconds and a bit to take it in and two checks; Envoy's own patience would be 15 and these
 ANSWER_SECONDS = 0.05  # so that calls are under way whenever it dies
 AT_THE_MOMENT = 5  # calls that may have begun between the count of those under way and the kill
 

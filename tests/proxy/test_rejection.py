@@ -85,3 +85,37 @@ def test_a_refused_listener_leaves_the_last_good_one_and_is_told_until_it_is_men
         until(lambda: negotiated(proxy) == "TLSv1.2", "the mended policy arrives")
         until(lambda: status().rejections == (), "nothing is refused any more")
     assert load.outcome.failed == 0, load.outcome
+
+
+def looked_up(kind: str) -> dict[str, Any]:
+    """A patch of the backends behind `first`: Envoy Gateway does not know that Envoy refuses one of these kinds here."""
+    operation = {"op": "add", "path": "/type", "value": kind}
+    cluster = {"type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "httproute/default/first/rule/0"}
+    target = {"group": "gateway.networking.k8s.io", "kind": "GatewayClass", "name": "commonpool"}
+    return {
+        "apiVersion": ENVOY_GATEWAY,
+        "kind": "EnvoyPatchPolicy",
+        "metadata": {"name": "looked-up", "namespace": NAMESPACE},
+        "spec": {"targetRef": target, "type": "JSONPatch", "jsonPatches": [cluster | {"operation": operation}]},
+    }
+
+
+def test_what_is_refused_is_told_while_updates_of_something_else_are_taken(
+    proxy: Proxy, start_backend: Callable[[str], Backend]
+) -> None:
+    """An update holds only what has changed, so that Envoy's next answer of that type may be about other resources."""
+    proxy.apply(backend("first", start_backend("first").port), http_route("first", {"first": 1}))
+    proxy.await_status("first.test", 200)
+
+    def refused() -> list[str]:
+        return [one.reason for one in proxy.pool.status().proxy.rejections if one.kind == "Cluster"]
+
+    proxy.apply(looked_up("LOGICAL_DNS"))
+    until(lambda: bool(refused()), "the refusal is told")
+    before = refused()
+    for name in ("second", "third"):
+        proxy.apply(backend(name, start_backend(name).port), http_route(name, {name: 1}))
+        proxy.await_status(f"{name}.test", 200)
+    assert refused() == before
+    proxy.apply(looked_up("EDS"))
+    until(lambda: refused() == [], "nothing is refused any more")

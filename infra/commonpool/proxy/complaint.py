@@ -1,7 +1,7 @@
 """What the proxy's control plane and Envoy have against the objects of services. Reads statuses; changes nothing."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from commonpool.engine.cluster import Cluster
@@ -14,11 +14,16 @@ KINDS = (
     (ENVOY, "BackendTrafficPolicy"),
     (ENVOY, "SecurityPolicy"),
     (ENVOY, "ClientTrafficPolicy"),
+    (ENVOY, "EnvoyExtensionPolicy"),
+    (ENVOY, "EnvoyPatchPolicy"),
     (ENVOY, "Backend"),
     (f"{weights.GATEWAY}/v1", "BackendTLSPolicy"),
     (f"{weights.GATEWAY}/v1", "Gateway"),
 )
 OWN = "app.kubernetes.io/managed-by=commonpool"  # a cluster may have Gateways of somebody else's
+# It changes the filter that looks at tokens, which listeners have while there is a route to look for.
+_NEEDS_ROUTES = ("EnvoyPatchPolicy", "known-tokens")
+_WITH_TOKENS = frozenset({"HTTPRoute", "GRPCRoute"})
 _WANTED = frozenset({"Accepted", "Programmed", "ResolvedRefs"})
 
 
@@ -26,16 +31,27 @@ async def complaints(cluster: Cluster, service: SharedService | None = None) -> 
     """One line for each object that is not taken as it is declared: of a service, or of all."""
     namespace = service.namespace_name if service else ""
 
-    async def of_kind(api_version: str, kind: str) -> list[str]:
+    async def of_kind(api_version: str, kind: str) -> tuple[str, list[dict[str, Any]]]:
         try:
             items, _ = await cluster.list_objects(api_version, kind, selector=OWN, namespace=namespace)
         except UnknownKind:
-            return []
-        return [line for item in items for line in _lines(kind, item)]
+            return kind, []
+        return kind, items
 
     routes = ((f"{weights.GATEWAY}/{version}", kind) for version, kind in weights.KINDS.values())
-    found = await asyncio.gather(*(of_kind(*one) for one in (*KINDS, *routes)))
-    return [line for part in found for line in part]
+    return lines(dict(await asyncio.gather(*(of_kind(*one) for one in (*KINDS, *routes)))))
+
+
+def lines(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The complaints about objects by kind. Pure."""
+    routed = any(found.get(kind) for kind in _WITH_TOKENS)
+    return [
+        line
+        for kind, items in found.items()
+        for item in items
+        if routed or (kind, item["metadata"]["name"]) != _NEEDS_ROUTES
+        for line in _lines(kind, item)
+    ]
 
 
 def _lines(kind: str, item: Mapping[str, Any]) -> list[str]:

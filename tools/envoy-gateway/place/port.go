@@ -15,12 +15,26 @@ var (
 )
 
 func init() {
-	// What was decided before a restart holds on: Envoy serves on it now, so it would look taken.
+	// What was decided before a restart holds on as long as Envoy serves by it: its own ports would look taken.
 	if content, err := os.ReadFile(portsFile); err == nil {
 		if err := json.Unmarshal(content, &ports); err != nil {
 			fmt.Fprintf(os.Stderr, "envoy-gateway: %s: %v\n", portsFile, err)
 			os.Exit(2)
 		}
+		giveBack()
+	}
+}
+
+// giveBack forgets which ports were served on another one, where the declared one is free by now and nobody serves the other.
+func giveBack() {
+	before := len(ports)
+	for declared, port := range ports {
+		if declared != port && open(declared) && open(port) {
+			delete(ports, declared)
+		}
+	}
+	if len(ports) < before {
+		write(portsFile, ports)
 	}
 }
 
@@ -38,9 +52,22 @@ func Port(declared int32) int32 {
 	return port
 }
 
+func open(port int32) bool {
+	listener, err := listen(port)
+	if err != nil {
+		return false
+	}
+	listener.Close()
+	return true
+}
+
+func listen(port int32) (net.Listener, error) {
+	return net.Listen("tcp4", net.JoinHostPort(Listeners, fmt.Sprint(port)))
+}
+
 func free(declared int32) int32 {
 	for _, port := range []int32{declared, 0} {
-		listener, err := net.Listen("tcp4", net.JoinHostPort(Listeners, fmt.Sprint(port)))
+		listener, err := listen(port)
 		if err != nil {
 			continue
 		}
