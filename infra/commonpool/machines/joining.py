@@ -21,6 +21,7 @@ SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 GROUP = "system:bootstrappers:commonpool"
 MACHINE = "commonpool.dev/machine"
 JOINING = "commonpool.dev/joining"
+NOT_READY = "node.kubernetes.io/not-ready"
 TOKEN_MINUTES = 15
 NODE_USER = "system:node:"
 RETIRED_POLICY = "commonpool-retired-machines"
@@ -222,6 +223,11 @@ def _binding(name: str, role: str, subject: Body) -> Body:
 def without_joining(taints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The taints of a node but ours."""
     return [dict(taint) for taint in taints if taint.get("key") != JOINING]
+
+
+def shut(node: Mapping[str, Any]) -> bool:
+    """Whether the node controller keeps pods off it still, as it does for a moment after a node has become ready."""
+    return any(taint.get("key") == NOT_READY for taint in node.get("spec", {}).get("taints") or ())
 
 
 def ready(node: Mapping[str, Any]) -> bool:

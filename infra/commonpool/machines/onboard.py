@@ -15,6 +15,7 @@ from typing import Any
 from commonpool.components.compute import node as declared_node
 from commonpool.components.rendering import SIMULATED
 from commonpool.engine import Cluster
+from commonpool.engine.error import Stale
 from commonpool.machines import asset, dns
 from commonpool.machines.error import MachineError
 from commonpool.machines.joining import (
@@ -26,6 +27,7 @@ from commonpool.machines.joining import (
     public_key,
     ready,
     rights,
+    shut,
     without_joining,
 )
 from commonpool.machines.run import Event, MachineRun, Observer, Play, play
@@ -381,7 +383,7 @@ async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], obser
         observer(Event(machine.name, "Wait until it is ready", "started"))
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
         node = None
-        while not (node and ready(node)):
+        while not (node and ready(node) and not shut(node)):
             if asyncio.get_running_loop().time() > deadline:
                 return machine.name, f"not ready after {READY_SECONDS:.0f} s: {_why_not_ready(node)}"
             await asyncio.sleep(0.3)
@@ -389,13 +391,23 @@ async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], obser
         body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
         labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
         await cluster.apply(labels, field_manager=MANAGER)
-        taints = node.get("spec", {}).get("taints") or []
-        if len(without_joining(taints)) != len(taints):
-            await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"taints": without_joining(taints)}})
+        await _untaint(cluster, machine.name)
         observer(Event(machine.name, "Open for pods", "ok"))
         return machine.name, ""
 
     return dict(await asyncio.gather(*(one(machine) for machine in machines)))
+
+
+async def _untaint(cluster: Cluster, name: str) -> None:
+    """Take our taint away and leave the others as they are now: they are one list, in which controllers write as well."""
+    while node := await cluster.read("v1", "Node", "", name):
+        taints = node.get("spec", {}).get("taints") or []
+        if len(without_joining(taints)) == len(taints):
+            return
+        version = {"resourceVersion": node["metadata"]["resourceVersion"]}
+        patch = {"metadata": version, "spec": {"taints": without_joining(taints)}}
+        with contextlib.suppress(Stale):
+            await cluster.merge_patch("v1", "Node", "", name, patch)
 
 
 def _why_not_ready(node: Mapping[str, Any] | None) -> str:
