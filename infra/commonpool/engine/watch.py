@@ -102,10 +102,9 @@ class Feed:
     async def _pause(self, again: Again) -> None:
         """Wait for the server to come back. Raises the problem when that takes longer than patience."""
         now = time.monotonic()
+        # All was well when it lived: what is in between cuts streams on which nothing happens for a while.
         if self._opened is not None and now > self._opened + SHORTEST_STREAM_SECONDS:
-            self._lost_since = (
-                None  # all was well: what is in between cuts streams on which nothing happens for a while
-            )
+            self._lost_since = None
         self._lost_since = self._lost_since or now
         left = self._lost_since + self._patience - now
 

@@ -92,10 +92,9 @@ class Wire:
                 ) from error
             return answer
         refusal = self._judgement(method, path, status, content, header)
+        # An object, or the quota that counts it, is written by many at once: the server gave up its own repeating.
         if isinstance(refusal, Stale) and body is not None and not _names_version(body):
-            raise Again(
-                refusal
-            )  # an object, or the quota that counts it, is written by many at once: the server gave up
+            raise Again(refusal)
         raise refusal
 
     async def stream(self, path: str, opened: Callable[[], None]) -> AsyncGenerator[dict[str, Any], None]:
