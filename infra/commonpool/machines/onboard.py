@@ -213,9 +213,7 @@ async def _prepare(
     await _end_tokens(cluster, names)
     for name, token in tokens.items():
         if name in standing:  # declared before it came: close it until it is whole
-            taints = without_joining(standing[name].get("spec", {}).get("taints") or ())
-            closed = {"spec": {"taints": [*taints, {"key": JOINING, "effect": "NoSchedule"}]}}
-            await cluster.merge_patch("v1", "Node", "", name, closed)
+            await _taint(cluster, name, [{"key": JOINING, "effect": "NoSchedule"}])
         await cluster.create(token.secret(datetime.now(UTC)))
     return tokens
 
@@ -391,23 +389,24 @@ async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], obser
         body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
         labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
         await cluster.apply(labels, field_manager=MANAGER)
-        await _untaint(cluster, machine.name)
+        await _taint(cluster, machine.name, [])
         observer(Event(machine.name, "Open for pods", "ok"))
         return machine.name, ""
 
     return dict(await asyncio.gather(*(one(machine) for machine in machines)))
 
 
-async def _untaint(cluster: Cluster, name: str) -> None:
-    """Take our taint away and leave the others as they are now: they are one list, in which controllers write as well."""
+async def _taint(cluster: Cluster, name: str, ours: list[dict[str, str]]) -> None:
+    """Give a node these taints of ours, and leave the others as they are now: they are one list, in which controllers write too."""
     while node := await cluster.read("v1", "Node", "", name):
         taints = node.get("spec", {}).get("taints") or []
-        if len(without_joining(taints)) == len(taints):
+        wanted = [*without_joining(taints), *ours]
+        if wanted == taints:
             return
         version = {"resourceVersion": node["metadata"]["resourceVersion"]}
-        patch = {"metadata": version, "spec": {"taints": without_joining(taints)}}
         with contextlib.suppress(Stale):
-            await cluster.merge_patch("v1", "Node", "", name, patch)
+            await cluster.merge_patch("v1", "Node", "", name, {"metadata": version, "spec": {"taints": wanted}})
+            return
 
 
 def _why_not_ready(node: Mapping[str, Any] | None) -> str:
