@@ -113,7 +113,10 @@ class DeclaredEstate:
         return min(found, default=None)
 
     def call(self, host: str, path: str = "/", *, caller: str = "", method: str = "GET", **options: Any) -> Answer:
-        """Call a service through the proxy, with the token of a namespace's default account where one is named."""
+        """Call a service through the proxy, with the token of a namespace's default account where one is named.
+
+        `begun`, an event, is set once the first byte of the answer is here.
+        """
         headers = {"Host": host, **options.get("headers", {})}
         if caller:
             headers["Authorization"] = f"Bearer {self.token(caller, host)}"
@@ -121,7 +124,10 @@ class DeclaredEstate:
         try:
             connection.request(method, path, body=options.get("body"), headers=headers)
             answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+            first = answer.read(1)
+            if "begun" in options:
+                options["begun"].set()
+            return Answer(answer.status, dict(answer.getheaders()), first + answer.read())
         except (OSError, http.client.HTTPException) as error:
             return Answer(0, {}, str(error).encode())
         finally:

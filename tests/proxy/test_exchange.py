@@ -452,9 +452,10 @@ def private(department: str) -> str:
 def test_a_transfer_under_way_is_stopped_when_its_agreement_goes(exchange: Exchanging) -> None:
     exchange.agree(terms(items=None))
     found: list[Answer] = []
-    transfer = threading.Thread(target=lambda: found.append(exchange.call("/stream?pieces=600")))
+    begun = threading.Event()
+    transfer = threading.Thread(target=lambda: found.append(exchange.call("/stream?pieces=600", begun=begun)))
     transfer.start()
-    until(lambda: bool(exchange.records()), "the transfer has begun")
+    assert begun.wait(timeout=15), "the answer begins; before its head has gone, it could still be refused"
     exchange.proxy.apply(in_force())
     transfer.join(timeout=30)
     assert not transfer.is_alive(), "a minute's transfer ends long before its end"
