@@ -243,7 +243,7 @@ def many(declared: DeclaredEstate, proxy: Proxy, count: int) -> dict[str, float]
     behind = backend_process()
     by_department: dict[str, list[str]] = {}
     for number in range(count):
-        declared.offer(f"s{number}", port=8080, at=behind, health=health)
+        declared.offer(f"s{number}", port=8080, at=behind, health=health, namespace={"environment": "test"})
         by_department.setdefault(f"d{1 + number // EACH}", []).append(f"s{number}")
     declared.consume(**by_department)
     found = {"services": float(count), "departments": float(departments)}

@@ -39,6 +39,18 @@ def exposed(
     return {(body["kind"], body["metadata"]["name"]): body for body in bodies}
 
 
+def test_a_service_that_is_granted_nothing_has_a_namespace_in_which_nothing_runs(tmp_path: Path) -> None:
+    """Its people look at it; what it needs of quotas, accounts and roles comes with its first resources."""
+    found = estate(tmp_path, **HTTP, namespace={})
+    bodies = {(body["kind"], body["metadata"]["name"]): body for body in service.objects(found, found.services[0])}
+    here = [key for key in bodies if key[0] in ("ResourceQuota", "LimitRange", "RoleBinding", "NetworkPolicy")]
+    assert here == [("ResourceQuota", "objects"), ("RoleBinding", "viewer"), ("NetworkPolicy", "closed")]
+    assert set(bodies["ResourceQuota", "objects"]["spec"]["hard"].values()) == {"0"}
+    assert len(bodies["RoleBinding", "viewer"]["subjects"]) == 3
+    assert bodies["RoleBinding", "viewer"]["roleRef"]["name"] == "commonpool-viewer"
+    assert ("HTTPRoute", "register") in bodies
+
+
 def test_nothing_is_rendered_without_an_endpoint(tmp_path: Path) -> None:
     assert exposed(estate(tmp_path)) == {}
 

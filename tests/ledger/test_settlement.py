@@ -31,3 +31,12 @@ def test_the_consumers_part_of_a_service_is_its_own_cost_and_not_the_providers(t
     assert after.settlements[0].words == f"d1 pays d0 {part:.2f} for 30 % of permits by a"
     agreements.say(tmp_path, "a", "d1", "suspend")
     assert not Ledger.of(load_estate(tmp_path)).settlements
+
+
+def test_a_service_that_is_granted_nothing_costs_its_consumer_nothing(tmp_path: Path) -> None:
+    estates.write(tmp_path, 2)
+    agreements.give_keys(tmp_path, "d0", "d1")
+    estates.add_service(tmp_path, "permits", namespace={})
+    agreements.agree(tmp_path, "a", service="permits", cost={"consumerPercent": 30})
+    (settled,) = Ledger.of(load_estate(tmp_path)).settlements
+    assert (settled.percent, settled.price) == (30, 0)

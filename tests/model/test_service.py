@@ -24,6 +24,13 @@ PLAN: dict[str, Any] = {
     "responsible": {"role": "Office"},
     "deadline": "2027-03-31",
 }
+WORKLOAD: dict[str, Any] = {
+    "image": "registry.jiangnan.example/a:1",
+    "ports": [{"name": "http", "port": 9000}],
+    "resources": {"cpu": "10m", "memory": "16Mi"},
+}
+STORAGE = [{"tier": "standard", "capacity": "1Gi", "claims": 1}]
+SOME = 'resources: [{flavor: standard, guaranteed: {cpu: "1", memory: 1Gi}}]'
 
 
 @pytest.fixture
@@ -83,6 +90,8 @@ def accepted(root: Path, **spec: Any) -> Estate:
         ({**HTTP, "backends": [OLD, NEW], "cutOver": PLAN | {"steps": STEPS[::-1]}}, "cut-over-order", "write 10, 100"),
         ({**HTTP, "backends": [OLD, NEW, OLD | {"name": "x"}], "cutOver": PLAN}, "cut-over-others", ""),
         ({**HTTP, "backends": [OLD, NEW | {"priority": 1}], "cutOver": PLAN}, "cut-over-others", "give it priority 0"),
+        ({"workload": WORKLOAD, "namespace": {}}, "resources-missing", f"add {SOME} under spec.namespace"),
+        ({**HTTP, "namespace": {"storage": STORAGE}}, "resources-missing", f"add {SOME} under spec.namespace"),
     ],
 )  # fmt: skip
 def test_a_service_is_refused_with_the_edit_that_passes(
@@ -92,6 +101,17 @@ def test_a_service_is_refused_with_the_edit_that_passes(
     found = problems(estate)
     assert rule in found
     assert not fix or found[rule] == fix
+
+
+def test_a_workload_needs_a_namespace_in_which_it_can_run(estate: Path) -> None:
+    path = estates.add_service(estate, "register", workload=WORKLOAD)
+    path.write_text(
+        "".join(line for line in path.read_text("utf-8").splitlines(True) if "  namespace:" not in line), "utf-8"
+    )
+    fix = problems(estate)["resources-missing"]
+    assert fix == f"add namespace: {{{SOME}}} under spec"
+    path.write_text(path.read_text("utf-8") + f"  namespace: {{{SOME}}}\n", "utf-8")
+    load_estate(estate)
 
 
 @pytest.mark.parametrize("backend", [OLD, PEER], ids=["machine", "peer"])

@@ -43,6 +43,15 @@ _WITH_WORKLOADS = {
     "count/horizontalpodautoscalers.autoscaling": 1,
     "count/poddisruptionbudgets.policy": 1,
 }
+# What there is none of where nothing runs.
+_OF_PODS = (
+    "pods",
+    "count/pods",
+    "count/secrets",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+)
 _MOST_ACCOUNTS = 100
 _FINISHED = 20  # pods that are kept when they have ended, to one that runs; Jobs leave theirs until they are deleted
 # Bytes of the machines' own disks that pods may reserve, to one of memory: less than even old machines have. Else one
@@ -55,6 +64,7 @@ _AUTHORITIES = 1  # kube-root-ca.crt, which Kubernetes puts into every namespace
 class Fence:
     """What a namespace is given, whoever it belongs to; `labels` and `annotations` are its own, complete.
 
+    Without `resources` nothing runs there: it holds the objects by which a service is reached, and nobody but the pool writes it.
     `notes` is how many ConfigMaps the pool puts there itself, one for each consumed service; they use up nobody's limit.
     """
 
@@ -76,11 +86,21 @@ def objects(pool: Pool, fence: Fence) -> list[Body]:
     """The Namespace first, then everything in it."""
     return [
         _namespace(pool, fence),
-        *quotas(pool, fence),
-        _limits(pool, fence),
-        _service_account(pool, fence),
-        *_bindings(pool, fence),
+        *(_running(pool, fence) if fence.resources else _empty(pool, fence)),
         network.baseline(pool, fence.name),
+    ]
+
+
+def _running(pool: Pool, fence: Fence) -> list[Body]:
+    return [*quotas(pool, fence), _limits(pool, fence), _service_account(pool, fence), *_bindings(pool, fence)]
+
+
+def _empty(pool: Pool, fence: Fence) -> list[Body]:
+    """Nothing is granted, so nothing runs: whoever may write elsewhere only looks here, and nobody else could run anything."""
+    people = [group for word in roles.ROLES for group in getattr(fence.groups, word)]
+    return [
+        _quota(pool, fence, "objects", dict.fromkeys(_OF_PODS, "0"), None),
+        binding(pool, fence.name, "viewer", roles.ROLES["viewer"], roles.subjects(pool, list(dict.fromkeys(people)))),
     ]
 
 
@@ -89,7 +109,7 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
     level = pool.spec.security.pod_security
     modes = {f"{POD_SECURITY}/{mode}": level for mode in ("enforce", "audit", "warn")}
     versions = {f"{POD_SECURITY}/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
-    found["metadata"]["labels"] |= fence.labels | {FLAVOR: fence.resources[0].flavor} | modes | versions
+    found["metadata"]["labels"] |= fence.labels | {FLAVOR: _first_flavor(fence)} | modes | versions
     if not fence.registries:
         found["metadata"]["labels"][GRANTED_REGISTRIES] = EVERY_REGISTRY
     found["metadata"]["annotations"] = fence.annotations | {
@@ -97,6 +117,10 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
         GRANTED_REGISTRIES: ",".join(fence.registries or pool.spec.security.registries),
     }
     return found
+
+
+def _first_flavor(fence: Fence) -> str:
+    return fence.resources[0].flavor if fence.resources else ""
 
 
 def quotas(pool: Pool, fence: Fence) -> list[Body]:

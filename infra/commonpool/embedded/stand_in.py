@@ -85,7 +85,7 @@ def _places(estate: Estate, service: SharedService, backend: Backend) -> Iterabl
 
 def _real_pods(estate: Estate, service: SharedService) -> bool:
     """Whether a node has joined, or a test host joins, on which its pods may run."""
-    flavors = {item.flavor for item in service.spec.namespace.resources} if service.spec.namespace else set()
+    flavors = {item.flavor for item in service.spec.namespace.resources}
     real = (one.facts for one in estate.machines if one.facts.role == "node" and (one.facts.joined or one.facts.trial))
     return any(not flavors or one.flavor in flavors for one in real)
 

@@ -35,5 +35,5 @@ def settlements(estate: Estate, prices: dict[str, Decimal]) -> Iterator[Settleme
         service = estate.service(estate.service_of(agreement) or "")
         if service is None or not percent or not estate.standings[agreement.name].in_force:
             continue
-        price = prices[service.namespace_name] * percent / 100
-        yield Settlement(agreement.name, service.name, *agreement.parties, percent, price)
+        guaranteed = prices.get(service.namespace_name, Decimal(0))  # none where nothing runs in the pool
+        yield Settlement(agreement.name, service.name, *agreement.parties, percent, guaranteed * percent / 100)

@@ -23,12 +23,18 @@ from commonpool.model.traffic import Endpoint, Limits, Notice, Retries, Timeouts
 
 
 class ServiceNamespace(Declared):
-    """The service's own namespace, `service-<name>`."""
+    """The service's own namespace, `service-<name>`; where it is granted nothing, nothing runs there."""
 
     environment: Environment = Field(default="production", description="What it is used for.")
-    resources: list[FlavorResources] = Field(min_length=1, max_length=10, description="Compute by hardware class.")
-    storage: list[TierStorage] = Field(default=[], description="Storage by tier.")
-    objects: ObjectLimits = Field(default=ObjectLimits(), description="Limits on the number of objects.")
+    resources: list[FlavorResources] = Field(
+        default=[],
+        max_length=10,
+        description="Compute by hardware class; none where its backends stand elsewhere, and nothing can run there then.",
+    )
+    storage: list[TierStorage] = Field(default=[], description="Storage by tier; only beside resources.")
+    objects: ObjectLimits = Field(
+        default=ObjectLimits(), description="Limits on the number of objects; only beside resources."
+    )
 
 
 Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
@@ -75,7 +81,7 @@ class SharedServiceSpec(Declared):
     offered_by: Name = Field(description="Department that offers it.")
     owner: Contact = Field(description="Answers for it.")
     duty: Contact = Field(description="Is reached at night; a telephone is required.")
-    namespace: ServiceNamespace = Field(description="Its namespace.")
+    namespace: ServiceNamespace = Field(default=ServiceNamespace(), description="Its namespace.")
     workload: Workload | None = Field(
         default=None, description="What runs there; nothing when its backends stand elsewhere."
     )

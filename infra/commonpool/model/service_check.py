@@ -18,6 +18,7 @@ def check_service(estate: Estate, service: SharedService) -> Found:
     """Every problem of one manifest."""
     subject = Subject(estate, f"service/{service.name}")
     yield from _references(subject, service)
+    yield from _namespace(subject, service)
     yield from _sharing(subject, service)
     yield from _endpoint(subject, service)
     if service.spec.endpoint:
@@ -30,7 +31,6 @@ def check_service(estate: Estate, service: SharedService) -> Found:
 def _references(subject: Subject, service: SharedService) -> Found:
     estate, spec = subject.estate, service.spec
     departments = [department.name for department in estate.departments]
-    flavors = [flavor.name for flavor in estate.pool.spec.compute.flavors]
     named = [(("spec", "offeredBy"), spec.offered_by)]
     listed = enumerate(spec.consumers.departments)
     for where, name in (*named, *((("spec", "consumers", "departments", index), name) for index, name in listed)):
@@ -48,24 +48,11 @@ def _references(subject: Subject, service: SharedService) -> Found:
                 "department-group-unknown",
                 nearest(name, groups),
             )
-    given = ("spec", "namespace")
-    yield from subject.twice(
-        (*given, "resources"), (one.flavor for one in spec.namespace.resources), "flavor", "flavor"
-    )
-    yield from subject.twice((*given, "storage"), (one.tier for one in spec.namespace.storage), "tier", "tier")
     if spec.workload:
         ports = ("spec", "workload", "ports")
         yield from subject.twice(ports, (one.name for one in spec.workload.ports), "port")
         numbers = (f"{one.port}/{one.protocol}" for one in spec.workload.ports)
         yield from subject.twice(ports, numbers, "port", "port")
-    for index, item in enumerate(spec.namespace.resources):
-        if item.flavor not in flavors:
-            yield subject.problem(
-                ("spec", "namespace", "resources", index, "flavor"),
-                f"there is no flavor {item.flavor!r}",
-                "flavor-unknown",
-                nearest(item.flavor, flavors),
-            )
     if spec.duty.phone is None:
         yield subject.problem(("spec", "duty"), "the duty contact has no phone", "contact-phone", "add phone:")
     registries = estate.pool.spec.security.registries
@@ -75,6 +62,32 @@ def _references(subject: Subject, service: SharedService) -> Found:
             f"{shown(spec.workload.image)} is not inside the pool's registries",
             "registry-foreign",
             f"write one inside {', '.join(registries)}",
+        )
+
+
+def _namespace(subject: Subject, service: SharedService) -> Found:
+    spec, given = service.spec, ("spec", "namespace")
+    flavors = [flavor.name for flavor in subject.estate.pool.spec.compute.flavors]
+    yield from subject.twice(
+        (*given, "resources"), (one.flavor for one in spec.namespace.resources), "flavor", "flavor"
+    )
+    yield from subject.twice((*given, "storage"), (one.tier for one in spec.namespace.storage), "tier", "tier")
+    for index, item in enumerate(spec.namespace.resources):
+        if item.flavor not in flavors:
+            yield subject.problem(
+                (*given, "resources", index, "flavor"),
+                f"there is no flavor {item.flavor!r}",
+                "flavor-unknown",
+                nearest(item.flavor, flavors),
+            )
+    if not spec.namespace.resources and (spec.workload or spec.namespace.storage):
+        some = f'resources: [{{flavor: {flavors[0]}, guaranteed: {{cpu: "1", memory: 1Gi}}}}]'
+        declared = "namespace" in spec.model_fields_set
+        yield subject.problem(
+            given if declared else ("spec", "workload"),
+            "pods run only on resources of the service's namespace, and it has none",
+            "resources-missing",
+            f"add {some} under spec.namespace" if declared else f"add namespace: {{{some}}} under spec",
         )
 
 
