@@ -30,7 +30,7 @@ def last(journal: Path, kind: str) -> Record | None:
     mark = f'"kind":"{kind}"'.encode()
     for path in reversed(segment.segments(journal)):
         sealed = False
-        for line in reversed(path.read_bytes().split(b"\n")[1:]):
+        for line in reversed(segment.lines_of(path)[1:]):
             sealed = sealed or is_seal(line)
             if sealed and mark in line and not is_seal(line):
                 found = Record.parse(line)
@@ -42,7 +42,7 @@ def last(journal: Path, kind: str) -> Record | None:
 def newest(journal: Path) -> str:
     """The checkpoint of the last seal, as a signed note. Raises `NoteDamaged` when there is none."""
     for path in reversed(segment.segments(journal)):
-        for line in reversed(path.read_bytes().split(b"\n")):
+        for line in reversed(segment.lines_of(path)):
             if is_seal(line):
                 return Seal.of(orjson.loads(line)).note
     raise NoteDamaged(f"there is no seal in {journal}")
