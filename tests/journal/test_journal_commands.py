@@ -1,5 +1,6 @@
 """The commands of `commonpool journal`, as a person and as a program call them."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -86,6 +87,37 @@ def test_the_journal_of_a_named_cluster_is_found_by_its_kubeconfig(
     assert run(["journal", "verify", "--kubeconfig", str(path)]) == 0
     assert "1 record verifies" in capsys.readouterr().out
     assert evidence.opened(Target(kubeconfig=path)).folder == written.folder, "one cluster, one chain"
+
+
+def test_the_key_lies_beside_the_journal_also_where_its_name_ends_in_a_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is handed on; a private key in it would be, too."""
+    monkeypatch.setenv("COMMONPOOL_JOURNAL", f"{tmp_path / 'journal'}/")
+    folder, key = evidence.place(Target())
+    assert (folder, key) == (tmp_path / "journal", tmp_path / "journal.key")
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/api/v1/namespaces/d1-main/secrets?fieldManager=commonpool", False),
+        ("/api/v1/namespaces/d1-main/secrets/own?fieldManager=commonpool", False),
+        ("/api/v1/namespaces/d1-main/configmaps?fieldManager=commonpool", True),
+    ],
+)
+def test_no_digest_of_a_secret_is_kept_also_when_it_is_made(
+    path: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+
+    async def decided(kind: str, data: Any) -> None:
+        found.append(data)
+
+    run_ = evidence.RunEvidence(Target(), "test", list, print)
+    monkeypatch.setattr(run_, "decided", decided)
+    asyncio.run(run_.before_write("POST", path, b"{}"))
+    assert ("sha256" in found[0]) is kept
 
 
 def test_verify_names_the_first_bad_record_with_file_and_line(

@@ -27,6 +27,26 @@ class JournalDamaged(JournalError):
     )
 
 
+class JournalMissing(JournalError):
+    """A journal is not where its key, or a part of it, says that it is; none is made in its place."""
+
+    code = "journal_missing"
+    next_step = (
+        "bring the folder back (is its disk mounted, was it moved?), or move what is left of it and the private key away:"
+        " the next run then begins a new journal"
+    )
+
+
+class KeyNotInForce(JournalError):
+    """The private key is not the one by which the journal is sealed now; nothing is sealed with another one."""
+
+    code = "key_not_in_force"
+    next_step = (
+        "put the private key back that belongs to this journal, or the journal that belongs to this key: one of the two was"
+        " restored from before `commonpool journal keys --rotate`, or is of another journal"
+    )
+
+
 class KeyUnusable(JournalError):
     """A key is none, or of an algorithm that is not known."""
 
