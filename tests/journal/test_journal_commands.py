@@ -15,8 +15,11 @@ import estates
 import pytest
 from commonpool.cli import evidence, run
 from commonpool.cli.target import Target
+from commonpool.components.agreement import openssh
+from commonpool.exchange.vault import Vault
 from commonpool.journal import Entry, Journal, record, segment
 from commonpool.model import load_estate
+from commonpool.model.statement import public_text
 from journals import edit, flipped_bit, made
 from set_clock import SetClock
 
@@ -204,6 +207,27 @@ def test_an_agreement_that_the_operator_made_up_is_named_by_its_first_exchange(
         forged = made_with(tmp_path / next(iter(change)), rests_on, rests_on | change)
         assert run(["journal", "verify", str(forged.folder), "--estate", str(root)]) == 1
         assert "record 2: the keys of" in capsys.readouterr().out
+
+
+def test_bodies_that_were_kept_and_are_gone_or_another_are_named(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The records stay whole when somebody deletes what they speak of."""
+    vault = Vault(journal.folder / "bodies")
+    recipients = [openssh(public_text(agreements.key("d1")))]
+    for number in range(2):
+        kept = vault.keep(b"question", b"answer", recipients)
+        journal.append([Entry("exchange.answered", "d1", {"asked": number, "bodies": kept})])
+    assert run(["journal", "export", str(tmp_path / "copy")]) == 0
+    assert run(["journal", "verify", str(tmp_path / "copy"), "--bodies"]) == 0
+    assert "2 calls with bodies that are as they were kept" in capsys.readouterr().out
+    path = journal.folder / "bodies" / f"{kept.removeprefix('sha256:')}.age"
+    for change in (lambda: path.write_bytes(b"another"), path.unlink):
+        change()
+        assert run(["journal", "verify"]) == 0
+        capsys.readouterr()
+        code, found = document(capsys, "journal", "verify", "--bodies")
+        assert (code, found["finding"]["record"], found["finding"]["rule"]) == (1, 10, "body")
 
 
 def made_with(root: Path, *exchanges: dict[str, str]) -> Journal:

@@ -200,6 +200,7 @@ MORE = {"flavor": "performance", "guaranteed": {"cpu": "10m", "memory": "16Mi"}}
         ({"service": "calls", "items": ["a"]}, "agreement-protocol"),
         ({"service": "line", "rate": {"requestsPerDay": 1}}, "agreement-protocol"),
         ({"service": "permits", "rate": {"requestsPerDay": 1}, "evidence": "none"}, "agreement-volume"),
+        ({"service": "permits", "rate": {"requestsPerDay": 1 << 53}}, "agreement-text"),
         ({"service": "permits", "quota": [{**MORE, "namespace": "mian"}]}, "quota-namespace"),
         ({"service": "permits", "quota": [{**MORE, "namespace": "main", "flavor": "legacy"}]}, "quota-flavor"),
     ],

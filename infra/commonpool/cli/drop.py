@@ -139,7 +139,7 @@ def _verified(estate: "Estate", content: bytes) -> dict[str, Any]:
     try:
         fields: dict[str, Any] = json.loads(content)
         name, provider, key = str(fields["agreement"]), str(fields["provider"]), str(fields["key"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CommandFailed(f"this is no manifest of a drop: {error}", code="drop_refused") from error
     agreement = find(estate, name)
     standing = estate.standings[name]

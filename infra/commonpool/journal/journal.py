@@ -119,7 +119,7 @@ class Journal:
         if successor.verifier.text not in known:
             _write(path, "".join(f"{one}\n" for one in (*known, successor.verifier.text)).encode())
         self._next.replace(self._key)
-        _sync_folder(self._key.parent)
+        sync_folder(self._key.parent)
         self._signer = successor
 
     def _finish_rotation(self) -> None:
@@ -255,7 +255,7 @@ def _create(folder: Path, key: Path, name: str) -> None:
     _write(_next(key), signer.pem, mode=0o600)
     _write(folder / "keys", f"{signer.verifier.text}\n".encode())
     segment.folder_of(folder).mkdir(exist_ok=True, mode=0o700)
-    _sync_folder(folder)
+    sync_folder(folder)
     tail = _Tail(segment.path_of(folder, 0), 0, START, Frontier())
     lines, leaves, frontier = _chained([Entry(OPENED, OWN, {"vkey": signer.verifier.text})], tail)
     content = Header(signer.name, 0, START, Frontier()).line() + lines[0] + b"\n"
@@ -334,7 +334,7 @@ def _write_parts(parts: Sequence[_Part]) -> None:
         raise
     for scratch, part in zip(scratches, (one for one in parts if not one.place), strict=True):
         scratch.replace(part.path)
-        _sync_folder(part.path.parent)
+        sync_folder(part.path.parent)
 
 
 def _append_durably(part: _Part) -> None:
@@ -369,7 +369,7 @@ def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     scratch = _scratch(path)
     _write_new(scratch, content, mode)
     scratch.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _scratch(path: Path) -> Path:
@@ -384,7 +384,8 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, those that were just made there among them."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -157,17 +157,22 @@ def _unwritten(journal: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def sealed_lines(path: Path) -> list[bytes]:
+    """The lines of a segment's sealed records, as they stand; nothing is verified."""
+    found: list[bytes] = []
+    group: list[bytes] = []
+    for line in lines_of(path)[1:]:
+        if is_seal(line):
+            found += group
+            group = []
+        else:
+            group.append(line)
+    return found
+
+
 def record_lines(journal: Path, first: int = 0) -> Iterator[bytes]:
-    """The lines of sealed records from a number on, as they stand; nothing is verified."""
+    """Those of all segments from a number on."""
     for path in segments(journal):
         begins = first_of(path)
-        if begins + RECORDS <= first:
-            continue
-        group: list[bytes] = []
-        for line in lines_of(path)[1:]:
-            if not is_seal(line):
-                group.append(line)
-                continue
-            yield from group[max(0, first - begins) :]
-            begins += len(group)
-            group = []
+        if begins + RECORDS > first:
+            yield from sealed_lines(path)[max(0, first - begins) :]

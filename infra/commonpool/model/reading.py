@@ -93,8 +93,16 @@ class _Reader:
         self.sources[key] = path
         self.digests[key] = hashlib.sha256(pydantic_core.to_json(document.values)).hexdigest()
         if isinstance(manifest, Agreement):
-            self.texts[manifest.name] = text_digest(document.values)
+            self._text(path, name, manifest, document.values)
         return manifest
+
+    def _text(self, path: Path, name: str, agreement: Agreement, values: Any) -> None:  # noqa: ANN401
+        try:
+            self.texts[agreement.name] = text_digest(values)
+        except ValueError as error:  # a number that readers of JSON round, each in its way
+            line, column = locate(path, ("spec",))
+            words, fix = f"its text cannot be signed: {error}", "write numbers below 2^53, or quantities with a unit"
+            self.problems.append(Problem(name, line, column, words, "agreement-text", WHO["Agreement"], fix))
 
     def _name(self, path: Path, name: str, model: type[BaseModel], key: str, own: str) -> None:
         def refuse(message: str, rule: str, who: str, fix: str) -> None:
