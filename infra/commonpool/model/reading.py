@@ -148,10 +148,8 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
     if pool is None:
         return None, reader.problems
     machines = _machines(pool, reader)
-    machine_text = repr(
-        [(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines]
-    )
-    reader.digests["machines"] = hashlib.sha256(machine_text.encode()).hexdigest()
+    told = [[one.name, one.site, one.address, one.facts] for one in machines]
+    reader.digests["machines"] = hashlib.sha256(pydantic_core.to_json(told)).hexdigest()
     estate = Estate(
         root,
         pool,
