@@ -193,9 +193,13 @@ def test_recomputed_from_the_exported_journal_everything_has_the_same_bytes(
     assert b"NotoSansSC" in first["evaluation.pdf"]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"", b"\r\n"], ids=["LF", "no end", "CRLF"])
 def test_the_proposed_patch_applies_and_the_estate_stays_valid(
-    tmp_path: Path, estate: Estate, journal: Journal
+    tmp_path: Path, estate: Estate, journal: Journal, end: bytes
 ) -> None:
+    path = estate.root / "departments" / "d2.yaml"
+    text = path.read_bytes().rstrip(b"\n") + b"\n"
+    path.write_bytes(text.replace(b"\n", end) if end == b"\r\n" else text[:-1] + end)
     found = written(tmp_path, estate, journal.folder, "one")
     assert b"departments/d2.yaml" in found["proposal.patch"]
     applied = subprocess.run(["git", "apply", "-"], cwd=estate.root, input=found["proposal.patch"], capture_output=True)

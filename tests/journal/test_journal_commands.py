@@ -170,6 +170,17 @@ def test_an_export_verifies_in_a_process_that_has_nothing_else(journal: Journal,
     assert run(["journal", "anchor", str(target), "--journal", str(target)]) == 1, "nobody adds to a copy"
 
 
+def test_a_head_that_was_kept_before_the_key_was_changed_counts_with_the_new_key_alone(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "head").write_text(journal.checkpoint(), encoding="utf-8")
+    second = journal.rotate()
+    journal.append([Entry("up.begun", "d1")])
+    words = ["journal", "verify", "--key", second.text, "--checkpoint", str(tmp_path / "head")]
+    code, found = document(capsys, *words)
+    assert (code, found["heads"], found["records"]) == (0, 1, 11)
+
+
 def test_keys_are_listed_and_changed(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["journal", "keys", "--rotate"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2

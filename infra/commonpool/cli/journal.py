@@ -44,7 +44,8 @@ def verify(
     found = evidence.existing(folder, target)
     trusted = verifiers(keys)
     with output.working("verifying"):
-        heads = [*_checkpoints(checkpoints, trusted or _carried(found)), *_witnessed(witnesses)]
+        # A head that was kept before the key was changed is signed by one that the journal itself vouches for.
+        heads = [*_checkpoints(checkpoints, [*trusted, *_carried(found)]), *_witnessed(witnesses)]
         verdict = judge(found, trusted, heads, sizes=_stamped(found) if authorities else ())
         if verdict.good and authorities:
             words, finding = _stamps(verdict, found, authorities)

@@ -23,7 +23,7 @@ class JournalDamaged(JournalError):
     code = "journal_damaged"
     next_step = (
         "`commonpool journal verify` names the first bad record; stop the pool, keep the folder for whoever looks into it,"
-        " and put a copy that verifies in its place: without any, the next run begins a new journal"
+        " and put a copy that verifies in its place: without any, move folder and private key away, and the next run begins a new journal"
     )
 
 
