@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,16 @@ def test_no_journal_is_made_where_the_key_of_one_stands(tmp_path: Path) -> None:
     assert key.read_bytes() == before
     Journal.open(journal.folder, key, "test").append([Entry("up.begun", "d1")])
     assert verify(journal.folder).good
+
+
+def test_a3_many_who_open_a_journal_that_is_not_there_yet_make_one(tmp_path: Path) -> None:
+    """The first `up` of a pool and the exchange that starts beside it."""
+    for number in range(10):
+        folder, key = tmp_path / str(number) / "journal", tmp_path / str(number) / "journal.key"
+        with ThreadPoolExecutor(8) as pool:
+            for opened in [pool.submit(Journal.open, folder, key, "test") for _ in range(8)]:
+                opened.result().append([Entry("up.begun", "d1")])
+        assert verify(folder, processes=1).size == 9
 
 
 @pytest.mark.parametrize("step", range(4))

@@ -135,6 +135,19 @@ def test_verify_names_the_first_bad_record_with_file_and_line(
     assert (code, found["finding"]["record"], found["finding"]["rule"]) == (1, 4, "changed")
 
 
+def test_what_is_wrong_with_an_estate_is_told_also_where_its_refusal_cannot_be_recorded(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_DATA", str(tmp_path / "data"))
+    edit(journal.folder, lambda lines: flipped_bit(lines, 8))
+    root = estates.write(tmp_path / "estate", 1)
+    (root / "departments" / "d0.yaml").write_text("nothing", encoding="utf-8")
+    assert run(["up", "--yes", "--estate", str(root)]) == 1
+    told = capsys.readouterr().err
+    assert "the refusal is not recorded" in told
+    assert "[estate_refused]" in told
+
+
 def test_show_prints_the_last_records_and_no_control_characters(
     journal: Journal, capsys: pytest.CaptureFixture[str]
 ) -> None:

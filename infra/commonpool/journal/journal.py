@@ -244,7 +244,7 @@ def _next(key: Path) -> Path:
 def _refuse_remains(folder: Path, key: Path) -> None:
     """Raises `JournalMissing` where a journal was: one that is made over it would take its key, and nobody could go on with it."""
     remains = next(iter(segment.segments(folder)), key)
-    if remains.exists():
+    if remains.exists() and not segment.path_of(folder, 0).exists():  # which somebody else may have made just now
         raise JournalMissing(f"there is no beginning of a journal in {folder}, but {remains} is there")
 
 
