@@ -88,14 +88,15 @@ def _sources(folders: Sequence[Path], period: "Period", keys: "Sequence[Verifier
 def _source(folder: Path, period: "Period", keys: "Sequence[Verifier]") -> "Source":
     """The journal up to the period's end. Raises `CommandFailed` when it does not verify, or by none of the keys."""
     from commonpool.evaluation import Source
-    from commonpool.journal.query import newest, records
+    from commonpool.journal import segment
+    from commonpool.journal.query import records
     from commonpool.journal.tree import EMPTY
     from commonpool.journal.verification import short, verify
     from commonpool.model.today import day_of
 
     # To the last record of the period, not to the first one after it: while a clock runs ahead, such stand in its midst.
     size = max((one.sequence + 1 for one in records(folder) if day_of(one.at) <= period.last), default=0)
-    origin = newest(folder).split("\n")[0]
+    origin = segment.header_of(segment.path_of(folder, 0)).origin
     own = [key for key in keys if key.name == origin]
     if keys and not own:
         raise CommandFailed(

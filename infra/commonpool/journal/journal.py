@@ -162,19 +162,14 @@ class Journal:
             yield
 
     def _current(self) -> _Tail:
-        """Where the journal ends now, whoever wrote last. Raises `JournalDamaged` when that is before what this process has seen."""
+        """Where the journal ends now, whoever wrote last."""
         last = segment.segments(self.folder)[-1]
         if self._tail is None or last != self._tail.path or last.stat().st_size != self._tail.length:
             self._tail = self._read_tail(last)
-        if self._tail.frontier.size < self._seen:
-            raise JournalDamaged(
-                f"{self.folder} ends with record {self._tail.frontier.size - 1}, and this process has seen record {self._seen - 1}: "
-                "its end was cut off, or an older copy was put in its place"
-            )
-        self._seen = self._tail.frontier.size
         return self._tail
 
     def _read_tail(self, path: Path) -> _Tail:
+        """Raises `JournalDamaged` for an end before what this process has seen; then nothing is touched."""
         known = self._tail
         if known is None or known.path != path or path.stat().st_size < known.length:
             header = segment.header_of(path)
@@ -183,13 +178,18 @@ class Journal:
             known = _Tail(path, len(header.line()), header.previous, header.frontier)
         keys = self._keys()
         tail = _followed(known, keys)
+        if tail.frontier.size < self._seen:
+            raise JournalDamaged(
+                f"{self.folder} ends with record {tail.frontier.size - 1}, and this process has seen record {self._seen - 1}: "
+                "its end was cut off, or an older copy was put in its place"
+            )
         signer = Signer.from_pem(self.origin, _read(self._key))  # whoever wrote here may have changed it
         if signer.verifier != keys[-1]:
             raise KeyNotInForce(
                 f"the private key {self._key} is {signer.verifier.identity.hex()}, and the journal in {self.folder} is sealed by "
                 f"{keys[-1].identity.hex()}: key and journal are of different times, and what is sealed now would never verify"
             )
-        self._signer = signer
+        self._signer, self._seen = signer, tail.frontier.size
         if tail.dropped:
             with path.open("r+b") as file:
                 file.truncate(tail.length)

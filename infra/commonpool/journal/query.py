@@ -45,9 +45,16 @@ def _parsed(lines: Iterable[bytes], kinds: Collection[str]) -> Iterator[Record]:
 
 
 def newest(journal: Path) -> str:
-    """The checkpoint of the last seal, as a signed note. Raises `NoteDamaged` when there is none."""
+    """The checkpoint of the last seal, as a signed note. Raises `JournalError` when there is none, or it cannot be read."""
     for path in reversed(segment.segments(journal)):
         for line in reversed(segment.lines_of(path)):
             if is_seal(line):
-                return Seal.of(orjson.loads(line)).note
+                return _note(line, path)
     raise NoteDamaged(f"there is no seal in {journal}")
+
+
+def _note(line: bytes, path: Path) -> str:
+    try:
+        return Seal.of(orjson.loads(line)).note
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalDamaged(f"{path}: the last seal cannot be read: {error}") from error
