@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from commonpool.evaluation.proposal import changed
 from commonpool.evaluation.score import Effect, Evaluation, shown
 from commonpool.journal import Entry, Journal, Record, record
 from commonpool.journal.export import export
+from commonpool.journal.note import Signer
 from commonpool.journal.query import records
 from commonpool.model import Estate, load_estate
 
@@ -42,7 +43,7 @@ def estate(tmp_path: Path) -> Estate:
     estates.add_service(root, "people", endpoint={"protocol": "HTTP"}, backends=[{"name": "old", "machines": ["ha-registry-1"], "port": 8080}])  # fmt: skip
     for name in ("d1", "d2"):
         agreements.agree(root, f"people-for-{name}", consumer=name, service="people", evidence="digest")
-    return replace(load_estate(root), day=PERIOD.last)
+    return load_estate(root).as_of(PERIOD.last)
 
 
 def judged(estate: Estate, *found: Record) -> Evaluation:
@@ -69,6 +70,43 @@ def test_idle_reservation_is_the_mean_of_what_was_seen_against_the_target(estate
     assert points(result, "d3") == {"reservation": "75.0"}, "a quarter and a half of 4 cores, of the target 50 %"
     assert points(result, "d1")["reservation"] == "0.0"
     assert points(result, "d2")["reservation"] == "100.0"
+
+
+def test_one_record_of_many_refusals_counts_as_those_it_stands_for(estate: Estate) -> None:
+    data = {"consumer": "d1", "provider": "d0"}
+    once = [Record(0, b"", AT, "exchange.refused", "d1", data)] * 64
+    many = [Record(0, b"", AT, "exchange.refused", "d1", {**data, "times": times}) for times in (128, 256)]
+    (line,) = [one for one in judged(estate, *once, *many).lines if one.facts.department == "d1"]
+    assert line.facts.refused == 256
+
+
+def test_what_a_department_states_after_the_period_changes_nothing_in_it(estate: Estate) -> None:
+    agreements.say(estate.root, "people-for-d2", "d2", "terminate", at="2027-01-03T00:00:00Z")
+    later = load_estate(estate.root).as_of(PERIOD.last)
+    assert points(judged(later), "d2") == {"use": "0.0"}
+    assert load_estate(estate.root).as_of(date(2027, 1, 3)).standings["people-for-d2"].state == "terminated"
+
+
+def test_an_answer_that_is_missing_at_the_end_of_its_last_day_is_late_in_that_period_and_in_no_other(
+    estate: Estate,
+) -> None:
+    """Else it would be open in the one, and due in none of the others."""
+    root = estate.root
+    request = {"apiVersion": "commonpool.dev/v1", "kind": "SharingRequest", "metadata": {"name": "wanted"},
+               "spec": {"consumer": "d2", "service": "people", "items": ["name"], "purpose": {"code": "test", "description": "A task"},
+                        "basis": {"law": "A law", "article": "1"}, "submitted": "2026-03-02"}}  # fmt: skip
+    (root / "requests").mkdir(exist_ok=True)
+    (root / "requests" / "wanted.yaml").write_text(json.dumps(request), encoding="utf-8")
+    found = load_estate(root)
+    due = found.request_clock(found.requests[0]).due.day
+    for first, last, expected in (
+        (date(2026, 1, 1), due, "0.0"),
+        (due + timedelta(1), PERIOD.last, None),
+        (date(2026, 1, 1), due - timedelta(1), None),
+    ):
+        period = Period(first, last)
+        result = evaluate(found.as_of(last), [], period, formula=Formula.load(), sources=[], catalogue="sha256:0")
+        assert points(result, "d0").get("answering") == expected
 
 
 def test_what_lies_outside_of_the_period_does_not_count(estate: Estate) -> None:
@@ -155,9 +193,13 @@ def test_recomputed_from_the_exported_journal_everything_has_the_same_bytes(
     assert b"NotoSansSC" in first["evaluation.pdf"]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"", b"\r\n"], ids=["LF", "no end", "CRLF"])
 def test_the_proposed_patch_applies_and_the_estate_stays_valid(
-    tmp_path: Path, estate: Estate, journal: Journal
+    tmp_path: Path, estate: Estate, journal: Journal, end: bytes
 ) -> None:
+    path = estate.root / "departments" / "d2.yaml"
+    text = path.read_bytes().rstrip(b"\n") + b"\n"
+    path.write_bytes(text.replace(b"\n", end) if end == b"\r\n" else text[:-1] + end)
     found = written(tmp_path, estate, journal.folder, "one")
     assert b"departments/d2.yaml" in found["proposal.patch"]
     applied = subprocess.run(["git", "apply", "-"], cwd=estate.root, input=found["proposal.patch"], capture_output=True)
@@ -166,6 +208,50 @@ def test_the_proposed_patch_applies_and_the_estate_stays_valid(
     assert changed_ is not None
     assert str(changed_.spec.namespaces[0].resources[0].guaranteed.cpu) == "36m"
     assert "| d2 | 0.0 | -10 % |" in found["pull-request.md"].decode()
+
+
+YEAR = ["evaluate", "--from", "2026-01-01", "--to", "2026-12-31"]
+
+
+def test_a_journal_of_another_key_than_those_that_are_named_is_no_basis(
+    tmp_path: Path, estate: Estate, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*YEAR, "--estate", str(estate.root), "--journal", str(journal.folder), "--key"]
+    assert run([*words, journal.verifier.text]) == 0
+    assert "name its own with --key" not in capsys.readouterr().err
+    other = Journal.open(tmp_path / "other", tmp_path / "other.key", "test")
+    for key in (other.verifier, Signer.generate(journal.origin).verifier):
+        assert run([*words, key.text]) == 1
+        told = " ".join(capsys.readouterr().err.split())
+        assert (f"the journal {journal.origin}" if key == other.verifier else key.identity.hex()) in told
+
+
+def test_each_journal_counts_once_and_in_no_order(
+    tmp_path: Path, estate: Estate, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(journal.folder, tmp_path / "copy")
+    other = Journal.open(tmp_path / "other", tmp_path / "other.key", "test")
+    words = [*YEAR, "--estate", str(estate.root), "-o", "json"]
+    both = [["--journal", str(one.folder)] for one in (journal, other)]
+    found = []
+    for one, two in (both, both[::-1]):
+        assert run([*words, *one, *two]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert run([*words, *both[0], "--journal", str(tmp_path / "copy")]) == 1
+    assert "count twice" in capsys.readouterr().out
+
+
+def test_a_journal_without_a_record_in_the_period_is_the_same_whatever_is_recorded_later(
+    estate: Estate, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--from", "2025-01-01", "--to", "2025-12-31", "--estate", str(estate.root), "-o", "json"]
+    found = []
+    for _ in range(2):
+        assert run([*words, "--journal", str(journal.folder)]) == 0
+        found.append(capsys.readouterr().out)
+        journal.append([Entry("up.begun", "d1")])
+    assert found[0] == found[1]
 
 
 def test_a_journal_that_does_not_verify_is_no_basis(
@@ -233,8 +319,8 @@ spec:
 def test_promises_and_clocks_count_by_the_day_on_which_they_were_due(estate: Estate) -> None:
     (estate.root / "progress").mkdir()
     (estate.root / "progress" / "d3.yaml").write_text(PROGRESS, encoding="utf-8")
-    again = replace(load_estate(estate.root), day=PERIOD.last)
+    again = load_estate(estate.root).as_of(PERIOD.last)
     assert points(judged(again), "d3") == {"progress": "33.3"}, "one of three was done in time; the fourth is not due"
-    sample = replace(load_estate(estates.SAMPLE), day=PERIOD.last)
+    sample = load_estate(estates.SAMPLE).as_of(PERIOD.last)
     assert points(judged(sample), "personnel-bureau")["answering"] == "100.0"
     assert points(judged(sample), "market-supervision")["correction"] == "100.0"

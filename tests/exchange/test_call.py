@@ -13,6 +13,7 @@ from commonpool.exchange.terms import Book, Terms
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import Volume
 from commonpool.journal import Journal, Record
+from commonpool.journal.note import Signer
 from commonpool.journal.query import records
 from commonpool.journal.recorder import Recorder
 from commonpool.model.today import today
@@ -98,3 +99,12 @@ def test_a_service_that_answers_like_the_proxy_is_filtered(tmp_path: Path, detai
         tmp_path, terms("d1"), [asked("d1"), head(details, 503, "application/problem+json"), answered(WORDS, end=True)]
     )
     assert content(told) == b"{}"
+
+
+def test_a_journal_that_takes_no_record_refuses_the_call_in_words(tmp_path: Path) -> None:
+    Journal.open(tmp_path / "journal", tmp_path / "journal.key", "test")
+    (tmp_path / "journal.key").write_bytes(Signer.generate("another").pem)
+    (told,), kept = play(tmp_path, terms("d1"), [asked("d1")])
+    assert told.immediate_response.status.code == 503
+    assert b"evidence-unavailable" in told.immediate_response.body
+    assert kept == []

@@ -247,6 +247,14 @@ def test_a_manifest_that_was_changed_is_refused(exchange: Exchange, served: Serv
     assert not (exchange.folder / "in" / "people.csv").exists()
 
 
+def test_a_manifest_that_overruns_who_reads_it_is_refused_in_words(
+    exchange: Exchange, served: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (exchange.drop / "manifest.json").write_text("[" * 200_000)
+    assert exchange.fetch(served.url) == 1
+    assert "drop_refused" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_what_the_manifest_says_is_refused(exchange: Exchange, served: Server) -> None:
     path = exchange.drop / "people.csv.age"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -285,7 +293,9 @@ def test_a_key_that_was_given_up_signs_no_drop_and_no_receipt_any_more(
 
 
 def test_after_one_side_ended_the_agreement_nothing_is_packed_or_fetched(exchange: Exchange, served: Server) -> None:
+    assert exchange.fetch(served.url) == 0
     agreements.say(exchange.estate, "people-for-d1", "d0", "terminate")
+    assert exchange.acknowledge() == 0, "what was fetched before is proved also after it"
     assert exchange.fetch(served.url) == 1
     exchange.drop = exchange.folder / "again"
     assert exchange.pack() == 1

@@ -46,6 +46,8 @@ def test_a_clock_that_is_set_back_gives_no_calls_anew(tmp_path: Path) -> None:
     assert not volume.take("a", 2, before)
     assert volume.take("a", 2, before + timedelta(1)), "the clock ran ahead"
     assert not volume.take("a", 2, before), "and was set right"
+    volume = Volume(before - timedelta(1), journal=tmp_path / "journal")
+    assert not volume.take("a", 2, before), "what was recorded while it ran ahead is had, too, when that day comes"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Journals for tests: made, filled, and taken apart line by line as somebody with an editor would."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 from commonpool.journal import Entry, Journal
-from commonpool.journal.segment import segments
+from commonpool.journal.note import Signer
+from commonpool.journal.record import encoded, line_hash
+from commonpool.journal.segment import is_seal, seal_line, segments
+from commonpool.journal.tree import Frontier
 
 Lines = list[bytes]
 
@@ -18,6 +22,21 @@ def made(root: Path, groups: list[int], name: str = "test") -> Journal:
         journal.append([Entry("exchange.asked", "d1", {"number": count + place}) for place in range(size)])
         count += size
     return journal
+
+
+def sealed_by(signer: Signer, journal: Journal, line: bytes | None = None) -> None:
+    """Add one record as whoever holds a key can, past the writer; of a `line` `%s` is the hash of the record before."""
+    path = segments(journal.folder)[0]
+    content = path.read_bytes()
+    tree, previous = Frontier(), b""
+    for one in content.split(b"\n")[1:-1]:
+        if not is_seal(one):
+            previous = line_hash(one)
+            tree.add(previous)
+    own = line or encoded(Entry("up.begun", "thief"), tree.size, previous)
+    own = own.replace(b"%s", base64.b64encode(previous))
+    tree.add(line_hash(own))
+    path.write_bytes(content + own + b"\n" + seal_line(signer, journal.origin, tree, [line_hash(own)]))
 
 
 def edit(journal: Path, change: Callable[[Lines], Lines], segment: int = 0) -> None:

@@ -16,7 +16,7 @@ from commonpool.journal.error import AnchorRefused
 from commonpool.journal.note import Signer
 from commonpool.journal.record import START, encoded, line_hash
 from commonpool.journal.report import Finding
-from commonpool.journal.timestamp import STAMPED, Stamping, checked, sizes
+from commonpool.journal.timestamp import STAMPED, ServiceFailed, Stamping, checked, sizes, stamp
 from commonpool.journal.tree import Frontier
 from commonpool.journal.verification import verify
 from cryptography import x509
@@ -220,6 +220,21 @@ def test_a2_a_timestamp_shows_that_the_records_existed_and_a_forged_one_is_named
     _, finding = stamps(journal, service)
     assert finding is not None
     assert (finding.sequence, finding.rule) == (stamped.sequence + 2, "timestamp")
+
+
+def test_a_token_over_something_else_is_not_kept(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache on the way answers with what it knows: kept, it would fail every verification from then on."""
+    journal = made(tmp_path, [3])
+    stale = stamp(journal, service.url)
+    kept = query.last(journal.folder, STAMPED)
+    assert kept is not None
+    monkeypatch.setattr(service, "answer", lambda _: base64.b64decode("".join(kept.data["token"])))
+    with pytest.raises(ServiceFailed, match="answered for something else"):
+        stamp(journal, service.url)
+    assert query.last(journal.folder, STAMPED) == kept
+    assert stale
 
 
 def test_a5_without_the_service_it_warns_then_refuses_and_leaves_nothing_unstamped(

@@ -1,16 +1,23 @@
 """What is recorded stands on the disk before anybody acts on it, whoever writes beside, dies or finds no room (A4, A8, F9)."""
 
 import asyncio
+import errno
+import fcntl
 import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from commonpool.journal import Entry, Journal, JournalDamaged, JournalUnavailable
+from commonpool.journal import journal as writing
+from commonpool.journal.error import JournalMissing, KeyNotInForce
+from commonpool.journal.export import export
 from commonpool.journal.note import Signer
 from commonpool.journal.query import last, newest, records
 from commonpool.journal.recorder import Recorder
@@ -153,6 +160,147 @@ def test_f9_a_full_disk_refuses_the_act_and_leaves_the_journal_whole(tmp_path: P
     assert verify(journal.folder).good
     assert journal.append([Entry("up.begun", "d1")])[0].sequence == 4
     assert verify(journal.folder).good
+
+
+def test_f9_a_commit_for_whose_end_there_is_no_room_leaves_no_beginning_that_would_stand_there_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new segment needs more room than the rest of the old one: the same calls would be recorded, and counted, again."""
+    journal = made(tmp_path, [RECORDS - 3])
+    calls = [Entry("exchange.asked", "d1", {"call": number}) for number in range(5)]
+
+    def full(path: Path, content: bytes, mode: int) -> None:
+        path.write_bytes(content[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(writing, "_write_new", full)
+        with pytest.raises(JournalUnavailable):
+            journal.append(calls, grace=0.1)
+        assert verify(journal.folder).good
+    journal.append(calls)
+    assert [one.data.get("call") for one in records(journal.folder, RECORDS - 2)] == list(range(5))
+    assert verify(journal.folder).good
+
+
+def test_no_journal_is_made_where_the_key_of_one_stands(tmp_path: Path) -> None:
+    """Its disk is not mounted, it was moved, its old segments were put away: with its key lost, nobody could go on with it."""
+    journal = made(tmp_path, [RECORDS + 3])
+    key = tmp_path / "journal.key"
+    before = key.read_bytes()
+    journal.folder.rename(tmp_path / "away")
+    with pytest.raises(JournalMissing, match="key is there"):
+        Journal.open(journal.folder, key, "test")
+    assert not journal.folder.exists()
+    (tmp_path / "away").rename(journal.folder)
+    first = segments(journal.folder)[0]
+    first.rename(tmp_path / first.name)
+    for stays in (key, key.with_name("put.away")):
+        key.rename(stays)
+        with pytest.raises(JournalMissing, match="000000004096"):
+            Journal.open(journal.folder, key, "test")
+    stays.rename(key)
+    (tmp_path / first.name).rename(first)
+    assert key.read_bytes() == before
+    Journal.open(journal.folder, key, "test").append([Entry("up.begun", "d1")])
+    assert verify(journal.folder).good
+
+
+def test_a3_many_who_open_a_journal_that_is_not_there_yet_make_one(tmp_path: Path) -> None:
+    """The first `up` of a pool and the exchange that starts beside it."""
+    for number in range(10):
+        folder, key = tmp_path / str(number) / "journal", tmp_path / str(number) / "journal.key"
+        with ThreadPoolExecutor(8) as pool:
+            for opened in [pool.submit(Journal.open, folder, key, "test") for _ in range(8)]:
+                opened.result().append([Entry("up.begun", "d1")])
+        assert verify(folder, processes=1).size == 9
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a4_a_journal_whose_maker_was_killed_is_made_by_the_next_one(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, key = tmp_path / "journal", tmp_path / "journal.key"
+    whole, steps = writing._write_new, iter(range(4))
+
+    def killed(path: Path, content: bytes, mode: int) -> None:
+        if next(steps) == step:
+            raise KeyboardInterrupt
+        whole(path, content, mode)
+
+    with monkeypatch.context() as death:
+        death.setattr(writing, "_write_new", killed)
+        if step == 3:  # everything is written, and only the key is not in its place yet
+            death.setattr(Journal, "_finish_rotation", lambda _: killed(key, b"", 0))
+        with pytest.raises(KeyboardInterrupt):
+            Journal.open(folder, key, "test")
+    Journal.open(folder, key, "test").append([Entry("up.begun", "d1")])
+    verdict = verify(folder)
+    assert (verdict.good, verdict.size) == (True, 2)
+    assert (folder / "keys").read_text().count("\n") == 1
+    assert not key.with_name("journal.key.next").exists()
+
+
+def test_a_key_that_is_not_in_force_seals_nothing(tmp_path: Path) -> None:
+    """Key and journal come back from backups of different times: one seal by the wrong key, and it never verifies again."""
+    journal = made(tmp_path, [3])
+    key = tmp_path / "journal.key"
+    old = key.read_bytes()
+    journal.rotate()
+    journal.append([Entry("up.begun", "d1")])
+    new = key.read_bytes()
+    key.write_bytes(old)
+    with pytest.raises(KeyNotInForce):
+        Journal(journal.folder, key).append([Entry("up.begun", "d1")])
+    assert verify(journal.folder).size == 6
+    key.write_bytes(new)
+    Journal(journal.folder, key).append([Entry("up.begun", "d1")])
+    assert verify(journal.folder).size == 7
+
+
+def test_who_writes_already_goes_on_with_the_journal_that_was_put_in_the_place_of_its_own(tmp_path: Path) -> None:
+    journal = made(tmp_path / "one", [3])
+    other = made(tmp_path / "other", [1])
+    for name in ("journal", "journal.key"):
+        (tmp_path / "one" / name).rename(tmp_path / "one" / f"{name}.before")
+        (tmp_path / "other" / name).rename(tmp_path / "one" / name)
+    journal.append([Entry("up.begun", "d1")])
+    assert journal.origin == other.origin
+    assert verify(journal.folder, [other.verifier]).size == 3
+
+
+def test_who_writes_already_notices_that_the_end_was_cut_off(tmp_path: Path) -> None:
+    """What it had recorded is gone, and its next records would have their numbers."""
+    journal = made(tmp_path, [3])
+    length = segments(journal.folder)[0].stat().st_size
+    journal.append([Entry("exchange.asked", "d1")] * 2)
+    whole = segments(journal.folder)[0].read_bytes()
+    os.truncate(segments(journal.folder)[0], length + 10)  # half a line is left of it, which is evidence too
+    with pytest.raises(JournalDamaged, match="ends with record 3, and this process has seen record 5"):
+        journal.append([Entry("exchange.asked", "d1")])
+    assert segments(journal.folder)[0].stat().st_size == length + 10
+    segments(journal.folder)[0].write_bytes(whole)
+    assert journal.append([Entry("exchange.asked", "d1")])[0].sequence == 6
+
+
+def test_half_of_a_line_is_no_damage_while_its_writer_is_at_it(tmp_path: Path) -> None:
+    """A verifier that cries wolf on a pool in use is not listened to when it matters."""
+    journal = made(tmp_path, [3])
+    path = segments(journal.folder)[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    descriptor = os.open(journal.folder / "lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    found: list[bool] = []
+    reader = threading.Thread(target=lambda: found.append(verify(journal.folder).good))
+    reader.start()
+    reader.join(0.3)
+    assert reader.is_alive(), "it waits for whoever writes"
+    assert (newest(journal.folder).split("\n")[1], export(journal.folder, tmp_path / "copy")) == ("1", 1)
+    path.write_bytes(whole)
+    os.close(descriptor)
+    reader.join()
+    assert found == [True]
 
 
 def test_a_damaged_journal_is_not_gone_on_with(tmp_path: Path) -> None:

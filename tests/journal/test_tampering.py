@@ -16,7 +16,7 @@ from commonpool.journal.tree import Frontier
 from commonpool.journal.verification import verify
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journals import Lines, edit, made, place
+from journals import Lines, edit, made, place, sealed_by
 
 GROUPS = [5, 1, 4, 3]  # records 1-5, 6, 7-10, 11-13; record 0 is the journal's own
 
@@ -212,14 +212,74 @@ def test_a6_records_verify_with_the_key_of_their_time_after_it_was_changed(tmp_p
 
 def test_a6_a_retired_key_seals_nothing_any_more(tmp_path: Path) -> None:
     journal = made(tmp_path, [3])
-    stolen = (tmp_path / "journal.key").read_bytes()
+    thief = Signer.from_pem(journal.origin, (tmp_path / "journal.key").read_bytes())
     journal.rotate()
     journal.append([Entry("up.begun", "d1")])
-    (tmp_path / "old.key").write_bytes(stolen)
-    Journal(journal.folder, tmp_path / "old.key").append([Entry("up.begun", "thief")])
+    sealed_by(thief, journal)
     finding = verify(journal.folder).finding
     assert finding is not None
     assert (finding.sequence, finding.rule) == (6, "signature")
+
+
+def test_a6_the_key_in_force_alone_is_enough_to_verify_and_tells_what_is_of_before_it(tmp_path: Path) -> None:
+    """Who was given the new key need not have had the old one; and with the old one, stolen, nobody goes back behind it."""
+    journal = made(tmp_path, [3])
+    first = journal.verifier
+    shutil.copytree(journal.folder, tmp_path / "before")
+    second = journal.rotate()
+    journal.append([Entry("up.begun", "d1")])
+    for keys in ([second], [first, second], [first]):
+        assert verify(journal.folder, keys).good
+    assert verify(tmp_path / "before", [first]).good
+    for keys in ([second], [first, second]):
+        finding = verify(tmp_path / "before", keys).finding
+        assert finding is not None
+        assert second.identity.hex() in finding.message
+
+
+def test_a6_a_key_that_came_with_the_journal_seals_nothing_behind_the_one_that_is_named(tmp_path: Path) -> None:
+    journal = made(tmp_path, [3])
+    thief = Signer.generate(journal.origin)
+    keys = journal.folder / "keys"
+    keys.write_text(f"{thief.verifier.text}\n{keys.read_text()}")
+    sealed_by(thief, journal)
+    finding = verify(journal.folder, [journal.verifier]).finding
+    assert finding is not None
+    assert (finding.sequence, finding.rule) == (4, "signature")
+
+
+def test_a7_a_copy_that_lost_its_end_on_the_way_is_told_by_the_checkpoint_beside_it(tmp_path: Path) -> None:
+    from commonpool.journal.export import export
+
+    journal = made(tmp_path, [RECORDS, 7])
+    export(journal.folder, tmp_path / "elsewhere")
+    assert verify(tmp_path / "elsewhere").good
+    segments(tmp_path / "elsewhere")[1].unlink()
+    finding = verify(tmp_path / "elsewhere").finding
+    assert finding is not None
+    assert (finding.sequence, finding.rule) == (RECORDS, "truncated")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no JSON",
+        b'{"seq":4,"prev":"%s"}',
+        b'{"seq":4,"prev":"%s","at":"2026-01-01T00:00:00Z","kind":"exchange.asked","by":"x","data":{"a":1},"data":{}}',
+        b'{"seq":4,"prev":"%s","at":"2026-01-01T00:00:00Z","kind": "exchange.asked","by":"x","data":{}}',
+        b'{"seq":4,"prev":"%s","at":"2026-01-01T00:00:00Z","kind":"a","by":"x","data":{"a":"b","a":"c"}}',
+        b'{"seq":4,"prev":"%s","at":"2026-01-01T00:00:00","kind":"exchange.asked","by":"x","data":{}}',
+        b'{"seq":4,"prev":"%s","at":"2026-01-01T08:00:00+08:00","kind":"exchange.asked","by":"x","data":{}}',
+    ],
+    ids=["no JSON", "no record", "data twice", "hidden from a search", "a key twice", "no zone", "another zone"],
+)
+def test_a1_what_is_sealed_and_no_record_or_can_be_read_in_two_ways_is_named(tmp_path: Path, line: bytes) -> None:
+    """Whoever has the key would show one reading to one department, and another to the next."""
+    journal = made(tmp_path, [3])
+    sealed_by(Signer.from_pem(journal.origin, (tmp_path / "journal.key").read_bytes()), journal, line)
+    finding = verify(journal.folder).finding
+    assert finding is not None
+    assert (finding.sequence, finding.rule) == (4, "form")
 
 
 def test_a6_a_key_that_no_older_key_vouches_for_does_not_count(tmp_path: Path) -> None:

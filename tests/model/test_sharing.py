@@ -200,6 +200,7 @@ MORE = {"flavor": "performance", "guaranteed": {"cpu": "10m", "memory": "16Mi"}}
         ({"service": "calls", "items": ["a"]}, "agreement-protocol"),
         ({"service": "line", "rate": {"requestsPerDay": 1}}, "agreement-protocol"),
         ({"service": "permits", "rate": {"requestsPerDay": 1}, "evidence": "none"}, "agreement-volume"),
+        ({"service": "permits", "rate": {"requestsPerDay": 1 << 53}}, "agreement-text"),
         ({"service": "permits", "quota": [{**MORE, "namespace": "mian"}]}, "quota-namespace"),
         ({"service": "permits", "quota": [{**MORE, "namespace": "main", "flavor": "legacy"}]}, "quota-flavor"),
     ],
@@ -210,6 +211,17 @@ def test_an_agreement_that_cannot_be_kept_is_refused(root: Path, spec: dict[str,
     service(root, "calls", endpoint={"protocol": "GRPC"})
     agreements.agree(root, "a", sign=False, **spec)
     assert set(rules(root)) == {rule}
+
+
+def test_a_signature_counts_from_the_day_that_it_names_and_an_end_at_once(root: Path) -> None:
+    """A key that counts from next year on signs nothing this year, by naming a day of the next one."""
+    agreements.agree(root, "a", service="permits", sign=False)
+    for party in ("d0", "d1"):
+        agreements.say(root, "a", party, "sign", at="2027-03-01T00:00:00Z")
+    assert on(root, "2027-02-28").standings["a"].missing == ("d0", "d1")
+    assert on(root, "2027-03-01").standings["a"].in_force
+    agreements.say(root, "a", "d1", "suspend", at="2027-05-01T00:00:00Z")
+    assert on(root, "2027-04-01").standings["a"].state == "suspended"
 
 
 def test_consumers_do_not_pay_more_than_the_whole_of_a_service(root: Path) -> None:

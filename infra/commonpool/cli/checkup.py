@@ -328,10 +328,12 @@ async def evidence(patient: Patient, cluster: "Cluster") -> list[Found]:
     """The pool's journal is whole: nothing is written to a cluster while it is not."""
     from commonpool.cli.evidence import place as journal_of
     from commonpool.journal import verification
-    from commonpool.journal.error import JournalDamaged
+    from commonpool.journal.error import JournalDamaged, JournalMissing
 
-    folder, _ = journal_of(patient.target, patient.estate.pool.name)
+    folder, key = journal_of(patient.target, patient.estate.pool.name)
     if not (folder / "segments").is_dir():
+        if key.exists():
+            return [("ill", f"there is no journal in {folder}, but its private key is {key}", JournalMissing.next_step)]
         return [("unknown", f"there is no journal in {folder} yet", "")]
     verdict = await asyncio.to_thread(verification.verify, folder)
     if verdict.finding is not None:

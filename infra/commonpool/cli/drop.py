@@ -66,6 +66,7 @@ def fetch(target: Target, place: str, into: Path, key: Path, headers: Sequence[s
     with output.working("reading the manifest"):
         content = source.manifest()
     fields = _verified(estate, content)
+    _in_force(estate, fields["agreement"])
     private, declared = _own_key(estate, fields["consumer"], key)
     into.mkdir(parents=True, exist_ok=True)
     files = [drop.Packed.from_json(one) for one in fields.get("files", ())]
@@ -132,15 +133,18 @@ def _in_force(estate: "Estate", name: str) -> "Agreement":
 
 
 def _verified(estate: "Estate", content: bytes) -> dict[str, Any]:
-    """The manifest when it is the provider's, under this very text of an agreement in force."""
+    """The manifest when it is the provider's, under this very text of an agreement: over by now or not, it was offered."""
     from commonpool.exchange import drop
 
     try:
         fields: dict[str, Any] = json.loads(content)
         name, provider, key = str(fields["agreement"]), str(fields["provider"]), str(fields["key"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CommandFailed(f"this is no manifest of a drop: {error}", code="drop_refused") from error
-    agreement = _in_force(estate, name)
+    agreement = find(estate, name)
+    standing = estate.standings[name]
+    if standing.missing:
+        raise CommandFailed(standing.words(agreement), code="agreement_not_in_force")
     if (provider, fields.get("consumer")) != agreement.parties or fields.get("text") != estate.texts[name]:
         raise CommandFailed(
             f"the drop names other parties, or another text, than agreement {name}", code="drop_refused"

@@ -1,8 +1,8 @@
 """`commonpool evaluate`: recompute the evaluation from journals and the estate; print it, write it, propose its effect."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,24 +30,27 @@ def run(
     write: Path | None,
 ) -> int:
     """Verify the journals, evaluate, print; with `write` also a folder with JSON, page, PDF, patch and pull request."""
+    from commonpool.cli.journal import verifiers
     from commonpool.evaluation import Formula, evaluate, propose
+    from commonpool.model.today import today
 
     period = _period(first, last)
+    if period.last >= today():
+        output.say(
+            f"  warning: {period.last} has not ended; what is due until then, and not done yet, counts as not done"
+        )
     # Clocks and standings are read as of the last day, whenever this is computed.
-    estate = replace(target.load(), day=period.last)
-    folders = list(journals) or [evidence.existing(None, target)]
-    from commonpool.cli.journal import verifiers
-
+    estate = target.load().as_of(period.last)
     with output.working("verifying the journals"):
-        sources = [_source(folder, period, verifiers(keys)) for folder in folders]
+        found = _sources(list(journals) or [evidence.existing(None, target)], period, verifiers(keys))
+    if not keys:
+        output.say(
+            "  the keys came with the journals: they are whole, not proven to be the pool's; name its own with --key"
+        )
+    sources = [source for source, _ in found]
     with output.working("evaluating"):
         result = evaluate(
-            estate,
-            _records(folders, sources),
-            period,
-            formula=Formula.load(),
-            sources=sources,
-            catalogue=decisions.digest(estate),
+            estate, _records(found), period, formula=Formula.load(), sources=sources, catalogue=decisions.digest(estate)
         )
     if write is not None:
         proposal = propose(estate, result)
@@ -69,16 +72,38 @@ def _period(first: str, last: str) -> "Period":
     return found
 
 
+def _sources(folders: Sequence[Path], period: "Period", keys: "Sequence[Verifier]") -> "list[tuple[Source, Path]]":
+    """Each journal with its folder, by name, however they were listed. Raises `CommandFailed` for one that is there twice."""
+    found = sorted(((_source(folder, period, keys), folder) for folder in folders), key=lambda pair: pair[0].origin)
+    for (one, folder), (other, again) in pairwise(found):
+        if one.origin == other.origin:
+            raise CommandFailed(
+                f"{folder} and {again} are both the journal {one.origin}, and its records would count twice",
+                code="usage",
+                next_step="name each journal once",
+            )
+    return found
+
+
 def _source(folder: Path, period: "Period", keys: "Sequence[Verifier]") -> "Source":
-    """The journal up to the period's end. Raises `CommandFailed` when it does not verify."""
+    """The journal up to the period's end. Raises `CommandFailed` when it does not verify, or by none of the keys."""
     from commonpool.evaluation import Source
+    from commonpool.journal import segment
     from commonpool.journal.query import records
+    from commonpool.journal.tree import EMPTY
     from commonpool.journal.verification import short, verify
     from commonpool.model.today import day_of
 
     # To the last record of the period, not to the first one after it: while a clock runs ahead, such stand in its midst.
     size = max((one.sequence + 1 for one in records(folder) if day_of(one.at) <= period.last), default=0)
-    own = [key for key in keys if (folder / "keys").exists() and key.text in (folder / "keys").read_text("utf-8")]
+    origin = segment.header_of(segment.path_of(folder, 0)).origin
+    own = [key for key in keys if key.name == origin]
+    if keys and not own:
+        raise CommandFailed(
+            f"none of the keys that were named is of the journal {origin} in {folder}",
+            code="key_unknown",
+            next_step="name the public key of each journal with --key, as its pool gave it to you",
+        )
     verdict = verify(folder, own, sizes=(size,))
     if not verdict.good:
         raise CommandFailed(
@@ -86,14 +111,14 @@ def _source(folder: Path, period: "Period", keys: "Sequence[Verifier]") -> "Sour
             code="journal_damaged",
             next_step="evaluate from a copy that does; a department has the one that was exported to it",
         )
-    return Source(verdict.origin, size, short(verdict.roots.get(size, verdict.root)))
+    return Source(verdict.origin, size, short(verdict.roots[size] if size else EMPTY))
 
 
-def _records(folders: Sequence[Path], sources: "Sequence[Source]") -> "Iterator[Record]":
+def _records(found: "Sequence[tuple[Source, Path]]") -> "Iterator[Record]":
     from commonpool.evaluation.facts import KINDS
     from commonpool.journal.query import records
 
-    for folder, source in zip(folders, sources, strict=True):
+    for source, folder in found:
         for record in records(folder, kinds=KINDS):
             if record.sequence >= source.size:
                 break

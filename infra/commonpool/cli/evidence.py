@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from commonpool.journal import Entry, Journal
     from commonpool.journal.recorder import Recorder
 
+_OF_SECRETS = re.compile(r"/secrets(/|\?|$)")  # those that are made have no name in the path yet
 GRACE_SECONDS = 5.0  # how long a write to the cluster waits for its record before the run is refused
 
 
@@ -25,7 +27,9 @@ def place(target: Target, name: str = "") -> tuple[Path, Path]:
     """Folder and key: `$COMMONPOOL_JOURNAL`, else the embedded pool's, else one on this machine for the named cluster's pool."""
     named = os.environ.get("COMMONPOOL_JOURNAL")
     if named:
-        return Path(named), Path(f"{named}.key")
+        return Path(named), Path(
+            f"{Path(named)}.key"
+        )  # beside it also where the name ends in a slash: never in what is handed on
     pool = target.own_pool
     if pool is not None:
         return pool.layout.journal, pool.layout.journal_key
@@ -90,7 +94,7 @@ class RunEvidence:
     async def before_write(self, method: str, path: str, content: bytes | None) -> None:
         """Record a write. Raises `EvidenceUnavailable`."""
         data = {"run": self.run, "request": f"{method} {path}"}
-        if content is not None and "/secrets/" not in path:  # the digest of a short secret would give it away
+        if content is not None and not _OF_SECRETS.search(path):  # the digest of a short secret would give it away
             data["sha256"] = hashlib.sha256(content).hexdigest()
         await self.decided("cluster.write", data)
 

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,12 @@ def verify(
     witnesses: Sequence[Path],
     authorities: Sequence[Path],
     estate: Path | None = None,
+    bodies: bool = False,
 ) -> int:
     """Judge a journal with public keys only; 0 when it is good, 1 with the first bad record named.
 
-    With an estate also whether every exchange rests on an agreement that both departments' keys signed.
+    With an estate also whether every exchange rests on an agreement that both departments' keys signed; with `bodies` also
+    whether every body that was kept is here.
     """
     from dataclasses import replace
 
@@ -41,7 +44,8 @@ def verify(
     found = evidence.existing(folder, target)
     trusted = verifiers(keys)
     with output.working("verifying"):
-        heads = [*_checkpoints(checkpoints, trusted or _carried(found)), *_witnessed(witnesses)]
+        # A head that was kept before the key was changed is signed by one that the journal itself vouches for.
+        heads = [*_checkpoints(checkpoints, [*trusted, *_carried(found)]), *_witnessed(witnesses)]
         verdict = judge(found, trusted, heads, sizes=_stamped(found) if authorities else ())
         if verdict.good and authorities:
             words, finding = _stamps(verdict, found, authorities)
@@ -50,12 +54,19 @@ def verify(
     if verdict.good and estate is not None:
         signed, finding = _signed(found, estate)
         verdict = replace(verdict, finding=finding)
+    kept = None
+    if verdict.good and bodies:
+        with output.working("reading bodies"):
+            kept, finding = _kept(found)
+        verdict = replace(verdict, finding=finding)
     if output.structured:
-        output.document("JournalVerdict", **_document(verdict), signedExchanges=signed)
+        output.document("JournalVerdict", **_document(verdict), signedExchanges=signed, keptBodies=kept)
     else:
         _tell(verdict, output)
         if signed is not None:
             output.data(f"  {count(signed, 'exchange')} under agreements that both departments' keys signed")
+        if kept is not None:
+            output.data(f"  {count(kept, 'call')} with bodies that are as they were kept")
     return OK if verdict.good else FAILED
 
 
@@ -65,6 +76,13 @@ def _signed(journal: Path, estate: Path) -> Any:  # noqa: ANN401
     from commonpool.model import load_estate
 
     return unsigned(load_estate(estate), records(journal, kinds=KINDS), journal)
+
+
+def _kept(journal: Path) -> Any:  # noqa: ANN401
+    from commonpool.exchange.vault import unkept
+    from commonpool.journal.query import records
+
+    return unkept(journal, records(journal, kinds=("exchange.answered",)))
 
 
 def _tell(verdict: "Verdict", output: Output) -> None:
@@ -165,13 +183,10 @@ def show(
     folder: Path | None, target: Target, output: Output, *, first: int | None, last: int, kinds: Sequence[str]
 ) -> int:
     """Records, the newest at the end; nothing is verified."""
-    from collections import deque
-
-    from commonpool.journal.query import records
+    from commonpool.journal.query import latest, records
 
     journal = evidence.existing(folder, target)
-    wanted = records(journal, first or 0, kinds=kinds)
-    found = list(deque(wanted, last)) if first is None else [one for _, one in zip(range(last), wanted, strict=False)]
+    found = latest(journal, last, kinds) if first is None else list(islice(records(journal, first, kinds=kinds), last))
     if output.structured:
         output.document("RecordList", items=[_flat(one) for one in found])
     elif not found:

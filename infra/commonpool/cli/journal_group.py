@@ -53,6 +53,9 @@ def journal_verify(
             show_default=False,
         ),
     ] = None,
+    bodies: Annotated[
+        bool, typer.Option("--bodies", help="Read also what was kept of calls: whether all of it is here.")
+    ] = False,
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
@@ -68,6 +71,7 @@ def journal_verify(
         witnesses=witness or (),
         authorities=timestamp_authority or (),
         estate=estate,
+        bodies=bodies,
     )
     raise typer.Exit(code)
 

@@ -87,8 +87,12 @@ def _loaded(run: Run) -> "Estate":
         if run.verb == "up" and (evidence.place(run.target)[0] / "segments").is_dir():
             from commonpool.cli import decisions
             from commonpool.cli.journal import whoever
+            from commonpool.journal import JournalError
 
-            refused(run.target, "", decisions.refusal(error.problems, whoever()))
+            try:
+                refused(run.target, "", decisions.refusal(error.problems, whoever()))
+            except JournalError as lost:  # nothing is done that it would have to prove, and the author has to know why
+                run.output.say(f"  warning: the refusal is not recorded: {lost}")
         raise
 
 

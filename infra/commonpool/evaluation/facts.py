@@ -54,7 +54,7 @@ class Facts:
     shares: dict[str, Share] = field(default_factory=dict)  # by indicator
     asked: int = 0  # calls that it made under agreements
     served: int = 0  # calls that it served under agreements
-    refused: int = 0  # calls of its own that were refused or denied
+    refused: int = 0  # calls of its own that were refused or denied, at least
     samples: int = 0  # times at which its use of the pool was seen
     months: dict[str, int] = field(default_factory=dict)  # calls that it served, by month
 
@@ -89,7 +89,7 @@ def _count(found: dict[str, Facts], record: Record, used: Counter[str]) -> None:
     consumer, provider = (found.get(str(record.data.get(side, ""))) for side in ("consumer", "provider"))
     if record.kind in (DENIED, REFUSED):
         if consumer:
-            consumer.refused += 1
+            consumer.refused += _refusals(record)
         return
     used[str(record.data.get("agreement", ""))] += 1
     if consumer:
@@ -98,6 +98,12 @@ def _count(found: dict[str, Facts], record: Record, used: Counter[str]) -> None:
         provider.served += 1
         month = day_of(record.at).isoformat()[:7]
         provider.months[month] = provider.months.get(month, 0) + 1
+
+
+def _refusals(record: Record) -> int:
+    """How many a record stands for: of a caller who was refused over and over, each power of two has one alone (`tally`)."""
+    times = record.data.get("times", 0)
+    return times - times // 2 if isinstance(times, int) and times > 1 else 1
 
 
 def _reservation(record: Record) -> Fraction | None:
@@ -143,7 +149,7 @@ def _used(estate: Estate, name: str, used: Counter[str], period: Period) -> Shar
 
 
 def _deadlines(estate: Estate, name: str, period: Period) -> dict[str, list[bool]]:
-    """Whether each thing that was due in the period was done in time; what is open and not late yet is no such thing."""
+    """Whether each thing that was due in the period was done in time."""
     requests = [estate.request_clock(one) for one in estate.requests if estate.provider_of(one) == name]
     corrections = [
         estate.correction_clock(one)
@@ -158,8 +164,8 @@ def _deadlines(estate: Estate, name: str, period: Period) -> dict[str, list[bool
 
 
 def _kept(clocks: Iterable[Clock], period: Period) -> list[bool]:
-    due = [one for one in clocks if one.state != "open" and period.first <= one.due.day <= period.last]
-    return [one.state == "answered" for one in due]
+    """What is open at the end of the very day on which it was due was not done in time, and is due in no other period."""
+    return [one.state == "answered" for one in clocks if period.first <= one.due.day <= period.last]
 
 
 def _promises(estate: Estate, name: str, period: Period) -> Iterator[bool]:

@@ -36,16 +36,20 @@ def propose(estate: Estate, evaluation: Evaluation) -> Proposal:
             continue
         name = line.facts.department
         path = estate.sources[f"department/{name}"]
-        before = path.read_text(encoding="utf-8")
+        before = path.read_bytes().decode("utf-8")  # with the ends of lines that it has
         after = changed(before, line.effect.quota_percent)
         if after == before:
             by_hand.append(name)
             continue
         shown_path = PurePosixPath("departments") / path.name
-        patches += difflib.unified_diff(
-            before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{shown_path}", f"b/{shown_path}"
-        )
+        lines = difflib.unified_diff(_lines(before), _lines(after), f"a/{shown_path}", f"b/{shown_path}")
+        patches += (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
     return Proposal("".join(patches), "\n".join(_body(evaluation, by_hand)) + "\n")
+
+
+def _lines(text: str) -> list[str]:
+    """With their ends; a line ends where `git apply` says so."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def changed(text: str, percent: int) -> str:

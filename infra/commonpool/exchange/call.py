@@ -21,7 +21,7 @@ from commonpool.exchange.tally import RECORDED, Tally
 from commonpool.exchange.terms import Book, Terms
 from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import ASKED, Volume, until_midnight
-from commonpool.journal import Entry, JournalUnavailable, Record
+from commonpool.journal import Entry, JournalError, Record
 from commonpool.model.today import today
 
 LARGEST = 4 << 20  # bytes of an answer out of which fields are taken, or of which the text is kept
@@ -392,7 +392,7 @@ class Call:
     async def _recorded(self, kind: str, data: dict[str, Any]) -> Record:
         try:
             return await self.record(Entry(kind, self.subject or "nobody", data))
-        except (JournalUnavailable, OSError) as error:
+        except (JournalError, OSError) as error:
             self.over = True
             detail = f"no evidence of this call can be written: {error}"
             raise Refusal(503, "evidence-unavailable", "Evidence cannot be written", detail) from error

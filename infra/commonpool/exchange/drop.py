@@ -141,7 +141,7 @@ def check(fields: Mapping[str, Any], public: str) -> None:
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public))
     try:
         key.verify(base64.b64decode(str(fields["signature"])), message(fields))
-    except (InvalidSignature, KeyError, ValueError) as error:
+    except (InvalidSignature, KeyError, ValueError, RecursionError) as error:
         raise DropRefused(
             f"the signature of this {fields.get('kind', 'document')} is not by the key that is declared"
         ) from error

@@ -21,7 +21,7 @@ from commonpool.exchange.call import Call, Refusal
 from commonpool.exchange.room import Room
 from commonpool.exchange.tally import Tally
 from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
-from commonpool.exchange.vault import Vault
+from commonpool.exchange.vault import BODIES, Vault
 from commonpool.exchange.volume import Volume
 from commonpool.journal import Entry, Journal, JournalError, JournalUnavailable, Record
 from commonpool.journal.recorder import GRACE_SECONDS, Recorder
@@ -74,7 +74,7 @@ async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) 
     async with Recorder(journal, grace) as recorder:
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         volume = await asyncio.to_thread(Volume.read, journal.folder, today())
-        processor = Processor(book, recorder, Vault(journal.folder / "bodies"), volume)
+        processor = Processor(book, recorder, Vault(journal.folder / BODIES), volume)
         add_ExternalProcessorServicer_to_server(processor, server)
         watches = [
             asyncio.create_task(_follow(cluster, book, known[0], agreements=True)),

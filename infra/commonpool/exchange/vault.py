@@ -2,11 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import orjson
 import pyrage  # type: ignore[import-untyped]
+
+from commonpool.journal import Record
+from commonpool.journal.journal import sync_folder
+from commonpool.journal.report import Finding
+
+BODIES = "bodies"  # beside the journal's segments
 
 
 class Vault:
@@ -21,7 +27,9 @@ class Vault:
         parts = orjson.dumps({"request": len(request), "answer": len(answer)}) + b"\n" + request + answer
         content = pyrage.encrypt(parts, [recipient(one) for one in recipients])
         name = hashlib.sha256(content).hexdigest()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_folder(self.folder.parent)
         path = self.folder / f"{name}.age"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -32,7 +40,27 @@ class Vault:
         except OSError:
             path.unlink(missing_ok=True)
             raise
+        sync_folder(self.folder)  # the record that names it will be on the disk
         return f"sha256:{name}"
+
+
+def unkept(journal: Path, records: Iterable[Record]) -> tuple[int, Finding | None]:
+    """How many of the bodies that records name are here as they were kept, and the first that is not."""
+    good = 0
+    for record in records:
+        name = str(record.data.get("bodies", ""))
+        if not name:
+            continue
+        path = journal / BODIES / f"{name.removeprefix('sha256:')}.age"
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return good, Finding(record.sequence, "body", f"its bodies cannot be read: {error.strerror}", path, 0)
+        if name != f"sha256:{found}":
+            return good, Finding(record.sequence, "body", "its bodies are not those that were kept", path, 0)
+        good += 1
+    return good, None
 
 
 def opened(content: bytes, identity: str) -> tuple[bytes, bytes]:

@@ -20,7 +20,7 @@ class Volume:
 
     day: date
     calls: Counter[str] = field(default_factory=Counter)
-    journal: Path | None = None  # where the calls of an earlier day are found again
+    journal: Path | None = None  # where the calls of another day are found
 
     @classmethod
     def read(cls, journal: Path, day: date) -> Self:
@@ -30,9 +30,8 @@ class Volume:
     def take(self, agreement: str, most: int, day: date) -> bool:
         """Count one call more, unless the day has had all of them. Raises `JournalDamaged`."""
         if day != self.day:
-            # A clock that is set back brings a day again whose calls were had already.
-            self.calls = _counted(self.journal, day) if self.journal and day < self.day else Counter()
-            self.day = day
+            # A clock that is set back, or ran ahead for a while, brings a day again whose calls were had already.
+            self.calls, self.day = _counted(self.journal, day) if self.journal else Counter(), day
         if self.calls[agreement] >= most:
             return False
         self.calls[agreement] += 1

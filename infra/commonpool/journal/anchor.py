@@ -74,7 +74,10 @@ def keep(journal: Journal, peer: Head, keys: Sequence[Verifier], actor: str, *, 
     note = Note.parse(peer.note)
     signer = next((key for key in trusted if key.name == origin and note.signed_by(key)), None)
     if signer is None:
-        raise AnchorRefused(f"the head of {origin} is not signed by {', '.join(key.text for key in trusted)}")
+        raise AnchorRefused(
+            f"the head of {origin} is not signed by {', '.join(key.text for key in trusted)}; "
+            "where its key was changed, name the new one with --key"
+        )
     if before:
         known = Checkpoint.parse(Note.parse(str(before["checkpoint"])).text)
         _continued(known, peer)

@@ -23,7 +23,27 @@ class JournalDamaged(JournalError):
     code = "journal_damaged"
     next_step = (
         "`commonpool journal verify` names the first bad record; stop the pool, keep the folder for whoever looks into it,"
-        " and put a copy that verifies in its place: without any, the next run begins a new journal"
+        " and put a copy that verifies in its place: without any, move folder and private key away, and the next run begins a new journal"
+    )
+
+
+class JournalMissing(JournalError):
+    """A journal is not where its key, or a part of it, says that it is; none is made in its place."""
+
+    code = "journal_missing"
+    next_step = (
+        "bring the folder back (is its disk mounted, was it moved?), or move what is left of it and the private key away:"
+        " the next run then begins a new journal"
+    )
+
+
+class KeyNotInForce(JournalError):
+    """The private key is not the one by which the journal is sealed now; nothing is sealed with another one."""
+
+    code = "key_not_in_force"
+    next_step = (
+        "put the private key back that belongs to this journal, or the journal that belongs to this key: one of the two was"
+        " restored from before `commonpool journal keys --rotate`, or is of another journal"
     )
 
 

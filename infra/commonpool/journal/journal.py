@@ -3,6 +3,9 @@
 Several processes of one machine may write: each commit holds the file's lock and begins where the last one of whomever
 ended, so a fork cannot arise here; copies that go on by themselves are found by their anchors (`anchor`). What a writer left
 without a seal when it died was never acknowledged: the next one takes it away and says so in a record.
+
+Refused is whatever would leave a journal that never verifies again: to seal with another key than the one in force, to make a
+new journal where the key of one stands, and to go on behind records that this process has seen.
 """
 
 import contextlib
@@ -18,7 +21,7 @@ from typing import Self
 import orjson
 
 from commonpool.journal import segment
-from commonpool.journal.error import JournalDamaged, JournalUnavailable, NoteDamaged
+from commonpool.journal.error import JournalDamaged, JournalMissing, JournalUnavailable, KeyNotInForce, NoteDamaged
 from commonpool.journal.note import Checkpoint, Note, Signer, Verifier
 from commonpool.journal.record import START, Entry, Record, encoded, line_hash
 from commonpool.journal.segment import RECORDS, Header, Seal, is_seal
@@ -41,6 +44,15 @@ class _Tail:
     dropped: int = 0  # bytes that no seal covered
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one commit adds to a segment: at its end, or all of a new one, whose `place` is 0."""
+
+    path: Path
+    place: int
+    content: bytes
+
+
 class Journal:
     """A journal that this process may append to."""
 
@@ -49,6 +61,7 @@ class Journal:
         self.folder, self._key = folder, key
         self.origin = segment.header_of(segment.path_of(folder, 0)).origin
         self._tail: _Tail | None = None
+        self._seen = 0  # records that this process knows to be durable
         self._mutex = threading.Lock()
         with _locked(folder):
             self._finish_rotation()
@@ -56,12 +69,14 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, key: Path, name: str) -> Self:
-        """The journal there, made when there is none. Raises `JournalError`."""
+        """The journal there, made when there is none. Raises `JournalError`, `JournalMissing` when there was one."""
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with _locked(folder):
-                if not segment.path_of(folder, 0).exists():
-                    _create(folder, key, name)
+            if not segment.path_of(folder, 0).exists():
+                _refuse_remains(folder, key)
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with _locked(folder):
+                    if not segment.path_of(folder, 0).exists():
+                        _create(folder, key, name)
         except OSError as error:
             raise JournalUnavailable(f"no journal can be made in {folder}: {error.strerror}") from error
         return cls(folder, key)
@@ -96,22 +111,30 @@ class Journal:
 
     @property
     def _next(self) -> Path:
-        return self._key.with_name(f"{self._key.name}.next")
+        return _next(self._key)
 
     def _succeed(self, successor: Signer) -> None:
-        keys = self.folder / "keys"
-        _write(keys, keys.read_bytes() + f"{successor.verifier.text}\n".encode())
+        path = self.folder / "keys"
+        known = [key.text for key in self._keys()]
+        if successor.verifier.text not in known:
+            _write(path, "".join(f"{one}\n" for one in (*known, successor.verifier.text)).encode())
         self._next.replace(self._key)
+        sync_folder(self._key.parent)
         self._signer = successor
 
     def _finish_rotation(self) -> None:
-        """A rotation that was cut short: complete when the record of the new key is sealed, else it never was."""
+        """A rotation that was cut short: complete when the record of the new key is sealed, else it never was.
+
+        A journal that was just made has its first key in the same way, so that none is ever without its key.
+        """
         if not self._next.exists():
             return
         successor = Signer.from_pem(self.origin, _read(self._next))
         newest = max(0, segment.first_of(segment.segments(self.folder)[-1]) - RECORDS)
         named = f'"vkey":"{successor.verifier.text}"'.encode()
-        if any(KEY.encode() in line and named in line for line in segment.record_lines(self.folder, newest)):
+        marks = [f'"kind":"{kind}"'.encode() for kind in (OPENED, KEY)]
+        lines = segment.record_lines(self.folder, newest)
+        if any(named in line and any(mark in line for mark in marks) for line in lines):
             self._succeed(successor)
         else:
             self._next.unlink()
@@ -146,29 +169,44 @@ class Journal:
         return self._tail
 
     def _read_tail(self, path: Path) -> _Tail:
+        """Raises `JournalDamaged` for an end before what this process has seen; then nothing is touched."""
         known = self._tail
         if known is None or known.path != path or path.stat().st_size < known.length:
-            if path.stat().st_size == 0 or b"\n" not in path.read_bytes():  # died while it was made
-                path.unlink()
-                return self._read_tail(segment.segments(self.folder)[-1])
             header = segment.header_of(path)
+            if header.origin != self.origin:  # another journal was put in its place
+                self.origin, self._seen = header.origin, 0
             known = _Tail(path, len(header.line()), header.previous, header.frontier)
-        tail = _followed(known, self._keys())
-        if not tail.checkpoint and tail.frontier.size:  # a segment with nothing but its header
-            path.unlink()
-            return self._read_tail(segment.segments(self.folder)[-1])
+        keys = self._keys()
+        tail = _followed(known, keys)
+        if tail.frontier.size < self._seen:
+            raise JournalDamaged(
+                f"{self.folder} ends with record {tail.frontier.size - 1}, and this process has seen record {self._seen - 1}: "
+                "its end was cut off, or an older copy was put in its place"
+            )
+        signer = Signer.from_pem(self.origin, _read(self._key))  # whoever wrote here may have changed it
+        if signer.verifier != keys[-1]:
+            raise KeyNotInForce(
+                f"the private key {self._key} is {signer.verifier.identity.hex()}, and the journal in {self.folder} is sealed by "
+                f"{keys[-1].identity.hex()}: key and journal are of different times, and what is sealed now would never verify"
+            )
+        self._signer, self._seen = signer, tail.frontier.size
         if tail.dropped:
             with path.open("r+b") as file:
                 file.truncate(tail.length)
                 os.fsync(file.fileno())
-        self._signer = Signer.from_pem(self.origin, _read(self._key))  # whoever wrote here may have changed it
         return tail
 
     def _keys(self) -> list[Verifier]:
-        return [Verifier.parse(line) for line in (self.folder / "keys").read_text(encoding="utf-8").splitlines()]
+        """Of the journal, the one in force last. Raises `JournalDamaged` when there is none."""
+        path = self.folder / "keys"
+        found = [Verifier.parse(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not found:
+            raise JournalDamaged(f"{path} is empty: it says which keys sealed, one a line")
+        return found
 
     def _commit(self, tail: _Tail, entries: Sequence[Entry]) -> list[Record]:
         found: list[Record] = []
+        parts: list[_Part] = []
         self._tail = None  # whatever fails half-way is read anew, and what has no seal then is taken away
         place = 0
         while place < len(entries):
@@ -182,13 +220,14 @@ class Journal:
             lines, leaves, frontier = _chained(group, tail)
             sealed = segment.seal_line(self._signer, self.origin, frontier, leaves)
             content = header + b"".join(line + b"\n" for line in lines) + sealed
-            _append_durably(tail.path, content, tail.length)
+            parts.append(_Part(tail.path, tail.length, content))
             tail.length += len(content)
             tail.previous, tail.frontier = leaves[-1], frontier
             tail.checkpoint = orjson.loads(sealed)["seal"]
             found += [Record.parse(line) for line in lines]
             place += len(group)
-        self._tail = tail
+        _write_parts(parts)
+        self._tail, self._seen = tail, tail.frontier.size
         return found
 
 
@@ -197,19 +236,30 @@ def origin(name: str, signer: Signer) -> str:
     return f"commonpool/{name}/{signer.verifier.public.hex()[:8]}"
 
 
+def _next(key: Path) -> Path:
+    """Where a private key lies until the record that names it is sealed."""
+    return key.with_name(f"{key.name}.next")
+
+
+def _refuse_remains(folder: Path, key: Path) -> None:
+    """Raises `JournalMissing` where a journal was: one that is made over it would take its key, and nobody could go on with it."""
+    remains = next(iter(segment.segments(folder)), key)
+    if remains.exists() and not segment.path_of(folder, 0).exists():  # which somebody else may have made just now
+        raise JournalMissing(f"there is no beginning of a journal in {folder}, but {remains} is there")
+
+
 def _create(folder: Path, key: Path, name: str) -> None:
+    """Make a journal; its key is at `_next` until whoever opens it sees that it is whole."""
     made = Signer.generate(name)
     signer = Signer(origin(name, made), made.key)
-    _write(key, signer.pem, mode=0o600)
+    _write(_next(key), signer.pem, mode=0o600)
     _write(folder / "keys", f"{signer.verifier.text}\n".encode())
     segment.folder_of(folder).mkdir(exist_ok=True, mode=0o700)
+    sync_folder(folder)
     tail = _Tail(segment.path_of(folder, 0), 0, START, Frontier())
     lines, leaves, frontier = _chained([Entry(OPENED, OWN, {"vkey": signer.verifier.text})], tail)
     content = Header(signer.name, 0, START, Frontier()).line() + lines[0] + b"\n"
-    scratch = tail.path.with_suffix(".new")
-    _append_durably(scratch, content + segment.seal_line(signer, signer.name, frontier, leaves), 0)
-    scratch.replace(tail.path)
-    _sync_folder(tail.path.parent)
+    _write(tail.path, content + segment.seal_line(signer, signer.name, frontier, leaves), mode=0o600)
 
 
 def _chained(entries: Sequence[Entry], tail: _Tail) -> tuple[list[bytes], list[bytes], Frontier]:
@@ -263,28 +313,49 @@ def _checked(line: bytes, frontier: Frontier, keys: Sequence[Verifier], path: Pa
     return seal.note
 
 
-def _append_durably(path: Path, content: bytes, place: int) -> None:
-    """Write at a place and wait for the disk; on failure nothing stays behind that anybody could take for written."""
-    created = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _write_parts(parts: Sequence[_Part]) -> None:
+    """Write what one commit adds to segments, all of it or nothing, and wait for the disk.
+
+    New segments lie beside their places until everything is on the disk: the parts before them would stand there sealed, and
+    be written again, when there is no room for the rest.
+    """
+    scratches: list[Path] = []
+    try:
+        for part in parts:
+            if not part.place:
+                scratches.append(_scratch(part.path))
+                _write_new(scratches[-1], part.content, 0o600)
+        for part in parts:
+            if part.place:
+                _append_durably(part)
+    except OSError:
+        for scratch in scratches:
+            scratch.unlink(missing_ok=True)
+        raise
+    for scratch, part in zip(scratches, (one for one in parts if not one.place), strict=True):
+        scratch.replace(part.path)
+        sync_folder(part.path.parent)
+
+
+def _append_durably(part: _Part) -> None:
+    """Write at the end of a segment; on failure nothing stays behind that anybody could take for written."""
+    descriptor = os.open(part.path, os.O_RDWR)
     try:
         written = 0
-        while written < len(content):
-            written += os.pwrite(descriptor, content[written:], place + written)
+        while written < len(part.content):
+            written += os.pwrite(descriptor, part.content[written:], part.place + written)
         os.fdatasync(descriptor)
     except OSError:
         with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, place)
+            os.ftruncate(descriptor, part.place)
         raise
     finally:
         os.close(descriptor)
-    if created:
-        _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / segment.LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -293,18 +364,28 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Put a whole file in its place."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch = path.with_name(f".{path.name}.new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    scratch = _scratch(path)
+    _write_new(scratch, content, mode)
+    scratch.replace(path)
+    sync_folder(path.parent)
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    scratch.replace(path)
-    _sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, those that were just made there among them."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,6 +6,7 @@ of ten megabytes is kept as its beginning, its length and its digest (A8).
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ LARGEST_LINE = 64 << 10  # bytes of one record
 MOST_ITEMS = 1000  # of one list or mapping
 DEEPEST = 12  # levels
 START = b"\0" * 32  # what stands before the first record
+# One form alone: times are compared as texts, and one without a zone would be of another day on another machine.
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Record:
         values = orjson.loads(line)
         if not isinstance(values["seq"], int) or not isinstance(values["data"], dict):
             raise TypeError("a record has a number and data")
+        if not isinstance(values["kind"], str) or not isinstance(values["by"], str):
+            raise TypeError("a record says what it is of, and by whom")
+        if not _MOMENT.fullmatch(values["at"]):
+            raise ValueError(f"{values['at']!r:.40} is no moment in UTC")
         previous = base64.b64decode(values["prev"], validate=True)
         return cls(values["seq"], previous, values["at"], values["kind"], values["by"], values["data"])
 
@@ -74,6 +81,11 @@ def encoded(entry: Entry, sequence: int, previous: bytes, now: datetime | None =
     whole = orjson.dumps(record.data)
     cut = {"cut": whole[:LONGEST_TEXT].decode(errors="replace"), "length": len(whole), "sha256": _digest(whole)}
     return orjson.dumps(Record(sequence, previous, at, kind, actor, cut).to_json())
+
+
+def canonical(record: Record, line: bytes) -> bool:
+    """Whether a line is the only one that says this record: no key twice, of which readers take one or the other."""
+    return orjson.dumps(record.to_json()) == line
 
 
 def line_hash(line: bytes) -> bytes:

@@ -12,7 +12,7 @@ import orjson
 from commonpool.journal import segment
 from commonpool.journal.error import JournalDamaged, NoteDamaged
 from commonpool.journal.note import Checkpoint, Note, Verifier
-from commonpool.journal.record import line_hash
+from commonpool.journal.record import Record, canonical, line_hash
 from commonpool.journal.segment import Header, Seal, is_seal
 from commonpool.journal.tree import Frontier
 
@@ -97,7 +97,7 @@ def judge(path: Path, keys: Sequence[Verifier], wanted: Sequence[int] = ()) -> S
     report = SegmentReport(path)
     try:
         report.first = report.size = segment.first_of(path)
-        lines = path.read_bytes().split(b"\n")
+        lines = segment.settled(path).split(b"\n")
         header = Header.parse(lines[0])
         if header.first != report.first:
             raise ValueError(f"it says that it begins with {header.first}")
@@ -181,16 +181,26 @@ class _Judge:
     def _read(self, group: list[tuple[int, bytes]], hashes: list[bytes], start: int) -> Finding | None:
         """Whether records that are sealed also say the right number and the right hash before them."""
         for offset, (number, line) in enumerate(group):
-            values = orjson.loads(line)
-            if values["seq"] != start + offset or values["prev"] != base64.b64encode(self.previous).decode():
+            record = self._record(line)
+            if record is None:
+                words = "it is sealed, but is no record, or could be read in two ways"
+                return Finding(start + offset, "form", words, self.report.path, number)
+            if record.sequence != start + offset or record.previous != self.previous:
                 words = "it is sealed, but does not go on from the record before it"
                 return Finding(start + offset, "spliced", words, self.report.path, number)
-            if values["kind"] == "journal.key":
-                change = (str(values["data"]["vkey"]), str(values["data"]["retires"]))
+            if record.kind == "journal.key":
+                change = (str(record.data.get("vkey")), str(record.data.get("retires")))
                 self.report.changes.append((start + offset, change))
-            self._keep_time(start + offset, str(values.get("at", "")))
+            self._keep_time(start + offset, record.at)
             self.previous = hashes[offset]
         return None
+
+    def _record(self, line: bytes) -> Record | None:
+        try:
+            found = Record.parse(line)
+        except (ValueError, KeyError, TypeError):
+            return None
+        return found if canonical(found, line) else None
 
     def _keep_time(self, sequence: int, at: str) -> None:
         report = self.report

@@ -6,6 +6,10 @@ of the group's records and the signed checkpoint of the whole journal up to here
 """
 
 import base64
+import contextlib
+import fcntl
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,9 @@ from commonpool.journal.tree import Frontier
 
 RECORDS = 4096  # of one segment: a power of two, so that each full one is one complete subtree
 FORMAT = "commonpool.dev/journal/v1"
+CHECKPOINT = "checkpoint"  # of a copy: how many records were handed on
+LOCK = "lock"  # beside the segments; held by whoever writes
+PATIENCE_SECONDS = 2.0  # with a writer, before what stands there is taken as it is
 
 
 @dataclass(frozen=True)
@@ -113,17 +120,59 @@ def header_of(path: Path) -> Header:
         raise JournalDamaged(f"{path}:1: the header cannot be read: {error}") from error
 
 
+def lines_of(path: Path) -> list[bytes]:
+    """The lines of a segment that have their end; what a writer is at is none yet."""
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def settled(path: Path) -> bytes:
+    """What stands in a segment when nobody is writing there: a half of what is written would look like one that was cut off."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not _is_ended(content := path.read_bytes()) and time.monotonic() < deadline:
+        with _unwritten(path.parent.parent) as unwritten:
+            if unwritten:
+                return path.read_bytes()
+        time.sleep(0.01)
+    return content
+
+
+def _is_ended(content: bytes) -> bool:
+    return content.endswith(b"\n") and is_seal(content[content.rfind(b"\n", 0, -1) + 1 :])
+
+
+@contextlib.contextmanager
+def _unwritten(journal: Path) -> Iterator[bool]:
+    """Keep writers out, and say whether nobody is writing now; where there is no lock, in a copy, nobody ever is."""
+    try:
+        descriptor = os.open(journal / LOCK, os.O_RDONLY)
+    except OSError:
+        yield True
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def sealed_lines(path: Path) -> list[bytes]:
+    """The lines of a segment's sealed records, as they stand; nothing is verified."""
+    found: list[bytes] = []
+    group: list[bytes] = []
+    for line in lines_of(path)[1:]:
+        if is_seal(line):
+            found += group
+            group = []
+        else:
+            group.append(line)
+    return found
+
+
 def record_lines(journal: Path, first: int = 0) -> Iterator[bytes]:
-    """The lines of sealed records from a number on, as they stand; nothing is verified."""
+    """Those of all segments from a number on."""
     for path in segments(journal):
         begins = first_of(path)
-        if begins + RECORDS <= first:
-            continue
-        group: list[bytes] = []
-        for line in path.read_bytes().split(b"\n")[1:]:
-            if not is_seal(line):
-                group.append(line)
-                continue
-            yield from group[max(0, first - begins) :]
-            begins += len(group)
-            group = []
+        if begins + RECORDS > first:
+            yield from sealed_lines(path)[max(0, first - begins) :]

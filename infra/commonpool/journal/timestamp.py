@@ -77,15 +77,20 @@ def stamp(journal: Journal, url: str) -> datetime:
     """Obtain a token over the newest checkpoint and keep it; returns its time. Raises `ServiceFailed`."""
     note = journal.checkpoint()
     builder = TimestampRequestBuilder().data(note.encode()).hash_algorithm(HashAlgorithm.SHA256)
-    content = builder.nonce(nonce=True).cert_request(cert_request=True).build().as_bytes()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/timestamp-query"})  # noqa: S310
+    asked = builder.nonce(nonce=True).cert_request(cert_request=True).build()
+    headers = {"Content-Type": "application/timestamp-query"}
+    request = urllib.request.Request(url, asked.as_bytes(), headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
             token = answer.read(1 << 20)
-        found = decode_timestamp_response(token)
-        moment = found.tst_info.gen_time
+        found = decode_timestamp_response(token).tst_info
+        said = (found.nonce, found.message_imprint.message)
     except (OSError, ValueError, urllib.error.URLError) as error:
         raise ServiceFailed(f"the timestamping service {url} failed: {error}") from error
+    # What is kept is kept for ever: a token over something else would fail every later verification.
+    if said != (asked.nonce, asked.message_imprint.message):
+        raise ServiceFailed(f"the timestamping service {url} answered for something else than what it was asked")
+    moment = found.gen_time
     size = int(note.split("\n")[1])
     data = {"size": size, "checkpoint": note, "token": _lines(token), "time": moment.isoformat(), "service": url}
     journal.append([Entry(STAMPED, OWN, data)])

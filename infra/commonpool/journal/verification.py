@@ -43,6 +43,10 @@ class Verdict:
         """Whether nothing is wrong."""
         return self.finding is None
 
+    def with_(self, finding: Finding | None) -> "Verdict":
+        """The same, good up to a finding, if there is one."""
+        return replace(self, finding=finding, size=min(self.size, finding.sequence)) if finding else self
+
 
 def verify(
     journal: Path,
@@ -52,10 +56,11 @@ def verify(
     sizes: Iterable[int] = (),
     processes: int | None = None,
 ) -> Verdict:
-    """Judge a journal's folder. `keys` are those that may have sealed its first record, `heads` are checkpoints kept elsewhere.
+    """Judge a journal's folder. `keys` are those of whoever's it should be, `heads` are checkpoints kept elsewhere.
 
     `sizes` are numbers of records of which the roots are wanted as well.
-    Without keys, the first one that came with the journal is believed, which proves that it is whole and not whose it is.
+    Without keys, the first one that came with the journal is believed, which proves that it is whole and not whose it is. With
+    some, one of them has sealed: its root covers everything before, whatever key had sealed that.
     """
     paths = segment.segments(journal)
     if not paths:
@@ -64,11 +69,27 @@ def verify(
     wanted = tuple(sorted({*sizes, *(head.size for head in heads)}))
     carried = _carried(journal)
     candidates = {key.text: key for key in (*carried, *keys)}
-    origin = keys[0].name if keys else _origin(paths[0])
+    own = _origin(paths[0])
+    named = [key for key in keys if key.name == own]  # one file may hold the keys of many journals
+    origin = keys[0].name if keys and not named else own
     reports = _reports(paths, list(candidates.values()), wanted, processes or os.cpu_count() or 1)
-    first = {key.text for key in keys} or {key.text for key in carried[:1]}
-    verdict = _joined(Verdict(origin, trusted=bool(keys)), reports, first)
+    authority = _Authority({key.text for key in (*named, *carried[:1])})
+    verdict = _joined(Verdict(origin, trusted=bool(keys)), reports, authority)
+    if verdict.good:
+        verdict = verdict.with_(authority.of_nobody_named(named, journal) or _unfinished(verdict, journal))
     return _held_against(verdict, heads)
+
+
+def _unfinished(verdict: Verdict, journal: Path) -> Finding | None:
+    """A copy holds as many records as were handed on with it: the end of one may be lost on its way."""
+    try:
+        told = Checkpoint.parse(Note.parse((journal / segment.CHECKPOINT).read_text(encoding="utf-8")).text)
+    except (OSError, ValueError, NoteDamaged):
+        return None
+    if told.origin != verdict.origin or told.size <= verdict.size:
+        return None
+    words = f"{told.size} records were handed on, says the checkpoint beside them, and there are {verdict.size}: record {verdict.size} is missing"
+    return Finding(verdict.size, "truncated", words, journal, 0)
 
 
 def _carried(journal: Path) -> list[Verifier]:
@@ -101,24 +122,71 @@ def _reports(
         yield from pool.map(judge, paths, [keys] * many, [wanted] * many, chunksize=4)
 
 
-def _joined(verdict: Verdict, reports: Iterable[SegmentReport], allowed: set[str]) -> Verdict:
+@dataclass
+class _Authority:
+    """Which key counts, seal by seal: the first is one that may begin, each further one is vouched for by a record."""
+
+    first: set[str]  # public keys that may have made the first seal
+    counting: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)  # that ever counted
+    sealed: list[str] = field(default_factory=list)  # in their order, each once in a row
+
+    def judge(self, report: SegmentReport) -> Finding | None:
+        """Whether each seal of a segment is by a key that counted then; follows the records by which keys change."""
+        changes = dict(report.changes)
+        for sealed in report.seals:
+            if not self.known and sealed.key in self.first:
+                self.counting, self.known = {sealed.key}, {sealed.key}
+            if sealed.key not in self.counting:
+                words = f"the seal of the records before {sealed.size} is by the key {_identity(sealed.key)}, which did not count then"
+                return Finding(sealed.start, "signature", words, report.path, sealed.line)
+            if self.sealed[-1:] != [sealed.key]:
+                self.sealed.append(sealed.key)
+            for sequence in [one for one in changes if one < sealed.size]:
+                vkey, retired = changes.pop(sequence)
+                self.counting = {one for one in self.counting if _identity(one) != retired} | {vkey}
+                self.known.add(vkey)
+        return None
+
+    def of_nobody_named(self, keys: Sequence[Verifier], journal: Path) -> Finding | None:
+        """What is whole, but not sealed by those whose it should be, or only from before one of their keys.
+
+        Keys are compared whole: their ids have four bytes, of which somebody finds another key with the same ones.
+        """
+        strangers = [key.identity.hex() for key in keys if key.text not in self.known]
+        sealed = ", ".join(map(_identity, self.sealed))
+        if strangers:
+            words = f"it is sealed by {sealed}, and knows nothing of the key {strangers[0]} that was named: it is another's, or of before that key"
+            return Finding(0, "signature", words, journal, 0)
+        if keys and not any(key.text in self.sealed for key in keys):
+            words = f"it is sealed by {sealed}, and none of the keys that were named has sealed anything yet"
+            return Finding(0, "signature", words, journal, 0)
+        return None
+
+
+def _identity(vkey: str) -> str:
+    """The id of a public key, as people see it."""
+    return vkey.split("+")[1] if "+" in vkey else "unknown"
+
+
+def _joined(verdict: Verdict, reports: Iterable[SegmentReport], authority: _Authority) -> Verdict:
     """Put segments together in order; stops at the first one that is not good."""
     size, previous = 0, START
     subtrees: list[bytes] = []
     roots: dict[int, bytes] = {}
-    used: list[str] = []
     set_back: list[SetBack] = []
     ended = ""
     for report in reports:
         finding = _seam(report, verdict.origin, size, previous, subtrees)
         if finding is None:
-            finding = _authority(report, allowed, used) or report.finding
+            finding = authority.judge(report) or report.finding
         good = min(report.size, finding.sequence) if finding else report.size
         roots |= {at: root for at, root in report.roots.items() if at <= good}
         newest = next((one for one in reversed(report.seals) if one.size <= good), None)
         set_back += [*SetBack.between(report.first, ended, report.began), *report.set_back]
         ended = report.ended or ended
-        verdict = replace(verdict, keys=tuple(used), roots=roots, size=max(size, good), set_back=tuple(set_back))
+        identities = tuple(map(_identity, authority.sealed))
+        verdict = replace(verdict, keys=identities, roots=roots, size=max(size, good), set_back=tuple(set_back))
         if newest and newest.size == good:
             verdict = replace(verdict, root=newest.root)
         if finding:
@@ -143,23 +211,6 @@ def _seam(report: SegmentReport, origin: str, size: int, previous: bytes, subtre
             return report.finding
         words = "this segment verifies, but does not go on from the one before it"
         return Finding(size, "spliced", words, report.path, 1)
-    return None
-
-
-def _authority(report: SegmentReport, allowed: set[str], used: list[str]) -> Finding | None:
-    """Whether each seal is by a key that counted then; follows the records by which keys change."""
-    changes = dict(report.changes)
-    for sealed in report.seals:
-        if sealed.key not in allowed:
-            identity = sealed.key.split("+")[1] if "+" in sealed.key else "unknown"
-            words = f"the seal of the records before {sealed.size} is by the key {identity}, which did not count then"
-            return Finding(sealed.start, "signature", words, report.path, sealed.line)
-        if not used or used[-1] != sealed.key.split("+")[1]:
-            used.append(sealed.key.split("+")[1])
-        for sequence in [one for one in changes if one < sealed.size]:
-            vkey, retired = changes.pop(sequence)
-            allowed -= {one for one in allowed if one.split("+")[1] == retired}
-            allowed.add(vkey)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from commonpool.model.request import SharingRequest
 from commonpool.model.service import SharedService
 from commonpool.model.standing import Standing, fault, standing
 from commonpool.model.statement import Statement
-from commonpool.model.today import today
+from commonpool.model.today import day_of, today
 from commonpool.model.working_day import Holidays, announced
 
 FOLDERS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -72,6 +72,11 @@ class Estate:
     progress: tuple[Progress, ...] = ()
     own_holidays: Holidays | None = None
 
+    def as_of(self, day: date) -> "Estate":
+        """The same at the end of a day: what departments stated after it was not said yet."""
+        said = {name: one for name, one in self.statements.items() if day_of(one.at) <= day}
+        return replace(self, day=day, statements=said)
+
     def department(self, name: str) -> Department | None:
         """A department by name."""
         return self._departments.get(name)
@@ -111,22 +116,24 @@ class Estate:
     @cached_property
     def standings(self) -> Mapping[str, Standing]:
         """Where every agreement stands on this day; statements that do not hold do not count."""
-        by_agreement: dict[str, list[Statement]] = {}
+        return {one.name: standing(one, self.said(one), self.day) for one in self.agreements}
+
+    def said(self, agreement: Agreement) -> Sequence[Statement]:
+        """The valid statements about an agreement's very text."""
+        return self._said.get(agreement.name, ())
+
+    @cached_property
+    def _said(self) -> Mapping[str, Sequence[Statement]]:
+        found: dict[str, list[Statement]] = {}
         for statement in self.statements.values():
             agreement = self.agreement(statement.agreement)
             if agreement and not fault(statement, agreement, *self._signed_by(statement))[0]:
-                by_agreement.setdefault(agreement.name, []).append(statement)
-        return {one.name: standing(one, by_agreement.get(one.name, ()), self.day) for one in self.agreements}
+                found.setdefault(agreement.name, []).append(statement)
+        return found
 
     def signatures(self, agreement: Agreement) -> list[Statement]:
         """The valid signatures of an agreement's very text."""
-        return [
-            one
-            for one in self.statements.values()
-            if one.agreement == agreement.name
-            and one.act == "sign"
-            and not fault(one, agreement, *self._signed_by(one))[0]
-        ]
+        return [one for one in self.said(agreement) if one.act == "sign"]
 
     def _signed_by(self, statement: Statement) -> tuple[str, Department | None]:
         return self.texts.get(statement.agreement, ""), self.department(statement.department)

@@ -93,8 +93,16 @@ class _Reader:
         self.sources[key] = path
         self.digests[key] = hashlib.sha256(pydantic_core.to_json(document.values)).hexdigest()
         if isinstance(manifest, Agreement):
-            self.texts[manifest.name] = text_digest(document.values)
+            self._text(path, name, manifest, document.values)
         return manifest
+
+    def _text(self, path: Path, name: str, agreement: Agreement, values: Any) -> None:  # noqa: ANN401
+        try:
+            self.texts[agreement.name] = text_digest(values)
+        except ValueError as error:  # a number that readers of JSON round, each in its way
+            line, column = locate(path, ("spec",))
+            words, fix = f"its text cannot be signed: {error}", "write numbers below 2^53, or quantities with a unit"
+            self.problems.append(Problem(name, line, column, words, "agreement-text", WHO["Agreement"], fix))
 
     def _name(self, path: Path, name: str, model: type[BaseModel], key: str, own: str) -> None:
         def refuse(message: str, rule: str, who: str, fix: str) -> None:
@@ -140,10 +148,8 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
     if pool is None:
         return None, reader.problems
     machines = _machines(pool, reader)
-    machine_text = repr(
-        [(machine.name, machine.site, machine.address, machine.facts.model_dump_json()) for machine in machines]
-    )
-    reader.digests["machines"] = hashlib.sha256(machine_text.encode()).hexdigest()
+    told = [[one.name, one.site, one.address, one.facts] for one in machines]
+    reader.digests["machines"] = hashlib.sha256(pydantic_core.to_json(told)).hexdigest()
     estate = Estate(
         root,
         pool,

@@ -14,6 +14,7 @@ from commonpool.model.department import Department
 from commonpool.model.statement import Statement, verifies
 from commonpool.model.today import day_of
 
+_ENDING = ("suspend", "terminate")
 State = Literal["draft", "proposed", "signed", "in-force", "suspended", "terminated", "expired"]
 
 
@@ -46,8 +47,12 @@ class Standing:
 
 
 def standing(agreement: Agreement, statements: Iterable[Statement], day: date) -> Standing:
-    """The state; `statements` are the valid ones about this very text."""
-    ordered = sorted(statements, key=lambda one: (one.at, one.act))
+    """The state; `statements` are the valid ones about this very text.
+
+    What binds counts from the day that it names, which is the day by which its key is judged; what ends something at once.
+    """
+    counting = (one for one in statements if one.act in _ENDING or day_of(one.at) <= day)
+    ordered = sorted(counting, key=lambda one: (one.at, one.act))
     signed = {one.department for one in ordered if one.act == "sign"}
     missing = tuple(party for party in agreement.parties if party not in signed)
     if missing:
