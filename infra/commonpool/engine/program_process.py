@@ -127,6 +127,10 @@ def _words(error: BaseException) -> tuple[str, str]:
             f"install it for {sys.executable}, or name the program's own environment in Pulumi.yaml "
             f"(runtime.options.virtualenv){plugin}"
         )
+    if isinstance(error, FileNotFoundError) and error.filename == "pulumi":
+        return f"{type(error).__name__}: {error}", (
+            "the Automation API starts the Pulumi CLI: run the program that it would run, its project's folder, by itself"
+        )
     if isinstance(error, SystemExit):
         return f"the program ended itself by sys.exit({error.code})", (
             "let it run to its end: what it has not declared by then would count as given up"
