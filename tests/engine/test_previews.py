@@ -70,12 +70,15 @@ def test_what_is_read_by_an_unknown_id_has_none_and_keeps_its_secrets(stack: Sta
         new = k8s.core.v1.ConfigMap("new", metadata=inside)
         found = k8s.core.v1.ConfigMap.get("found", new.id)
         root = k8s.core.v1.ConfigMap.get("root", "kube-system/kube-root-ca.crt", opts=Options(additional_secret_outputs=["data"]))
+        other = pulumi.StackReference("other", stack_name=found.data["stack"])
+        pulumi.export("other", other.get_output("anything"))
         pulumi.export("id", pulumi.Output.concat("it is ", found.id))
         pulumi.export("data", root.data)
         pulumi.export("name", root.metadata.name)
     """)
     assert messages(shown) == ""
-    assert shown.outputs == {"id": "[known after apply]", "data": MASK, "name": "kube-root-ca.crt"}
+    unknown = dict.fromkeys(("id", "other"), "[known after apply]")
+    assert shown.outputs == unknown | {"data": MASK, "name": "kube-root-ca.crt"}
 
 
 def test_differences_that_a_program_hides_are_counted_and_not_shown(stack: Stack) -> None:
