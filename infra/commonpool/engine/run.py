@@ -311,7 +311,7 @@ def wants_providers(program: Program) -> bool:
     """Whether resources have to name their provider, as `pulumi:disable-default-providers` says. Raises `ConfigRefused`."""
     told = program.config.get("pulumi:disable-default-providers") or []
     try:
-        packages = json.loads(told) if isinstance(told, str) else told
+        packages: Any = json.loads(told) if isinstance(told, str) else told
         return not {"*", "kubernetes"}.isdisjoint(packages)
     except (TypeError, ValueError):
         raise ConfigRefused(f"pulumi:disable-default-providers is {told!r}, not a list of packages' names") from None

@@ -33,7 +33,7 @@ from commonpool.engine.registration import (
     copied,
     field_manager,
 )
-from commonpool.engine.unknown import UNKNOWN
+from commonpool.engine.unknown import holds_unknown
 
 
 class Subject:
@@ -82,7 +82,7 @@ class Subject:
 
     def _take_place(self, identity: Identity) -> None:
         """Raises `Refused` when another resource of this run is the same object."""
-        if self.registration.patch or UNKNOWN in identity:
+        if self.registration.patch or holds_unknown(list(identity)):
             return
         other = self.run.places.setdefault((self.cluster.url, identity), self.urn)
         if other != self.urn:
