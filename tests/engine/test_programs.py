@@ -93,6 +93,7 @@ spec:
         ('k8s.Provider("p", render_yaml_to_directory="out")', "renderYamlToDirectory"),
         ('k8s.Provider("p", enable_server_side_apply=False)', "enableServerSideApply"),
         ('pulumi.ResourceHook("h", lambda given: None)', "hooks"),
+        ('config_map("a", {}, replacement_trigger="1")', "replacement_trigger"),
         ('pulumi.runtime.invoke("aws:index/getRegion:getRegion", {})', "aws:index/getRegion:getRegion"),
     ],
 )

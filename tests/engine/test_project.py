@@ -40,6 +40,22 @@ def test_what_is_declared_has_its_default_is_missed_by_name_and_checked_by_type(
     ]
 
 
+def test_what_the_project_declares_as_secret_is_hidden_however_it_is_given(tmp_path: Path) -> None:
+    project(tmp_path, "config:\n  a: {type: string, secret: true}\n  b: {type: integer, secret: true, default: 1}\n")
+    program = load(tmp_path, "dev", {"a": "canary-9"})
+    assert set(program.secret_config) == {"x:a", "x:b"}
+    with pytest.raises(ConfigRefused, match="--secret x:a=") as missing:
+        load(tmp_path, "dev", {"b": "canary-8"})
+    assert "canary-8" not in str(missing.value)
+
+
+def test_names_by_a_pattern_of_the_configuration_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    project(tmp_path, settings="  pulumi:autonaming: {mode: verbatim}\n")
+    with pytest.raises(Unsupported, match="pulumi:autonaming"):
+        load(tmp_path, "dev")
+    assert load(tmp_path, "dev", {"pulumi:autonaming": ""}).config == {"pulumi:autonaming": ""}
+
+
 def test_an_encrypted_value_is_refused_with_the_way_out_unless_it_is_given(tmp_path: Path) -> None:
     project(tmp_path, settings="  x:key:\n    secure: abc\n")
     with pytest.raises(Unsupported, match="--secret x:key="):

@@ -13,7 +13,7 @@ from commonpool.engine.error import CredentialRefused, EngineError, FieldConflic
 LONGEST_TEXT = 256  # bytes of an answer that is not JSON: enough to recognise a proxy, little enough for a log
 _BROKEN = frozenset({500, 502, 503, 504})
 # Refusals that pass by themselves within moments of creating a namespace: its controllers fill these in.
-_SETTLING = ("status unknown for quota", "error looking up service account")
+_UNCOUNTED, _NO_ACCOUNT = "status unknown for quota", "error looking up service account"
 # What does not fit the kind's schema is the server's own failure by its status, and stays so however often it is sent.
 _MISTYPED, _UNKNOWN_FIELD = "failed to create typed patch object", "unknown field"
 _OVER_QUOTA = "exceeded quota: "
@@ -42,9 +42,13 @@ def problem(status: int, content: bytes, server: str, credential: str) -> Engine
     return Refused(message, status=status, reason=reason)
 
 
-def settles(error: EngineError) -> bool:
-    """Whether the refusal is one that a fresh namespace gives until its controllers have seen it."""
-    return isinstance(error, Refused) and error.status == 403 and any(words in str(error) for words in _SETTLING)
+def settles(error: EngineError, *, dry_run: bool = False) -> bool:
+    """Whether the refusal is one that a fresh namespace gives until its controllers have seen it.
+
+    A dry run waits for no account: who asks makes none, and it may come with what is asked about.
+    """
+    settling = (_UNCOUNTED,) if dry_run else (_UNCOUNTED, _NO_ACCOUNT)
+    return isinstance(error, Refused) and error.status == 403 and any(words in str(error) for words in settling)
 
 
 def ruled_out(error: EngineError) -> bool:

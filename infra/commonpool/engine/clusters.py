@@ -9,7 +9,7 @@ from typing import Any
 
 from commonpool.engine import kubeconfig
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import EngineError, Unsupported
+from commonpool.engine.error import EngineError, Refused, Unsupported
 from commonpool.engine.memory_file import memory_file
 from commonpool.engine.unknown import UNKNOWN
 
@@ -30,6 +30,7 @@ _HARMLESS = {
     "clusterIdentifier",
     "kubeClientSettings",
     "helmReleaseSettings",
+    "upsertExistingObjects",
     "version",
     "pluginDownloadURL",
 }
@@ -45,21 +46,38 @@ _MUTABLE = {
 class Clusters:
     """Connections by provider URN, made at first use; "" is the pool itself, which is not ours to close."""
 
-    def __init__(self, pool: Cluster, namespace: str = "") -> None:
-        """`namespace` is where objects without one go; the context's own when empty."""
+    def __init__(self, pool: Cluster, namespace: str = "", *, named: bool = False) -> None:
+        """`namespace` is where objects without one go, the context's own when empty; `named` wants a provider for each."""
         self._open: dict[str, asyncio.Task[Cluster]] = {}
-        self._pool = pool
-        self._namespaces = {"": namespace or pool.namespace}
+        self._former: list[asyncio.Task[Cluster]] = []
+        self._pool, self._named = pool, named
+        self._stated = namespace
         self._providers: dict[str, Mapping[str, Any]] = {}
 
-    def declare(self, urn: str, inputs: Mapping[str, Any]) -> None:
-        """Remember a provider's inputs. Raises `Unsupported` for settings that would change what is applied."""
+    def declare(self, urn: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Remember a provider's inputs, and return what the program says of them.
+
+        Where a program names no kubeconfig, the SDK fills in `$KUBECONFIG`, whatever cluster the command is about.
+        Raises `Unsupported` for settings that would change what is applied.
+        """
+        ambient = os.environ.get("KUBECONFIG")
+        inputs = {key: value for key, value in inputs.items() if key != "kubeconfig" or value != ambient}
         unknown = sorted(set(inputs) - (_HARMLESS if urn else _HARMLESS - _PLACES))
         if unknown or str(inputs.get("enableServerSideApply", "true")).lower() == "false":
             words = ", ".join(unknown) or "enableServerSideApply: false"
             whose = f"provider {urn}" if urn else "the configuration of the default provider (kubernetes:…)"
             raise Unsupported(f"{whose} sets {words}, which the embedded engine does not do")
+        if urn in self._open and any(inputs.get(key) != self._providers[urn].get(key) for key in _PLACES):
+            self._former.append(self._open.pop(urn))
         self._providers[urn] = inputs
+        return inputs
+
+    def admit(self, provider: str, what: str) -> None:
+        """Raises `Refused` for what names no provider where the stack's configuration wants one named."""
+        if self._named and not provider:
+            error = Refused(f"{what} names no provider, and pulumi:disable-default-providers wants one to be named")
+            error.next_step = "give it one (ResourceOptions.provider), or take the setting back"
+            raise error
 
     def immutable_data(self, provider: str, kind: str) -> bool:
         """Whether a change of data replaces objects of this kind, as in pulumi-kubernetes unless it is told otherwise."""
@@ -68,6 +86,10 @@ class Clusters:
     def forced(self, provider: str) -> bool:
         """Whether the provider takes over fields that other managers own, everywhere."""
         return self._set(provider, "enablePatchForce", "PULUMI_K8S_ENABLE_PATCH_FORCE")
+
+    def upserts(self, provider: str) -> bool:
+        """Whether the provider takes over objects that exist already, as pulumi-kubernetes always did once."""
+        return self._set(provider, "upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS")
 
     def known(self, provider: str) -> bool:
         """Whether the provider's cluster is known already; in a preview its kubeconfig may be an output of something new."""
@@ -93,6 +115,10 @@ class Clusters:
         cluster.evidence = self._pool.evidence
         return cluster
 
+    def states_namespace(self, provider: str) -> bool:
+        """Whether a provider, or for resources without one the configuration, states where namespaced objects go."""
+        return bool(self._providers.get(provider_urn(provider), {}).get("namespace") or (self._stated and not provider))
+
     async def namespace(self, provider: str) -> str:
         """Where a namespaced object goes that names no namespace."""
         inputs = self._providers.get(provider_urn(provider), {})
@@ -100,11 +126,11 @@ class Clusters:
         if own:
             return str(own)
         cluster = await self.connect(provider)
-        return self._namespaces[""] if cluster is self._pool else cluster.namespace
+        return (cluster is self._pool and self._stated) or cluster.namespace
 
     async def close(self) -> None:
         """Close what was opened here."""
-        for task in self._open.values():
+        for task in (*self._open.values(), *self._former):
             with contextlib.suppress(EngineError):  # who never got a connection has been told
                 await (await task).close()
 

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonpool.engine import readiness
+from commonpool.engine.condition import BUILT_IN
 from commonpool.engine.event import Operation
 from commonpool.engine.index import Drift
 from commonpool.engine.record import Identity, Record
 from commonpool.engine.unknown import UNKNOWN
+
+PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+_POLICIES = {"orphan": "Orphan", "background": "Background", "foreground": "Foreground"}
+_WITH_PODS = frozenset({"apps", "batch"})
+_ON_NODES = ("NodePort", "LoadBalancer")
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,39 @@ def decide(record: Record | None, drift: Drift, identity: Identity, digest: str)
     return Decision(Operation.SAME)
 
 
-def announced(body: dict[str, Any]) -> dict[str, Any]:
-    """What a preview tells a program of an object that does not exist yet: addresses come with it, so they are unknown."""
-    if body["kind"] != "Service" or body["apiVersion"] != "v1":
-        return body
-    return {**body, "spec": {"clusterIP": UNKNOWN, "clusterIPs": UNKNOWN, **body.get("spec", {})}}
+def announced(declared: Mapping[str, Any], tried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a preview tells a program of an object that does not exist yet: addresses come with it, so they are unknown.
+
+    `tried` is what the server answered when it was asked, with its defaults; its status is of nothing that stands.
+    """
+    shown = {key: value for key, value in (tried or declared).items() if key != "status"}
+    spec = declared.get("spec", {})
+    if declared["kind"] != "Service" or declared["apiVersion"] != "v1" or not isinstance(spec, Mapping):
+        return shown
+    given = {key: UNKNOWN for key in ("clusterIP", "clusterIPs") if key not in spec}
+    shown["spec"] = {**shown.get("spec", {}), **given}
+    ports = spec.get("ports")
+    if spec.get("type") in _ON_NODES and isinstance(ports, list):
+        found = shown["spec"]["ports"]
+        shown["spec"]["ports"] = [_on_nodes(port, found[place]) for place, port in enumerate(ports)]
+    return shown
+
+
+def _on_nodes(declared: Any, shown: Any) -> Any:  # noqa: ANN401
+    """A port whose number on the nodes the server chooses, another one each time that it is asked."""
+    chosen = isinstance(declared, Mapping) and "nodePort" not in declared
+    return {**shown, "nodePort": UNKNOWN} if chosen else shown
+
+
+def propagation(place: Identity, annotations: Mapping[str, str]) -> str:
+    """How the deletion of an object goes on to what stands below it, as the API server calls it.
+
+    As in pulumi-kubernetes, pods, and who knows what of an operator's, are gone before the object is: what comes next may
+    be what they stood on, or their successors.
+    """
+    holds = place.group in _WITH_PODS or place.group not in BUILT_IN or place.kind == "ReplicationController"
+    usual = "Foreground" if holds else "Background"
+    return _POLICIES.get(str(annotations.get(PROPAGATION, "")).lower(), usual)
 
 
 def unskipped(live: Mapping[str, Any]) -> dict[str, Any]:

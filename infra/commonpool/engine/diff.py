@@ -16,7 +16,7 @@ from typing import Any, Literal
 from commonpool.engine.error import Refused
 from commonpool.engine.event import FieldChange
 from commonpool.engine.mask import MASK
-from commonpool.engine.record import PART_OF, RESOURCE, SEAL
+from commonpool.engine.record import MARKS
 
 LONGEST_REASON = 240
 Path = tuple[str | int, ...]
@@ -25,7 +25,7 @@ _SERVER_METADATA = frozenset(
     {"managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"}
 )
 # kubectl's annotation repeats the whole object, values of Secrets included.
-_MARKS = frozenset({PART_OF, RESOURCE, SEAL, "kubectl.kubernetes.io/last-applied-configuration"})
+_MARKS = MARKS | {"kubectl.kubernetes.io/last-applied-configuration"}
 
 # By which keys the elements of a list are the same element, as the API's own merge keys say; by the list's field name.
 _BY_NAME = (

@@ -6,13 +6,15 @@ kinds are listed whole.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import Refused, Unreachable
+from commonpool.engine.error import CredentialRefused, EngineError, KubeconfigInvalid, Refused, Unreachable
 from commonpool.engine.managed_fields import applied_entries
 from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, sealed
 from commonpool.engine.state import Kind, State
@@ -43,17 +45,25 @@ class Index:
     patched: dict[Place, Mapping[str, Any]] = field(default_factory=dict)
     listed: set[Kind] = field(default_factory=set)
     unseen: dict[Kind, str] = field(default_factory=dict)  # what should have been listed and could not be, and why
+    # Providers whose cluster does not let us in by what is remembered of it: the program may know better by now.
+    closed: dict[str, EngineError] = field(default_factory=dict)
 
     def drift(self, record: Record) -> Drift:
-        """Compare one record with what stands."""
+        """Compare one record with what stands. Raises when its cluster could not be looked at."""
+        if record.provider in self.closed:
+            raise self.closed[record.provider]
         found = (self.patched if record.patch else self.live).get((record.provider, record.identity))
         if found is None:
-            return Drift.MISSING
+            return Drift.NONE if record.transient and not record.unready else Drift.MISSING
         if found["metadata"]["uid"] != record.uid:
             return Drift.REPLACED
         if found["metadata"].get("deletionTimestamp") and not record.patch:
             return Drift.DELETING
         return Drift.NONE if found["applied"].get(record.owner, "") == record.fields else Drift.CHANGED
+
+    def standing(self) -> Iterable[tuple[Place, Mapping[str, Any]]]:
+        """All that stands, patched objects of others included."""
+        return chain(self.live.items(), self.patched.items())
 
     def leftovers(self, state: State) -> list[tuple[str, Mapping[str, Any]]]:
         """(provider, object) of ours that a killed run applied but could not record: sealed, and without a record."""
@@ -101,9 +111,10 @@ async def complete(index: Index, connect: Connect, state: State, *, everything: 
     await extend(index, connect, state, wanted)
     if everything:
         for provider in {"", *state.providers}:
-            cluster = await connect(provider)
-            others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted
-            await asyncio.gather(*(_list_where_possible(index, connect, state, kind) for kind in others))
+            with _noting_closed(index, provider):
+                cluster = await connect(provider)
+                others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted
+                await asyncio.gather(*(_list_where_possible(index, connect, state, kind) for kind in others))
         _forgive_versions(index)
 
 
@@ -140,12 +151,37 @@ async def extend(index: Index, connect: Connect, state: State, wanted: Iterable[
     await asyncio.gather(*(_list(index, connect, state, kind) for kind in missing))
 
 
+async def again(index: Index, connect: Connect, state: State, provider: str) -> None:
+    """List anew what the records name of one provider, which speaks to its cluster in another way by now."""
+    index.closed.pop(provider, None)
+    for found in (index.live, index.patched):
+        for place in [place for place in found if place[0] == provider]:
+            del found[place]
+    index.listed -= {kind for kind in index.listed if kind[0] == provider}
+    await asyncio.gather(
+        *(_list_patched(index, connect, kind) for kind in state.patched_kinds() if kind[0] == provider)
+    )
+    await extend(index, connect, state, {kind for kind in state.kinds() if kind[0] == provider})
+
+
 async def _list(index: Index, connect: Connect, state: State, wanted: Kind) -> None:
-    index.live |= await _metadata(connect, wanted, f"{PART_OF}={state.part_of}")
+    with _noting_closed(index, wanted[0]):
+        index.live |= await _metadata(connect, wanted, f"{PART_OF}={state.part_of}")
 
 
 async def _list_patched(index: Index, connect: Connect, wanted: Kind) -> None:
-    index.patched |= await _metadata(connect, wanted, "")
+    with _noting_closed(index, wanted[0]):
+        index.patched |= await _metadata(connect, wanted, "")
+
+
+@contextmanager
+def _noting_closed(index: Index, provider: str) -> Iterator[None]:
+    try:
+        yield
+    except (CredentialRefused, KubeconfigInvalid, Unreachable) as error:
+        if not provider:  # the pool itself
+            raise
+        index.closed[provider] = error
 
 
 async def _metadata(

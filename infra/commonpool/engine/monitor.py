@@ -5,14 +5,15 @@ in a process of its own over Pulumi's public gRPC protocol. What is not supporte
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
 
-from commonpool.engine import manifest_component, stack_reference
+from commonpool.engine import index, manifest_component, stack_reference
+from commonpool.engine.clusters import provider_urn
 from commonpool.engine.deployment import Deployment
 from commonpool.engine.error import EngineError, Interrupted, Refused, Unsupported
 from commonpool.engine.event import Change, Operation
@@ -21,7 +22,7 @@ from commonpool.engine.neighbour import Neighbours
 from commonpool.engine.plugin import needs_plugin, of_type
 from commonpool.engine.program import program_folder
 from commonpool.engine.properties import UNKNOWN_SENTINEL, Properties, decode, encode, reference, secret_values
-from commonpool.engine.record import Identity
+from commonpool.engine.record import Identity, unmarked
 from commonpool.engine.registration import (
     PROVIDER_TYPE,
     Registration,
@@ -68,6 +69,7 @@ class Monitor:
         self.aliases: dict[str, tuple[str, ...]] = {}
         self.inherited: dict[str, Any] = {}  # by the URN of a parent: a request with the options that children inherit
         self.transforms = Transforms(run.program.project, run.program.stack)
+        self.left_out: set[str] = set()  # what does not exist yet and is not among the targets of the run
         self.components: dict[str, tuple[str, struct_pb2.Struct]] = {}  # what components of manifests made: id, outputs
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -209,7 +211,7 @@ class Monitor:
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         if request.remote and request.type in manifest_component.TYPES:
             return await self._manifests(request, urn, unit)
-        if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
+        if run.stopping or self._lacks(request):
             run.failed.add(urn)
             return _failed(urn)
         try:
@@ -217,6 +219,12 @@ class Monitor:
         except EngineError as error:
             run.fail(urn, error)
             return _failed(urn)
+
+    def _lacks(self, request: Any) -> bool:  # noqa: ANN401
+        """Whether something that it needs failed: without its own provider it would land in the pool."""
+        several = getattr(request, "providers", {})  # which only what may be a component has
+        providers = map(provider_urn, (request.provider, *several.values()))
+        return not self.run.failed.isdisjoint((*request.dependencies, request.parent, *providers))
 
     def _inherit(self, urn: str, request: Any) -> None:  # noqa: ANN401
         if request.parent in self.inherited:
@@ -284,12 +292,15 @@ class Monitor:
 
     async def _custom(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         if request.type == PROVIDER_TYPE:
-            return self._provider(request, urn)
+            return await self._provider(request, urn)
         if not request.type.startswith("kubernetes:") or (request.remote and not request.custom):
             package = request.type.split(":")[2 if request.type.startswith("pulumi:providers:") else 0]
             raise needs_plugin(f"{request.type} {request.name!r}", package)
+        self.run.clusters.admit(request.provider, f"{request.type} {request.name!r}")
         registration = parse(request, urn, unit, self.aliases[urn])
         outcome = await self._perform(registration)
+        if urn in self.left_out:
+            return _failed(urn)  # which is how the SDK takes what it gives out for unknown
         if self.run.program.units is not None:
             # Programs in units read no outputs of their objects; the SDK answers from the inputs what it is not told.
             return resource_pb2.RegisterResourceResponse(urn=urn, id=_identifier(outcome))
@@ -307,6 +318,9 @@ class Monitor:
         cluster = await run.clusters.connect(registration.provider)
         if self._untargeted(registration):
             return await self._as_it_stands(registration, cluster)
+        if missing := self.left_out.intersection((*registration.dependencies, registration.parent)):
+            names = ", ".join(sorted(one.rsplit("::", 1)[-1] for one in missing))
+            raise Refused(f"it needs {names}, not among the targets and not there yet; name that as a target too")
 
         async def attempt() -> Outcome:
             async with self.limit:
@@ -318,13 +332,14 @@ class Monitor:
         """A component that the CLI's provider would build: it is built here."""
         run, made = self.run, {}
         try:
-            if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
+            if run.stopping or self._lacks(request):
                 raise Interrupted("not tried, because something else failed before it")
             inputs = decode(request.object)
             if inputs.unknowns:
                 run.note(f"{request.name}: its inputs are outputs of something new; this preview lacks what it makes")
                 return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": UNKNOWN}))
             provider = request.provider or request.providers.get("kubernetes", "")
+            run.clusters.admit(provider, f"{request.type} {request.name!r}")
             template = replace(
                 parse(_without_remote(request), urn, unit, ()),
                 provider=provider,
@@ -367,15 +382,38 @@ class Monitor:
         request = await self.transforms.apply(child.urn, as_request(child))
         return parse(request, child.urn, child.unit, tuple(request.aliasURNs))
 
-    def _provider(self, request: Any, urn: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+    async def _provider(self, request: Any, urn: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
+        run = self.run
         decoded = decode(request.object)
         for value in secret_values(decoded):
-            self.run.masks.hide(value)
-        inputs = decoded.values
-        self.run.clusters.declare(urn, inputs)
-        if not self.run.preview:
-            self.run.state.providers[urn] = inputs
+            run.masks.hide(value)
+        inputs = run.clusters.declare(urn, decoded.values)
+        recorded = run.state.providers.get(urn)
+        if recorded not in (None, inputs) and run.clusters.known(urn):
+            for reference in {one.provider for one in run.state.records.values() if provider_urn(one.provider) == urn}:
+                await self._look_again(reference, request.name)
+        if not run.preview:
+            run.state.providers[urn] = inputs
         return resource_pb2.RegisterResourceResponse(urn=urn, id="provider", object=request.object)
+
+    async def _look_again(self, provider: str, name: str) -> None:
+        """A provider of other settings than those of the last run. Raises `Refused` when it means another cluster now."""
+        run = self.run
+        await index.again(run.index, run.clusters.connect, run.state, provider)
+        made = {record.uid for record in run.state.records.values() if record.provider == provider}
+        standing = {found["metadata"]["uid"] for place, found in run.index.standing() if place[0] == provider}
+        if provider in run.index.closed or not made.isdisjoint(standing) or run.options.adopt:
+            return
+        cluster = await run.clusters.connect(provider)
+        error = Refused(
+            f"provider {name} names {cluster.url} now, where none of the {len(made)} objects stands that this stack made "
+            "by it: what it made before would be left behind"
+        )
+        error.next_step = (
+            "give the provider another name, and they are made there and deleted where they are; "
+            "where that cluster is gone for good, `up --adopt` makes them anew"
+        )
+        raise error
 
     def _unit(self, request: Any) -> str:  # noqa: ANN401
         parent = self.run.unit_of.get(request.parent)
@@ -394,31 +432,32 @@ class Monitor:
     async def _as_it_stands(self, registration: Registration, cluster: Any) -> Outcome:  # noqa: ANN401
         record = self.run.state.records.get(registration.urn)
         if record is None:
-            raise Refused(
-                f"{registration.urn} is not among the targets and does not exist yet; name it as a target too"
-            )
+            self.left_out.add(registration.urn)
+            return Outcome(Identity("", "", "", ""), {}, known=False)
         place = record.identity
         live = await cluster.read(record.api_version, place.kind, place.namespace, place.name)
         return Outcome(place, live or {}, known=live is not None)
 
     def _response(self, registration: Registration, outcome: Outcome) -> resource_pb2.RegisterResourceResponse:
-        secrets = registration.secret_outputs | {str(path[0]) for path in registration.secrets if path}
-        if registration.values.get("kind") == "Secret":
-            secrets |= {"data", "stringData"}
+        named = registration.secret_outputs | {str(path[0]) for path in registration.secrets if path}
+        secrets = _secret_outputs(registration.values.get("kind"), named)
         return resource_pb2.RegisterResourceResponse(
-            urn=registration.urn, id=_identifier(outcome), object=encode(outcome.live, frozenset(secrets))
+            urn=registration.urn, id=_identifier(outcome), object=encode(unmarked(outcome.live), secrets)
         )
 
     async def read(self, request: Any) -> resource_pb2.ReadResourceResponse:  # noqa: ANN401
         """Look at something that this stack does not own."""
         run = self.run
         urn = make_urn(run.program.stack, run.program.project, request.parent, request.type, request.name)
+        if self._lacks(request):
+            return resource_pb2.ReadResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
         try:
             if request.type == STACK_REFERENCE:
                 properties = await stack_reference.read(run, request)
             else:
                 properties = await self._read_object(request, urn)
-            return resource_pb2.ReadResourceResponse(urn=urn, properties=properties, id=request.id)
+            identifier = "" if request.id == UNKNOWN_SENTINEL else request.id
+            return resource_pb2.ReadResourceResponse(urn=urn, properties=properties, id=identifier)
         except EngineError as error:
             run.fail(urn, error)
             return resource_pb2.ReadResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
@@ -430,6 +469,7 @@ class Monitor:
             api_version, kind = of_type(request.type)
         if request.id in ("", UNKNOWN_SENTINEL):
             return encode({"apiVersion": api_version, "kind": kind})  # named by an output of something new
+        self.run.clusters.admit(request.provider, f"{request.type} {request.name!r}")
         namespace, _, name = request.id.rpartition("/")
         cluster = await self.run.clusters.connect(request.provider)
         if not namespace and (await cluster.kind(api_version, kind)).namespaced:
@@ -438,7 +478,12 @@ class Monitor:
         if live is None:
             raise Refused(f"{kind} {request.id} does not exist in {cluster.url}", status=404, reason="NotFound")
         self.run.report(read_change(urn, request.type, live))
-        return encode(live, frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
+        return encode(unmarked(live), _secret_outputs(kind, request.additionalSecretOutputs))
+
+
+def _secret_outputs(kind: object, named: Iterable[str]) -> frozenset[str]:
+    """The outputs that are secret: those that are named, and what a Secret holds."""
+    return frozenset(named) | (frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
 
 
 def _identifier(outcome: Outcome) -> str:

@@ -18,6 +18,8 @@ GRACE_SECONDS = 3.0  # so long nothing else may be under way before it counts as
 PAUSE_SECONDS = 0.2
 _ROLE = re.compile(r'(cluster)?role(binding)?s?\.rbac\.authorization\.k8s\.io "[^"]+" not found')
 _PRIORITY = re.compile(r"no PriorityClass with name (?P<name>\S+) was found")
+_RUNTIME = re.compile(r'RuntimeClass "(?P<name>[^"]+)" not found')
+_ACCOUNT = re.compile(r"error looking up service account (?P<namespace>[^/\s]+)/(?P<name>[^:\s]+):")
 
 T = TypeVar("T")
 
@@ -67,11 +69,13 @@ def is_missing_neighbour(error: Refused) -> bool:
     words = str(error)
     if error.status == 404:
         return isinstance(error, UnknownKind) or words.startswith("namespaces ") or bool(_ROLE.match(words))
-    return isinstance(error, UnknownKind) or (error.status == 403 and bool(_PRIORITY.search(words)))
+    if error.status == 403:
+        return any(pattern.search(words) for pattern in (_PRIORITY, _RUNTIME))
+    return isinstance(error, UnknownKind)
 
 
 def missing_reference(error: Refused, body: Mapping[str, Any]) -> Identity | None:
-    """The role that a binding grants, or the priority class of a pod, when it is that which the server does not find.
+    """The role that a binding grants, or what a pod runs as and by, when it is that which the server does not find.
 
     It looks for the role only where who writes the binding is no administrator, and then calls it by the binding's kind.
     """
@@ -79,6 +83,12 @@ def missing_reference(error: Refused, body: Mapping[str, Any]) -> Identity | Non
         kind = str(role.get("kind"))
         namespace = "" if kind == "ClusterRole" else body["metadata"].get("namespace", "")
         return Identity("rbac.authorization.k8s.io", kind, namespace, str(role.get("name")))
-    if error.status == 403 and (priority := _PRIORITY.search(str(error))):
+    if error.status != 403:
+        return None
+    if priority := _PRIORITY.search(str(error)):
         return Identity("scheduling.k8s.io", "PriorityClass", "", priority["name"])
+    if runtime := _RUNTIME.search(str(error)):
+        return Identity("node.k8s.io", "RuntimeClass", "", runtime["name"])
+    if account := _ACCOUNT.search(str(error)):
+        return Identity("", "ServiceAccount", account["namespace"], account["name"])
     return None

@@ -93,10 +93,18 @@ def place(error: BaseException, root: Path) -> tuple[str, int]:
     return "", 0
 
 
-def _end_with_the_engine() -> None:
-    while os.read(0, 4096):  # not through `sys.stdin`, whose lock would outlive this thread
+def _end_with_the_engine(leash: int) -> None:
+    while os.read(leash, 4096):
         pass
     os._exit(1)
+
+
+def _keep_standard_input() -> int:
+    """The pipe from the engine, for ourselves alone: whoever in the program reads finds an end, and does not wait for ever."""
+    leash = os.dup(0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return leash
 
 
 def _settings(**values: Any) -> Settings:  # noqa: ANN401
@@ -119,6 +127,10 @@ def _words(error: BaseException) -> tuple[str, str]:
             f"install it for {sys.executable}, or name the program's own environment in Pulumi.yaml "
             f"(runtime.options.virtualenv){plugin}"
         )
+    if isinstance(error, FileNotFoundError) and error.filename == "pulumi":
+        return f"{type(error).__name__}: {error}", (
+            "the Automation API starts the Pulumi CLI: run the program that it would run, its project's folder, by itself"
+        )
     if isinstance(error, SystemExit):
         return f"the program ended itself by sys.exit({error.code})", (
             "let it run to its end: what it has not declared by then would count as given up"
@@ -130,9 +142,10 @@ def _script() -> None:
     sys.path.remove(str(Path(__file__).parent))  # or our own modules would stand before those of the same name
     orders: dict[str, Any] = json.loads(sys.stdin.readline())
     os.set_inheritable(orders["ending"], False)  # what the program starts must not keep us waiting
-    threading.Thread(target=_end_with_the_engine, daemon=True).start()
+    threading.Thread(target=_end_with_the_engine, args=(_keep_standard_input(),), daemon=True).start()
     entry, root = Path(orders["entry"]), Path(orders["root"])
     os.chdir(entry.parent)
+    sys.argv = [str(entry)]
     settings = _settings(
         project=orders["project"],
         stack=orders["stack"],

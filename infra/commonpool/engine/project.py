@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,6 +19,14 @@ from commonpool.engine.error import ConfigRefused, EngineError, Unsupported
 _TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NUMBERS = {"integer": re.compile(r"[-+]?\d+"), "number": re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")}
+
+
+class Declared(NamedTuple):
+    """A setting as `Pulumi.yaml` declares it: its type or "", its default or None, whether it is secret."""
+
+    type: str
+    value: ConfigValue | None
+    secret: bool
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,14 +91,20 @@ def load(
     name = str(project["name"])
     given = {_qualify(key, name): value for key, value in {**(config or {}), **(secret_config or {})}.items()}
     declared = _declared(project, directory)
-    merged: dict[str, ConfigValue] = {key: value for key, (_, value) in declared.items() if value is not None}
+    merged: dict[str, ConfigValue] = {key: one.value for key, one in declared.items() if one.value is not None}
     stack = stack.rpartition("/")[2]  # Pulumi's full names are organization/project/stack
     settings = _settings_file(directory, stack)
     merged |= _settings(settings, name, set(given)) if settings.exists() else {}
     merged |= given
     _check(declared, merged, directory / "Pulumi.yaml")
-    secret = frozenset(_qualify(key, name) for key in secret_config or {})
-    return Program(name, stack, directory, merged, secret_config=secret, isolated=True)
+    secret = {_qualify(key, name) for key in secret_config or {}} | {key for key, one in declared.items() if one.secret}
+    if autonaming := merged.get("pulumi:autonaming"):
+        error = Unsupported(
+            f"pulumi:autonaming is {autonaming!r}; here names are a resource's own, or it and eight digits"
+        )
+        error.next_step = "give the resources names (metadata.name), and take the setting back: -c pulumi:autonaming="
+        raise error
+    return Program(name, stack, directory, merged, secret_config=frozenset(secret), isolated=True)
 
 
 def unknown_keys(program: Program, given: Mapping[str, Any]) -> list[str]:
@@ -129,9 +143,9 @@ def _encrypted(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, list) and any(map(_encrypted, value))
 
 
-def _declared(project: Mapping[str, Any], directory: Path) -> dict[str, tuple[str, ConfigValue | None]]:
-    """Type and value by key, as `Pulumi.yaml` declares them."""
-    declared: dict[str, tuple[str, ConfigValue | None]] = {}
+def _declared(project: Mapping[str, Any], directory: Path) -> dict[str, Declared]:
+    """What `Pulumi.yaml` declares, by key."""
+    declared: dict[str, Declared] = {}
     blocks = project.get("config")
     if blocks is None or isinstance(blocks, str):
         return declared  # a text names the folder of settings files
@@ -143,17 +157,20 @@ def _declared(project: Mapping[str, Any], directory: Path) -> dict[str, tuple[st
             value = block.get("value", block.get("default"))
         else:
             kind, value = "", block
-        declared[_qualify(str(key), str(project["name"]))] = (kind if kind in _TYPES else "", value)
+        secret = isinstance(block, dict) and block.get("secret") is True
+        declared[_qualify(str(key), str(project["name"]))] = Declared(kind if kind in _TYPES else "", value, secret)
     return declared
 
 
-def _check(declared: Mapping[str, tuple[str, Any]], given: Mapping[str, ConfigValue], path: Path) -> None:
+def _check(declared: Mapping[str, Declared], given: Mapping[str, ConfigValue], path: Path) -> None:
     problems = []
-    for key, (kind, _) in declared.items():
+    for key, one in declared.items():
         if key not in given:
-            problems.append(f"{key} is missing: {path} declares it without a default; give it with -c {key}=…")
-        elif not _fits(given[key], kind):
-            problems.append(f"{key} is {given[key]!r}, but {path} declares it as {kind}")
+            option = "--secret" if one.secret else "-c"
+            problems.append(f"{key} is missing: {path} declares it without a default; give it with {option} {key}=…")
+        elif not _fits(given[key], one.type):
+            shown = "another thing" if one.secret else repr(given[key])
+            problems.append(f"{key} is {shown}, but {path} declares it as {one.type}")
     if problems:
         raise ConfigRefused("; ".join(problems))
 

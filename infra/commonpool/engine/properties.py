@@ -137,15 +137,6 @@ def _encode_into(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401
         target.null_value = struct_pb2.NULL_VALUE
 
 
-def drop_unknowns(value: Any) -> Any:  # noqa: ANN401
-    """The same value without the parts that are not known yet (for a server-side dry run of the rest)."""
-    if isinstance(value, Mapping):
-        return {key: drop_unknowns(item) for key, item in value.items() if item is not UNKNOWN}
-    if isinstance(value, list):
-        return [drop_unknowns(item) for item in value if item is not UNKNOWN]
-    return value
-
-
 def show_path(path: Path) -> str:
     """`spec.containers[0].image` for ("spec", "containers", 0, "image")."""
     text = ""

@@ -21,6 +21,7 @@ from commonpool.engine.managed_fields import applied_fields
 PART_OF = "applyset.kubernetes.io/part-of"
 RESOURCE = "commonpool.dev/resource"
 SEAL = "commonpool.dev/seal"
+MARKS = frozenset({PART_OF, RESOURCE, SEAL})
 MANAGER = "commonpool"
 HELPERS = frozenset({"commonpool-cut-over"})  # managers of ours that act between two runs; runs are told what they did
 REPLACED = "#replaced-"  # in the URN of a record whose object another one has replaced
@@ -71,6 +72,7 @@ class Record:
     manager: str = ""  # the field manager, where a program names its own
     unready: bool = False  # applied, and its readiness was awaited in vain
     delete_timeout: str = ""
+    transient: bool = False  # a finished Job that its `ttlSecondsAfterFinished` takes away
 
     @property
     def owner(self) -> str:
@@ -99,6 +101,7 @@ _OFTEN_BLANK = (
     "manager",
     "unready",
     "delete_timeout",
+    "transient",
 )
 
 _FIELDS = tuple(Record.__dataclass_fields__)
@@ -134,6 +137,20 @@ def mark(body: dict[str, Any], *, key: bytes, part_of: str, urn: str) -> dict[st
         "annotations": {**metadata.get("annotations", {}), RESOURCE: urn, SEAL: seal(key, Identity.of(body), urn)},
     }
     return {**body, "metadata": marked}
+
+
+def unmarked(live: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object without our marks: labels of one become selectors of another, which nothing would match with them."""
+    metadata = live.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return live
+    shown = dict(metadata)
+    for field in ("labels", "annotations"):
+        if isinstance(found := metadata.get(field), Mapping):
+            shown[field] = {key: value for key, value in found.items() if key not in MARKS}
+            if not shown[field]:
+                del shown[field]
+    return {**live, "metadata": shown}
 
 
 def owned_fields(live: Mapping[str, Any], manager: str = MANAGER) -> str:

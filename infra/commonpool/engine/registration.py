@@ -9,7 +9,7 @@ from typing import Any
 from pulumi.runtime.proto import resource_pb2
 
 from commonpool.engine.error import Unsupported
-from commonpool.engine.properties import Path, decode, encode, remove_path
+from commonpool.engine.properties import Path, decode, encode, parse_path, remove_path
 from commonpool.engine.record import MANAGER, Identity, field_manager_of
 from commonpool.engine.unknown import UNKNOWN
 
@@ -23,11 +23,15 @@ _BLANK_OPTIONS = {
     "replace_with": "the resource option replace_with",
     "state_migrations": "state migrations",
 }
+_MESSAGE_OPTIONS = {"hooks": "resource hooks", "replacement_trigger": "the resource option replacement_trigger"}
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A custom resource as the program declares it; `values` are its inputs, `secrets` and `unknowns` paths in them."""
+    """A custom resource as the program declares it; `values` are its inputs, `secrets`, `unknowns` and `hidden` paths in them.
+
+    What is hidden is no secret, but its differences are not shown.
+    """
 
     urn: str
     type: str
@@ -49,6 +53,7 @@ class Registration:
     replace_on_changes: tuple[str, ...] = ()
     secret_outputs: frozenset[str] = frozenset()
     timeouts: Mapping[str, str] = field(default_factory=dict)
+    hidden: frozenset[Path] = frozenset()
 
     def annotation(self, name: str) -> str:
         """An annotation that the program sets; empty without it, or while it is not known."""
@@ -117,10 +122,10 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, al
     for option, words in _BLANK_OPTIONS.items():
         if getattr(request, option):
             raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
-    if request.hooks.ByteSize():
-        raise Unsupported(
-            f"{request.type} {request.name!r} uses resource hooks, which the embedded engine does not run"
-        )
+    told: Any = request  # whose stubs know fields by literals alone
+    for option, words in _MESSAGE_OPTIONS.items():
+        if told.HasField(option) and getattr(request, option).ByteSize():
+            raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
     inputs = decode(request.object)
     return Registration(
         urn=urn,
@@ -143,6 +148,7 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, al
         replace_on_changes=tuple(request.replaceOnChanges),
         secret_outputs=frozenset(request.additionalSecretOutputs),
         timeouts=_timeouts(request),
+        hidden=frozenset(map(parse_path, request.hideDiffs)),
     )
 
 
@@ -182,12 +188,14 @@ def body_of(
     namespace: str,
     previous: Identity | None,
     suffix: str,
+    kept: bool = False,
     whole: bool = False,
 ) -> dict[str, Any]:
     """The object to apply: inputs without ignored fields (with them when `whole`), with a name and a namespace.
 
     Without a name in the metadata the object gets `<logical name>-<suffix>`, Pulumi's auto-naming; it keeps the name
-    of `previous`. `suffix` has to be the same when a run that was killed is run again, or there would be two objects.
+    of `previous` when that was an automatic one (`kept`), also under another logical name. `suffix` has to be the same
+    when a run that was killed is run again, or there would be two objects.
     """
     if "apiVersion" not in registration.values or "kind" not in registration.values:
         raise Unsupported(
@@ -200,13 +208,13 @@ def body_of(
     if metadata is UNKNOWN:
         raise Unsupported(f"{registration.urn}: metadata as a whole is an output; give name and namespace one by one")
     if namespaced and "namespace" not in metadata:
-        metadata["namespace"] = previous.namespace if previous else namespace
+        metadata["namespace"] = namespace
     if not namespaced:
         metadata.pop("namespace", None)
     if "name" not in metadata:
         prefix = metadata.pop("generateName", f"{registration.name.lower()}-")
         metadata.setdefault("annotations", {})[AUTONAMED] = "true"
-        keep = previous is not None and previous.name.startswith(prefix)
+        keep = previous is not None and (kept or previous.name.startswith(prefix))
         metadata["name"] = previous.name if previous and keep else prefix + suffix
     return body
 

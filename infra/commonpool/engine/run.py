@@ -5,6 +5,7 @@ known, a run that finds nothing to do ends there, without starting the program a
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from commonpool.engine import state as states
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.clusters import Clusters, provider_urn
 from commonpool.engine.deployment import Deployment, Options, Program, now
-from commonpool.engine.error import EngineError, ProgramFailed, StateDamaged
+from commonpool.engine.error import ConfigRefused, EngineError, ProgramFailed, StateDamaged
 from commonpool.engine.event import Change, Event, Observer, Operation, Result
 from commonpool.engine.index import Drift
 from commonpool.engine.mask import MASK
@@ -234,7 +235,8 @@ async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
-    clusters = Clusters(cluster, str(program.config.get("kubernetes:namespace", "")))
+    namespace = str(program.config.get("kubernetes:namespace", ""))
+    clusters = Clusters(cluster, namespace, named=wants_providers(program))
     clusters.declare("", default_provider(program))
     try:
         run = await _looked(program, cluster, clusters, observer, options, preview=preview)
@@ -303,6 +305,16 @@ def default_provider(program: Program) -> dict[str, Any]:
     }
     decided = {"kubeconfig", "context", "namespace"} | (set() if values.get("cluster") else {"cluster"})
     return {key: value for key, value in values.items() if key not in decided}
+
+
+def wants_providers(program: Program) -> bool:
+    """Whether resources have to name their provider, as `pulumi:disable-default-providers` says. Raises `ConfigRefused`."""
+    told = program.config.get("pulumi:disable-default-providers") or []
+    try:
+        packages: Any = json.loads(told) if isinstance(told, str) else told
+        return not {"*", "kubernetes"}.isdisjoint(packages)
+    except (TypeError, ValueError):
+        raise ConfigRefused(f"pulumi:disable-default-providers is {told!r}, not a list of packages' names") from None
 
 
 def _need_providers(run: Deployment) -> None:

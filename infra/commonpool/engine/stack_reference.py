@@ -8,6 +8,7 @@ from commonpool.engine import state as states
 from commonpool.engine.deployment import Deployment
 from commonpool.engine.error import Refused
 from commonpool.engine.properties import SECRET, SIGNATURE, decode, encode
+from commonpool.engine.unknown import UNKNOWN
 
 
 async def read(run: Deployment, request: Any) -> struct_pb2.Struct:  # noqa: ANN401
@@ -16,7 +17,10 @@ async def read(run: Deployment, request: Any) -> struct_pb2.Struct:  # noqa: ANN
     A reference is `stack`, `project/stack` or `organization/project/stack`; the organization is not looked at.
     Raises `Refused` when the pool knows no such stack.
     """
-    name = str(decode(request.properties).values.get("name") or request.id)
+    inputs = decode(request.properties)
+    if inputs.unknowns:  # in a preview its name may be an output of something new
+        return encode(dict.fromkeys(("name", "outputs", "secretOutputNames"), UNKNOWN))
+    name = str(inputs.values.get("name") or request.id)
     parts = name.split("/")
     project, stack = (parts[-2] if len(parts) > 1 else run.program.project), parts[-1]
     other = await states.load(run.pool, project, stack)

@@ -12,14 +12,14 @@ from typing import Any
 from commonpool.engine import readiness
 from commonpool.engine.answer import holds
 from commonpool.engine.claim import handed_over
-from commonpool.engine.decision import Decision, Outcome, announced, decide
+from commonpool.engine.decision import Decision, Outcome, announced, decide, propagation
 from commonpool.engine.diff import immutable_refusal, immutable_words
 from commonpool.engine.error import FieldConflict, Protected, Refused, Stale
 from commonpool.engine.event import FieldChange, Operation
 from commonpool.engine.index import Drift
 from commonpool.engine.neighbour import missing_reference
 from commonpool.engine.ownership import differs
-from commonpool.engine.properties import drop_unknowns, show_path
+from commonpool.engine.properties import show_path
 from commonpool.engine.record import HELPERS, REPLACED, Identity, Record
 from commonpool.engine.registration import REPLACE_UNREADY, autonamed
 from commonpool.engine.subject import Subject
@@ -44,6 +44,8 @@ class Step(Subject):
             return await self._preview_unknown(identity)
         drift = self.run.index.drift(self.record) if self.record else Drift.NONE
         decision = decide(self.record, drift, identity, self.digest)
+        if drift in (Drift.NONE, Drift.CHANGED) and await self._stands_elsewhere():
+            decision = Decision(Operation.REPLACE, f"its provider is one of another cluster now, {self.cluster.url}")
         if decision.operation is Operation.CREATE:
             return await self._create(identity, decision)
         if decision.operation is Operation.SAME:
@@ -61,15 +63,15 @@ class Step(Subject):
             self._report(Operation.SAME)
             return Outcome(identity, self.body)
         live = await self._read(identity)
-        if live is None:
+        if live is None and not self.record.transient:
             return await self._create(identity, Decision(Operation.CREATE, Drift.MISSING.value))
-        if self._must_be_redone(live):
+        if live is not None and self._must_be_redone(live):
             return await self._replace(identity, f"it did not complete ({REPLACE_UNREADY})")
         self._remember(replace(self.record, urn=self.urn))
         self._report(Operation.SAME)
-        if waiting:
+        if waiting and live is not None:
             live = await self._wait(identity, live)
-        return Outcome(identity, live)
+        return Outcome(identity, live or self.body)
 
     async def _create(self, identity: Identity, decision: Decision) -> Outcome:
         registration = self.registration
@@ -80,6 +82,9 @@ class Step(Subject):
             decision = await self._claim(identity, found, decision)
             return await self._update(identity, decision, live=found)
         fresh = (registration.provider, identity.namespace) in self.run.fresh_namespaces
+        if registration.patch and found is None and self.run.preview and self._is_of_this_run(identity):
+            self._report(Operation.CREATE, decision.reason, checked=False)
+            return Outcome(identity, announced(self.whole), known=False)
         if registration.import_id or (registration.patch and found is None and self.kind_known and not fresh):
             # In a namespace of this very run, what Kubernetes itself puts there may come a moment later.
             verb = "imported" if registration.import_id else "patched"
@@ -176,7 +181,7 @@ class Step(Subject):
             error = Protected(f"{identity} would have to be deleted and made anew, and its data with it: {reason}")
             error.next_step = "take the change back, or give the new one another name and move the data"
             raise error
-        same_place = old is None or old.identity == identity
+        same_place = old is None or (old.identity == identity and not self.elsewhere)
         if same_place and autonamed(self.body):  # a new name makes whatever refers to it follow
             self._set_body(None, predecessor=identity.name)
             identity, same_place = Identity.of(self.body), False
@@ -197,14 +202,22 @@ class Step(Subject):
         await self.run.begin_writing()
         cluster = await self.run.clusters.connect(old.provider)
         place = old.identity
-        await cluster.delete(old.api_version, place.kind, place.namespace, place.name, uid=old.uid)
+        annotations = self.body["metadata"].get("annotations") or {}
+        await cluster.delete(
+            old.api_version,
+            place.kind,
+            place.namespace,
+            place.name,
+            uid=old.uid,
+            propagation=propagation(place, annotations),
+        )
         key = (old.api_version, place.kind, place.namespace, place.name)
         await readiness.wait_gone(cluster, key, old.uid, timeout=RECREATE_SECONDS)
 
     def _supersede(self, old: Record) -> None:
         """Keep the replaced object under a URN of its own until the sweep deletes it after the new one stands."""
         urn = f"{self.urn}{REPLACED}{old.uid[:8]}"
-        self.run.state.put(replace(old, urn=urn), self.registration.unit)
+        self.run.state.put(replace(old, urn=urn, manager=old.owner), self.registration.unit)
 
     async def _apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         await self.run.begin_writing()
@@ -274,12 +287,16 @@ class Step(Subject):
         if live is not None and operation is Operation.UPDATE and not fields:
             operation = Operation.SAME
         self._report(operation, decision.reason, fields)
-        return Outcome(identity, after if live else announced(self.whole), known=live is not None)
+        return Outcome(identity, after if live else announced(self.whole, after), known=live is not None)
 
     def _comes_with_this_run(self, error: Refused) -> bool:
         """Whether what the server misses is a resource of this run, which a preview does not make."""
         missing = missing_reference(error, self.body)
-        return missing is not None and (self.cluster.url, missing) in self.run.places
+        return missing is not None and self._is_of_this_run(missing)
+
+    def _is_of_this_run(self, identity: Identity) -> bool:
+        """Whether a resource of this run has been declared to be that object."""
+        return (self.cluster.url, identity) in self.run.places
 
     async def _preview_unknown(self, identity: Identity) -> Outcome:
         """Some inputs are outputs of resources that do not exist yet: say so instead of guessing."""
@@ -288,13 +305,12 @@ class Step(Subject):
                 f"{self.urn}: {', '.join(show_path(path) for path in sorted(self.registration.unknowns, key=str))} "
                 "never got a value, because the resource that gives it failed"
             )
-        known = drop_unknowns(self.body)
         fields = tuple(
             FieldChange(show_path(path), "+", new=repr(UNKNOWN)) for path in sorted(self.registration.unknowns, key=str)
         )
         operation = Operation.UPDATE if self.record else Operation.CREATE
         self._report(operation, "some of its fields are known only after other resources are applied", fields, False)
-        return Outcome(identity, known, known=False)
+        return Outcome(identity, announced(self.body), known=False)
 
 
 __all__ = ["Outcome", "Step"]

@@ -24,6 +24,7 @@ from commonpool.engine.index import urn_of
 from commonpool.engine.ownership import fields_of, keep_owned
 from commonpool.engine.record import Identity, Record, digest_body, mark, owned_fields, sealed
 from commonpool.engine.registration import (
+    AUTONAMED,
     FIELD_MANAGER,
     FORCE,
     REPLACE_UNREADY,
@@ -32,6 +33,7 @@ from commonpool.engine.registration import (
     copied,
     field_manager,
 )
+from commonpool.engine.unknown import holds_unknown
 
 
 class Subject:
@@ -42,13 +44,14 @@ class Subject:
         self.run, self.registration, self.cluster, self.slot = run, registration, cluster, slot
         self.urn = registration.urn
         self.order = run.next_order()
-        self.manager = field_manager(registration)
         self.record = self._find_record()
+        self.manager = self._field_manager()
         self.namespaced, self.namespace = False, ""
         self.body: dict[str, Any] = {}  # what is sent again and again
         self.whole: dict[str, Any] = {}  # what is sent at first: with the fields that later changes ignore
         self.digest = ""
         self.kind_known = True
+        self.elsewhere = False  # what is recorded stands in the cluster of another provider
 
     def _find_record(self) -> Record | None:
         for urn in (self.urn, *self.registration.aliases):
@@ -56,6 +59,18 @@ class Subject:
                 self.run.continued.add(urn)
                 return self.run.state.records[urn]
         return None
+
+    def _field_manager(self) -> str:
+        """A patch of another name by now goes on under its former one, or its fields would be two managers'."""
+        registration, record = self.registration, self.record
+        if record is not None and record.patch and registration.patch and not registration.annotation(FIELD_MANAGER):
+            return record.owner
+        return field_manager(registration)
+
+    def _holder(self) -> tuple[str, ...]:
+        """The resource below which it stands, where that is an object too: as in Pulumi it goes after this one."""
+        parent = self.registration.parent
+        return (parent,) if parent in self.run.state.records else ()
 
     async def _prepare(self) -> None:
         registration = self.registration
@@ -67,7 +82,7 @@ class Subject:
 
     def _take_place(self, identity: Identity) -> None:
         """Raises `Refused` when another resource of this run is the same object."""
-        if self.registration.patch:
+        if self.registration.patch or holds_unknown(list(identity)):
             return
         other = self.run.places.setdefault((self.cluster.url, identity), self.urn)
         if other != self.urn:
@@ -77,20 +92,31 @@ class Subject:
 
     def _set_body(self, previous: Identity | None, predecessor: str = "") -> None:
         """The suffix of automatic names follows from the stack's key: a run that is repeated finds what it made."""
-        key = self.run.state.key
+        run, registration = self.run, self.registration
+        key = run.state.key
         suffix = hashlib.blake2b(f"{self.urn}\0{predecessor}".encode(), key=key, digest_size=4).hexdigest()
         body = partial(
             body_of,
-            self.registration,
+            registration,
             namespaced=self.namespaced,
-            namespace=self.namespace,
+            # Where nobody states one, another context of the kubeconfig moves nothing.
+            namespace=previous.namespace
+            if previous and not run.clusters.states_namespace(registration.provider)
+            else self.namespace,
             previous=previous,
             suffix=suffix,
+            kept=self._named_by_us(),
         )
         self.body = body()
-        self.whole = body(whole=True) if self.registration.ignore_changes else self.body
-        if not self.registration.unknowns:
+        self.whole = body(whole=True) if registration.ignore_changes else self.body
+        if not registration.unknowns:
             self.digest = digest_body(key, self.body)
+
+    def _named_by_us(self) -> bool:
+        """Whether the name of what is recorded is an automatic one."""
+        record = self.record
+        found = self.run.index.live.get((record.provider, record.identity)) if record else None
+        return found is not None and (found["metadata"].get("annotations") or {}).get(AUTONAMED) == "true"
 
     def _adoptable(self) -> Identity | None:
         """With --adopt: the object of this stack's label that says it is this resource (the state got lost)."""
@@ -114,6 +140,21 @@ class Subject:
     async def _read(self, identity: Identity) -> dict[str, Any] | None:
         return await self.cluster.read(self.body["apiVersion"], identity.kind, identity.namespace, identity.name)
 
+    async def _stands_elsewhere(self) -> bool:
+        """Whether what is recorded stands in another cluster: a new provider may be another way to the same one."""
+        record = self.record
+        if record is None or record.provider == self.registration.provider:
+            return False
+        if await self.run.clusters.connect(record.provider) is self.cluster:
+            return False
+        place = record.identity
+        try:
+            live = await self.cluster.read(record.api_version, place.kind, place.namespace, place.name)
+        except UnknownKind:
+            live = None
+        self.elsewhere = live is None or live["metadata"]["uid"] != record.uid
+        return self.elsewhere
+
     async def _existing(self, identity: Identity) -> dict[str, Any] | None:
         """Whether an object of that name is there already; what this run's own namespaces hold is ours."""
         if not self.kind_known or (self.registration.provider, identity.namespace) in self.run.fresh_namespaces:
@@ -133,7 +174,8 @@ class Subject:
         other = other_stack(found, self.run.state.part_of)
         if other is not None and not await self._still_holds(other, found):
             other = None
-        if other is None and (self.registration.import_id or self.run.options.adopt):
+        upserts = self.run.clusters.upserts(self.registration.provider)
+        if other is None and (self.registration.import_id or self.run.options.adopt or upserts):
             return Decision(Operation.ADOPT, f"it exists and is adopted ({decision.reason})")
         raise refusal(identity, found, other)
 
@@ -193,14 +235,8 @@ class Subject:
             digest=self.digest,
             fields=owned_fields(live, self.manager),
             order=self.order,
-            provider=registration.provider,
-            dependencies=registration.dependencies,
-            protect=registration.protect,
-            retain=registration.retain,
             patch=registration.patch,
-            deleted_with=registration.deleted_with,
-            manager=registration.annotation(FIELD_MANAGER),
-            delete_timeout=registration.timeouts.get("delete", ""),
+            transient=identity.kind == "Job" and self.body["spec"].get("ttlSecondsAfterFinished") is not None,
         )
 
     def _remember(self, record: Record) -> None:
@@ -211,8 +247,15 @@ class Subject:
             record,
             protect=self.registration.protect,
             retain=self.registration.retain,
+            provider=self.registration.provider,
+            dependencies=tuple(sorted({*self.registration.dependencies, *self._holder()})),
+            deleted_with=self.registration.deleted_with,
+            delete_timeout=self.registration.timeouts.get("delete", ""),
             order=changed.order if changed else self.order,
+            manager="",
         )
+        if flags.owner != self.manager:
+            flags = replace(flags, manager=self.manager)
         if self.record and self.record.urn != self.urn:
             self.run.state.drop(self.record.urn)
         self.run.state.put(flags, self.registration.unit)
@@ -223,7 +266,8 @@ class Subject:
             self.run.state.put(replace(record, unready=not ready), self.registration.unit)
 
     def _fields(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[FieldChange, ...]:
-        return field_changes(before, after, secret_paths=self.registration.secrets)
+        masked = self.registration.secrets | self.registration.hidden
+        return field_changes(before, after, secret_paths=masked)
 
     def _report(
         self, operation: Operation, reason: str = "", fields: tuple[FieldChange, ...] = (), checked: bool = True

@@ -7,18 +7,18 @@ precondition (or, after a killed run, with its seal), so that nobody gets someth
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from commonpool.engine import readiness
 from commonpool.engine.cluster import Cluster
+from commonpool.engine.decision import propagation
 from commonpool.engine.deployment import Deployment
-from commonpool.engine.error import EngineError, Protected, UnknownKind
+from commonpool.engine.error import EngineError, Protected, Refused, UnknownKind
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.index import Drift, urn_of
 from commonpool.engine.record import PART_OF, REPLACED, RESOURCE, SEAL, Identity, Record
 
-PROPAGATION = "pulumi.com/deletionPropagationPolicy"
-_POLICIES = {"orphan": "Orphan", "background": "Background", "foreground": "Foreground"}
 _GATEWAY_API = "gateway.networking.k8s.io"
 # As in pulumi-kubernetes: kinds whose deletion is not awaited either when `pulumi.com/skipAwait` says so.
 _NOT_AWAITED = frozenset({"Namespace", "Pod", "ReplicationController", "DaemonSet", "Deployment", "StatefulSet", "Job"})
@@ -109,9 +109,9 @@ async def sweep(run: Deployment, reason: str, records: list[Record] | None = Non
     waiting: dict[str, asyncio.Task[None]] = {}
     dependents = _dependents(victims)
     limit = asyncio.Semaphore(run.options.parallel)
-    for record in victims:
+    for record in _dependents_first(victims, dependents):
         inside = (record.provider, record.identity.namespace) in namespaces and not _is_route(record)
-        before = [waiting[urn] for urn in dependents.get(record.urn, ()) if urn in waiting]
+        before = {urn: waiting[urn] for urn in dependents.get(record.urn, ()) if urn in waiting}
         waiting[record.urn] = asyncio.create_task(_delete(run, record, reason, inside, before, limit))
     await asyncio.gather(*waiting.values())
     if run.options.targets or run.interrupted:
@@ -128,6 +128,16 @@ def _dependents(victims: list[Record]) -> dict[str, list[str]]:
         for urn in (*record.dependencies, *([space] if space else ())):
             found.setdefault(urn, []).append(record.urn)
     return found
+
+
+def _dependents_first(victims: list[Record], dependents: Mapping[str, list[str]]) -> list[Record]:
+    """The victims in an order in which each comes after all that depends on it, also where that was said later on."""
+    by_urn = {record.urn: record for record in victims}
+    graph = {urn: dependents.get(urn, ()) for urn in by_urn}
+    try:
+        return [by_urn[urn] for urn in TopologicalSorter(graph).static_order()]
+    except CycleError:  # of runs with targets, which left some records as they were
+        return victims
 
 
 def _without_renamed(run: Deployment, records: list[Record]) -> list[Record]:
@@ -149,15 +159,19 @@ async def _delete(
     record: Record,
     reason: str,
     inside: bool,
-    before: list[asyncio.Task[None]],
+    before: Mapping[str, asyncio.Task[None]],
     limit: asyncio.Semaphore,
 ) -> None:
     if before:
-        await asyncio.wait(before)
+        await asyncio.wait(before.values())
     async with limit:
         if run.interrupted:
             return
         try:
+            if left := sorted(run.state.records[urn].identity for urn in before if urn in run.failed):
+                raise Refused(
+                    f"{record.identity} is left as it is, because what depends on it is: {', '.join(map(str, left))}"
+                )
             await _delete_one(run, record, reason, inside)
         except EngineError as error:
             run.fail(record.urn, error)
@@ -195,9 +209,8 @@ async def _delete_live(run: Deployment, record: Record) -> None:
         return
     live = run.index.live.get((record.provider, place), {"metadata": {}})
     annotations = live["metadata"].get("annotations") or {}
-    policy = _POLICIES.get(str(annotations.get(PROPAGATION, "")).lower(), "Background")
     gone = not await cluster.delete(
-        version, place.kind, place.namespace, place.name, uid=record.uid, propagation=policy
+        version, place.kind, place.namespace, place.name, uid=record.uid, propagation=propagation(place, annotations)
     )
     skipped = str(annotations.get(readiness.SKIP, "")).lower() == "true" and place.kind in _NOT_AWAITED
     if gone or skipped or not run.options.wait:

@@ -28,7 +28,9 @@ _COPIED_LISTS = {
     "replace_on_changes": "replaceOnChanges",
     "additional_secret_outputs": "additionalSecretOutputs",
     "replace_with": "replace_with",
+    "hide_diff": "hideDiffs",
 }
+_COPIED_MESSAGES = {"custom_timeouts": "customTimeouts", "hooks": "hooks", "replacement_trigger": "replacement_trigger"}
 
 
 class Transforms:
@@ -106,8 +108,8 @@ class Transforms:
         of_inputs = (urn for urns in changed.propertyDependencies.values() for urn in urns.urns)
         _replace(changed.dependencies, dict.fromkeys([*options.depends_on, *of_inputs]))
         _replace(changed.aliasURNs, [self._alias(changed, alias) for alias in options.aliases])
-        changed.customTimeouts.CopyFrom(options.custom_timeouts)
-        changed.hooks.CopyFrom(options.hooks)
+        for name, field in _COPIED_MESSAGES.items():
+            _copy(options, name, changed, field)
         return changed
 
     def _alias(self, request: Any, alias: Any) -> str:  # noqa: ANN401
@@ -130,10 +132,10 @@ def _options(request: Any) -> Any:  # noqa: ANN401
     options = resource_pb2.TransformResourceOptions(
         depends_on=request.dependencies,
         aliases=[alias_pb2.Alias(urn=urn) for urn in request.aliasURNs],
-        custom_timeouts=request.customTimeouts,
-        hooks=request.hooks,
         providers=request.providers,
     )
+    for name, field in _COPIED_MESSAGES.items():
+        _copy(request, field, options, name)
     for name, field in _COPIED.items():
         setattr(options, name, getattr(request, field))
     for name, field in _COPIED_IF_SET.items():
@@ -144,6 +146,12 @@ def _options(request: Any) -> Any:  # noqa: ANN401
     if request.deleteBeforeReplaceDefined:
         options.delete_before_replace = request.deleteBeforeReplace
     return options
+
+
+def _copy(source: Any, name: str, target: Any, field: str) -> None:  # noqa: ANN401
+    target.ClearField(field)
+    if source.HasField(name):
+        getattr(target, field).CopyFrom(getattr(source, name))
 
 
 def _replace(field: Any, values: Any) -> None:  # noqa: ANN401

@@ -158,7 +158,8 @@ class Wire:
 
     def _judgement(self, method: str, path: str, status: int, content: bytes, header: str) -> EngineError | Again:
         error = problem(status, content, self.server, self.credentials.describe())
-        if status == 429 or settles(error) or self.recent.explains(path, error):
+        settling = settles(error, dry_run="dryRun=" in path)
+        if status == 429 or settling or self.recent.explains(path, error):
             return Again(error, wait=retry_after(header))
         if is_broken(status, content):
             return Again(error, wait=retry_after(header), unsure=True, broken=True)
