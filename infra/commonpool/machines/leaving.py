@@ -18,7 +18,7 @@ from commonpool.engine import Cluster
 from commonpool.engine.error import EngineError, Refused, UnknownKind
 from commonpool.machines import asset
 from commonpool.machines.error import MachineError
-from commonpool.machines.run import Event, MachineRun, Observer, play
+from commonpool.machines.run import Event, MachineRun, Observer, played
 from commonpool.machines.survey import Access
 from commonpool.model import Machine
 
@@ -172,7 +172,7 @@ async def undo(
 ) -> dict[str, MachineRun]:
     """Run the role that undoes; with `check` it only says what it would undo."""
     wanted = access.to("commonpool.pool.retire", machines, {"retire_wipe": wipe}, check=check)
-    return await asyncio.to_thread(play, wanted, folder / "runs", observer)
+    return await played(wanted, folder / "runs", observer)
 
 
 async def _forget(cluster: Cluster, runs: Mapping[str, MachineRun], reason: str, *, wipe: bool) -> None:

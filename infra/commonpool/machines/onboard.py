@@ -30,7 +30,7 @@ from commonpool.machines.joining import (
     shut,
     without_joining,
 )
-from commonpool.machines.run import Event, MachineRun, Observer, Play, play
+from commonpool.machines.run import Event, MachineRun, Observer, Play, played
 from commonpool.machines.survey import Access, Survey, explain
 from commonpool.model import Machine, Pool
 
@@ -342,10 +342,10 @@ def address(one: Survey) -> str:
 async def _run(
     cluster: Cluster, wanted: Play, folder: Path, tokens: Mapping[str, Token], observer: Observer
 ) -> dict[str, MachineRun]:
-    """The playbook in a thread, and beside it the approval of what its machines ask for."""
+    """The playbook, and beside it the approval of what its machines ask for."""
     approving = asyncio.create_task(_approve(cluster, {token.user: token for token in tokens.values()}, observer))
     try:
-        return await asyncio.to_thread(play, wanted, folder / "runs", observer)
+        return await played(wanted, folder / "runs", observer)
     finally:
         approving.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from commonpool.machines.facts import Facts, complete, facts
 from commonpool.machines.host_keys import pin_file, pinned
-from commonpool.machines.run import MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.run import MachineRun, Observer, Play, play
 from commonpool.machines.verdict import Verdict, judge
 from commonpool.model import Machine, shown
 
@@ -44,7 +44,6 @@ class Access:
         return Play(
             playbook,
             tuple(machines),
-            inventories_of(machines),
             {machine.site: pin_file(machine) for machine in machines},
             variables,
             host_variables or {},
