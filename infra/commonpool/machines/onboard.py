@@ -15,7 +15,7 @@ from typing import Any
 from commonpool.components.compute import node as declared_node
 from commonpool.components.rendering import SIMULATED
 from commonpool.engine import Cluster
-from commonpool.engine.error import Stale
+from commonpool.engine.error import EngineError, Stale
 from commonpool.machines import asset, dns
 from commonpool.machines.error import MachineError
 from commonpool.machines.joining import (
@@ -35,6 +35,7 @@ from commonpool.machines.survey import Access, Survey, explain
 from commonpool.model import Machine, Pool
 
 MANAGER = "commonpool-machines"
+DECIDE = "Decide on its certificate"
 READY_SECONDS = 90.0
 # As what a machine may serve, by the inventory's word, with the verdicts that bear it.
 SERVING: Mapping[str, tuple[str, ...]] = {
@@ -343,7 +344,7 @@ async def _run(
     cluster: Cluster, wanted: Play, folder: Path, tokens: Mapping[str, Token], observer: Observer
 ) -> dict[str, MachineRun]:
     """The playbook, and beside it the approval of what its machines ask for."""
-    approving = asyncio.create_task(_approve(cluster, {token.user: token for token in tokens.values()}, observer))
+    approving = asyncio.create_task(approve(cluster, {token.user: token for token in tokens.values()}, observer))
     try:
         return await played(wanted, folder / "runs", observer)
     finally:
@@ -352,19 +353,31 @@ async def _run(
             await approving
 
 
-async def _approve(cluster: Cluster, expected: Mapping[str, Token], observer: Observer) -> None:
+async def approve(cluster: Cluster, expected: Mapping[str, Token], observer: Observer) -> None:
     """Decide on certificate requests of our tokens until cancelled; one key for each token, however often it asks."""
     keys: dict[str, bytes] = {}
+    told: set[str] = set()
     while expected:
-        for request, token in await _pending(cluster, expected):
-            words = objection(request, token, keys.get(token.user))
-            if not words:
-                keys[token.user] = public_key(request)
-            told = words or f"{token.machine} joins"
-            body = decision(request, approved=not words, words=told, now=datetime.now(UTC))
-            await cluster.request("PUT", f"{REQUESTS}/{request['metadata']['name']}/approval", body)
-            observer(Event(token.machine, "Decide on its certificate", "failed" if words else "ok", words))
+        try:
+            for request, token in await _pending(cluster, expected):
+                await _decide(cluster, request, token, keys, observer)
+        except EngineError as error:  # what is undecided now the next look finds again; one answer less ends no run
+            for token in expected.values() if str(error) not in told else ():
+                observer(Event(token.machine, DECIDE, "failed", str(error)))
+            told.add(str(error))
         await asyncio.sleep(0.3)
+
+
+async def _decide(
+    cluster: Cluster, request: dict[str, Any], token: Token, keys: dict[str, bytes], observer: Observer
+) -> None:
+    words = objection(request, token, keys.get(token.user))
+    if not words:
+        keys[token.user] = public_key(request)
+    told = words or f"{token.machine} joins"
+    body = decision(request, approved=not words, words=told, now=datetime.now(UTC))
+    await cluster.request("PUT", f"{REQUESTS}/{request['metadata']['name']}/approval", body)
+    observer(Event(token.machine, DECIDE, "failed" if words else "ok", words))
 
 
 async def _pending(cluster: Cluster, expected: Mapping[str, Token]) -> Iterator[tuple[dict[str, Any], Token]]:
@@ -375,25 +388,33 @@ async def _pending(cluster: Cluster, expected: Mapping[str, Token]) -> Iterator[
 
 
 async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], observer: Observer) -> dict[str, str]:
-    """Wait until each is ready, label it as declared, take the taint away; returns what stood against it."""
+    """Open each once it is ready; returns what stood against it."""
 
     async def one(machine: Machine) -> tuple[str, str]:
-        observer(Event(machine.name, "Wait until it is ready", "started"))
-        deadline = asyncio.get_running_loop().time() + READY_SECONDS
-        node = None
-        while not (node and ready(node) and not shut(node)):
-            if asyncio.get_running_loop().time() > deadline:
-                return machine.name, f"not ready after {READY_SECONDS:.0f} s: {_why_not_ready(node)}"
-            await asyncio.sleep(0.3)
-            node = await cluster.read("v1", "Node", "", machine.name)
-        body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
-        labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
-        await cluster.apply(labels, field_manager=MANAGER)
-        await _taint(cluster, machine.name, [])
-        observer(Event(machine.name, "Open for pods", "ok"))
-        return machine.name, ""
+        try:
+            return machine.name, await _opened(cluster, pool, machine, observer)
+        except EngineError as error:
+            return machine.name, str(error)
 
     return dict(await asyncio.gather(*(one(machine) for machine in machines)))
+
+
+async def _opened(cluster: Cluster, pool: Pool, machine: Machine, observer: Observer) -> str:
+    """Wait until it is ready, label it as declared, take the taint away; returns what stood against it."""
+    observer(Event(machine.name, "Wait until it is ready", "started"))
+    deadline = asyncio.get_running_loop().time() + READY_SECONDS
+    node = None
+    while not (node and ready(node) and not shut(node)):
+        if asyncio.get_running_loop().time() > deadline:
+            return f"not ready after {READY_SECONDS:.0f} s: {_why_not_ready(node)}"
+        await asyncio.sleep(0.3)
+        node = await cluster.read("v1", "Node", "", machine.name)
+    body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
+    labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
+    await cluster.apply(labels, field_manager=MANAGER)
+    await _taint(cluster, machine.name, [])
+    observer(Event(machine.name, "Open for pods", "ok"))
+    return ""
 
 
 async def _taint(cluster: Cluster, name: str, ours: list[dict[str, str]]) -> None:
