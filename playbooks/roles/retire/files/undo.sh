@@ -55,10 +55,16 @@ for unit in /etc/systemd/system/commonpool-volume-*.service; do
     systemctl disable --now --quiet "${unit##*/}" 2>/dev/null
     rm -f "$unit"
 done
+# Whether it is the disk that was taken, or the one whose wiping was cut short.
+same() {
+    [ ! -e "$taken" ] || [ "$(blkid -p -o value -s UUID -s TYPE "$device")" = "$(cat "$taken")" ] || [ "$(wiping)" = "$(cat "$taken")" ]
+}
+wiping() { echo "wiping $(lsblk -d -n -b -o SIZE,WWN,SERIAL,MODEL "$device")"; }
 for marker in /etc/commonpool/volumes/*; do
     [ "$1" = wipe ] && [ -e "$marker" ] || continue
-    path=$(sed -n 1p "$marker"); device=$(sed -n 2p "$marker")
-    if [ -b "$device" ] && ! grep -q "^$(readlink -f "$device") " /proc/mounts; then
+    path=$(sed -n 1p "$marker"); device=$(sed -n 2p "$marker") taken=/etc/commonpool/disks/${marker##*/}
+    if [ -b "$device" ] && ! grep -q "^$(readlink -f "$device") " /proc/mounts && same; then
+        mkdir -p "${taken%/*}"; wiping >"$taken"; sync "$taken"
         blkdiscard -f -z "$device" 2>/dev/null || dd if=/dev/zero of="$device" bs=1M 2>/dev/null
         [ -z "$(wipefs --noheadings "$device")" ] || { echo "could not wipe $device" >&2; exit 1; }
     elif [ -z "$device" ] && [ -d "$path" ]; then
