@@ -18,6 +18,7 @@ from commonpool.engine import Cluster
 from commonpool.engine.error import EngineError, Stale
 from commonpool.machines import asset, dns
 from commonpool.machines.error import MachineError
+from commonpool.machines.facts import Facts, digest
 from commonpool.machines.joining import (
     JOINING,
     MACHINE,
@@ -117,7 +118,25 @@ def refusal(one: Survey) -> str:
         return f"its verdict is {one.verdict.role}: {one.verdict.why()}"
     if role == "node" and not (one.machine.facts.joined or one.machine.facts.trial):
         return f"the inventory has it simulated; set commonpool_joined: true for {name}"
+    if role == "node" and one.facts and one.facts.kubelets:
+        return (
+            f"it is a node already, by {', '.join(one.facts.kubelets)}: one of this cluster needs no onboarding, another"
+            " cluster is to let it go first"
+        )
     return ""
+
+
+def elsewhere(one: Survey, plane: ControlPlane) -> str:
+    """Of which other pool a machine is a node; empty when of none. A kubelet stays with the API server that certified it."""
+    seen = one.facts
+    if seen is None or seen.pool_server is None:
+        return ""
+    if (seen.pool_server, seen.pool_authority) == (plane.server, digest(plane.authority)):
+        return ""
+    return (
+        f"it is a node of the pool at {seen.pool_server}, which is to let it go first; where that one is no more, commonpool"
+        f" machine reset {one.machine.name} does it"
+    )
 
 
 async def onboard(
@@ -134,12 +153,15 @@ async def onboard(
 ) -> list[Joined]:
     """Bring in what may come in; with `check`, only say what would change. Every survey has its answer, in order."""
     refused = {one.machine.name: words for one in surveys if (words := refusal(one))}
+    willing = [one.machine for one in surveys if one.machine.name not in refused and one.machine.facts.role == "node"]
+    standing = await _nodes(cluster, willing)
+    strange = [one for one in surveys if one.machine in willing and not ready(standing.get(one.machine.name, {}))]
+    refused |= {one.machine.name: words for one in strange if (words := elsewhere(one, plane))}
     chosen = [one for one in surveys if one.machine.name not in refused]
     answers = {name: Joined(_machine(surveys, name), "refused", words=words) for name, words in refused.items()}
     if chosen:
         machines = [one.machine for one in chosen]
         nodes = [one for one in machines if one.facts.role == "node"]
-        standing = await _nodes(cluster, nodes)
         tokens = {} if check or not nodes else await _prepare(cluster, pool, nodes, standing, plane)
         try:
             names = await _name_service(cluster) if nodes and not plane.network else dns.ADDRESS
@@ -333,11 +355,11 @@ def _backend(pool: Pool, one: Survey, consent: Consent) -> dict[str, Any]:
 
 
 def address(one: Survey) -> str:
-    """The address by which other nodes reach it: the inventory's, else the first that it has."""
+    """The address by which other nodes reach it: the inventory's, else the one by which we do, else the first that it has."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(one.machine.address))
-    seen = one.facts.addresses if one.facts else []
-    return next((word.partition("/")[0] for word in seen if "." in word), one.machine.address)
+    seen = one.facts or Facts()
+    return seen.reached or next((word.partition("/")[0] for word in seen.addresses), one.machine.address)
 
 
 async def _run(
