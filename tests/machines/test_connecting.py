@@ -27,7 +27,7 @@ if "-N" in sys.argv:
     place = pathlib.Path(effective["userknownhostsfile"].strip(chr(34)))
     place.write_text(effective["hostkeyalias"] + " ssh-ed25519 {KEY}" + chr(10))
     sys.exit(255)
-print("== end")
+print("== system\\nID=" + effective["user"] + "\\n== end")
 """
 Told = Callable[[], dict[str, dict[str, str]]]
 
@@ -103,3 +103,18 @@ def test_a_key_is_asked_for_on_the_way_by_which_the_machine_is_reached(told: Tol
     assert scan(machines)["a"].line == f"a ssh-ed25519 {KEY}"
     assert (told()["a"]["proxyjump"], told()["a"]["port"]) == ("bastion.example", "2222")
     assert told()["a"]["hostname"] == "a.example"
+
+
+def test_a_machine_with_another_system_is_not_remembered_by_its_former_one(told: Told, tmp_path: Path) -> None:
+    """Else for a day the package manager of the former one is asked there."""
+    kept, remembered = tmp_path / "kept", tmp_path / "kept" / "facts" / "s0_a"
+    remembered.parent.mkdir(parents=True)
+    for user, stays in (("debian", True), ("debian", True), ("rocky", False)):
+        remembered.touch()
+        survey(
+            room(tmp_path / f"{user}-{len(list(tmp_path.iterdir()))}", {"ansible_user": user}, "a"),
+            kept,
+            Access(),
+            lambda _: None,
+        )
+        assert remembered.exists() is stays

@@ -189,7 +189,8 @@ def test_every_rule_says_where_it_comes_from_and_looks_at_a_fact_that_exists() -
 def test_what_one_machine_prints_stops_no_survey_and_fills_no_record(words: str, long: str) -> None:
     """Numbers of more than 4,300 digits are an error in Python; what is no UTF-8 there can be written nowhere."""
     seen = facts(
-        f"== {words.format(long)}\n== listening\n" + f"LISTEN 0 1 0.0.0.0:1{long[:300]} x\n" * 3000 + "== end", (0.0, 1.0)
+        f"== {words.format(long)}\n== listening\n" + f"LISTEN 0 1 0.0.0.0:1{long[:300]} x\n" * 3000 + "== end",
+        (0.0, 1.0),
     )
     judge(seen, TODAY)
     assert len(json.dumps(seen.to_json(), ensure_ascii=False).encode()) < 400_000

@@ -106,8 +106,17 @@ def survey(
     found = [_read(machine, runs[machine.name], now, folder) for machine in machines]
     for one in found:
         if not one.failure:
+            _forget_former(folder, one)
             keep(folder, one)
     return found
+
+
+def _forget_former(folder: Path, one: Survey) -> None:
+    """Of a machine with another system than at its last survey, what Ansible remembers for a day: its package manager, say."""
+    before = recall(folder, one.machine)
+    if before and before.facts and one.facts and before.facts.system != one.facts.system:
+        for path in (folder / "facts").glob(f"*{one.machine.name}"):
+            path.unlink(missing_ok=True)
 
 
 def _read(machine: Machine, run: MachineRun, now: datetime, folder: Path) -> Survey:
