@@ -10,7 +10,7 @@ import pytest
 from commonpool.engine import Cluster
 from commonpool.engine.error import Stale
 from commonpool.machines.joining import SIGNER, Token, decision, objection, public_key, ready, without_joining
-from commonpool.machines.onboard import approve
+from commonpool.machines.onboard import approve, skew
 from commonpool.machines.run import Event
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -136,6 +136,14 @@ def test_a_decision_keeps_what_was_decided_before() -> None:
         {"status": {"conditions": [{"type": "Failed"}]}}, approved=False, words="no", now=datetime.now(UTC)
     )
     assert [one["type"] for one in decided["status"]["conditions"]] == ["Failed", "Denied"]
+
+
+@pytest.mark.parametrize(
+    ("server", "fits"),
+    [("v1.35.9", False), ("v1.36.0", True), ("v1.36+", True), ("v1.39.1-eks-5e0", True), ("v1.40.0", False)],
+)
+def test_a_kubelet_is_not_newer_than_its_api_server_nor_much_older(server: str, fits: bool) -> None:
+    assert (skew(server, "v1.36.3") == "") is fits
 
 
 def test_only_our_taint_is_taken_away() -> None:

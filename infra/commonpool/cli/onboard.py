@@ -132,6 +132,7 @@ def _consent(estate: "Estate", wishes: Wishes, output: Output) -> "Consent":
 def control_plane(target: Target, estate: "Estate", credentials: "Credentials", output: Output) -> "ControlPlane":
     """How machines reach the cluster, with the archive of what they need. Raises `CommandFailed`, `EmbeddedError`."""
     from commonpool.embedded import EmbeddedPool
+    from commonpool.embedded.binaries import VERSION
     from commonpool.embedded.configuration import POD_RANGE
     from commonpool.embedded.node_archive import node_archive
     from commonpool.machines.onboard import ControlPlane
@@ -158,6 +159,7 @@ def control_plane(target: Target, estate: "Estate", credentials: "Credentials", 
         archive.pause_image,
         archive.dns_image,
         pods,
+        VERSION,
         network=target.embedded,
         proxies=proxies,
     )

@@ -38,6 +38,7 @@ from commonpool.model import Machine, Pool
 MANAGER = "commonpool-machines"
 DECIDE = "Decide on its certificate"
 READY_SECONDS = 90.0
+OLDER_KUBELET = 3  # minor versions
 # As what a machine may serve, by the inventory's word, with the verdicts that bear it.
 SERVING: Mapping[str, tuple[str, ...]] = {
     "node": ("node",),
@@ -51,7 +52,7 @@ REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 class ControlPlane:
     """How machines reach the cluster, and what they get. `network` is whether our agent makes the pods' network.
 
-    `proxies` are addresses from which the service proxy reaches pods, where it is no pod itself.
+    `kubelet` is its version. `proxies` are addresses from which the service proxy reaches pods, where it is no pod itself.
     """
 
     server: str
@@ -61,6 +62,7 @@ class ControlPlane:
     pause_image: str
     dns_image: str
     pods: str
+    kubelet: str = ""
     network: bool = True
     proxies: tuple[str, ...] = ()
 
@@ -139,6 +141,20 @@ def elsewhere(one: Survey, plane: ControlPlane) -> str:
     )
 
 
+def skew(server: str, kubelet: str) -> str:
+    """What the versions of an API server and of a kubelet have against one another; empty for nothing. Pure.
+
+    Source: https://kubernetes.io/releases/version-skew-policy/#kubelet.
+    """
+    minors = [int("".join(filter(str.isdecimal, one.split(".")[1]))) for one in (server, kubelet)]
+    if 0 <= minors[0] - minors[1] <= OLDER_KUBELET:
+        return ""
+    return (
+        f"the API server is {server}, and machines get kubelet {kubelet}: never newer than its API server, and at most"
+        f" {OLDER_KUBELET} minor versions older"
+    )
+
+
 async def onboard(
     cluster: Cluster,
     pool: Pool,
@@ -162,6 +178,8 @@ async def onboard(
     if chosen:
         machines = [one.machine for one in chosen]
         nodes = [one for one in machines if one.facts.role == "node"]
+        if nodes and not plane.network and (words := skew(await cluster.version(), plane.kubelet)):
+            raise MachineError(words, code="version_skew", next_step="bring the cluster to that version first")
         tokens = {} if check or not nodes else await _prepare(cluster, pool, nodes, standing, plane)
         try:
             names = await _name_service(cluster) if nodes and not plane.network else dns.ADDRESS
