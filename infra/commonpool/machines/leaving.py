@@ -7,7 +7,7 @@ unless the operator says that the budget has had its time.
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ async def undo(
 ) -> dict[str, MachineRun]:
     """Run the role that undoes; with `check` it only says what it would undo."""
     wanted = access.to("commonpool.pool.retire", machines, {"retire_wipe": wipe}, check=check)
-    return await played(wanted, folder / "runs", observer)
+    return await played(replace(wanted, hours=wipe), folder / "runs", observer)
 
 
 async def _forget(cluster: Cluster, runs: Mapping[str, MachineRun], reason: str, *, wipe: bool) -> None:

@@ -75,7 +75,10 @@ class MachineRun:
 
 @dataclass(frozen=True)
 class Play:
-    """What to run on what. Inventories are the organisation's own; `host_variables` are added for this run."""
+    """What to run on what. Inventories are the organisation's own; `host_variables` are added for this run.
+
+    `hours` is whether a step may take that long, as to wipe a disk does.
+    """
 
     playbook: str
     machines: tuple[Machine, ...]
@@ -86,6 +89,7 @@ class Play:
     passwords: Mapping[Literal["become", "connection"], str] = field(default_factory=dict)
     private_key: Path | None = None
     check: bool = False
+    hours: bool = False
 
 
 async def played(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
@@ -148,7 +152,7 @@ def _play(
             suppress_env_files=True,
             fact_cache=str(runs.resolve().parent / "facts"),
             status_handler=lambda status, runner_config: _forget_environment(Path(runner_config.artifact_dir)),
-            settings={"suppress_ansible_output": True, "idle_timeout": TASK_SECONDS + 300},
+            settings={"suppress_ansible_output": True, "idle_timeout": 0 if wanted.hours else TASK_SECONDS + 300},
         )
     if not collector.began:
         raise RunFailed(
