@@ -154,6 +154,16 @@ def test_whether_the_kernel_has_an_nfs_server_is_seen_where_it_can_be() -> None:
     assert kernel("== filesystems\nnfsd\n== modules\noverlay\n== mounts") is True
 
 
+def test_a_resolver_at_loopback_is_told_and_the_file_behind_it_found() -> None:
+    def seen(part: str) -> tuple[str | None, list[str]]:
+        found = facts(f"== resolver\n{part}\n== end", (0.0, 1.0))
+        return found.resolv_conf, [one.rule for one in judge(found, TODAY).notes]
+
+    resolved = "/run/systemd/resolve/resolv.conf"
+    assert seen(f"{resolved}\n10.0.0.53") == (resolved, [])
+    assert seen("/etc/resolv.conf\n127.0.0.1\n10.0.0.53") == ("/etc/resolv.conf", ["local-resolver"])
+
+
 def test_a_forecast_turns_into_a_reason_on_the_day_after() -> None:
     assert judge(GOOD, date(2028, 6, 30)).role == "node"
     assert "system-support" in {reason.rule for reason in judge(GOOD, date(2028, 7, 1)).against("node")}

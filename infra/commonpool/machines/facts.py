@@ -66,7 +66,8 @@ class Disk:
 class Facts:
     """One machine. Sizes in bytes, times in seconds; `kernel_exports` is whether its kernel has an NFS server.
 
-    `reached` is the address by which we came; `firewalls` hold back what is not allowed; `kubelets` are others' than the pool's.
+    `reached` is the address by which we came; `resolv_conf` the file by which pods find name servers, `local_resolvers` those in
+    it that are the machine itself; `firewalls` hold back what is not allowed; `kubelets` are others' than the pool's.
     `in_pool` is whether something of a pool lies there, `pool_server` and `pool_authority` (SHA-256) whose node it is.
     """
 
@@ -101,6 +102,8 @@ class Facts:
     data_places: list[str] = field(default_factory=list)
     reached: str | None = None
     init: str | None = None
+    resolv_conf: str | None = None
+    local_resolvers: list[str] = field(default_factory=list)
     firewalls: list[str] = field(default_factory=list)
     kubelets: list[str] = field(default_factory=list)
     in_pool: bool = False
@@ -183,6 +186,8 @@ def _read(parts: Mapping[str, str], asked: tuple[float, float]) -> Facts:
         data_places=parts.get("data", "").split(),
         reached=read("reached", lambda text: str(ipaddress.ip_address(text.split()[0]))),
         init=read("init", str),
+        resolv_conf=read("resolver", lambda text: text.split()[0]),
+        local_resolvers=[word for word in parts.get("resolver", "").split() if re.match(r"127\.|::1$", word)],
         firewalls=sorted(filter(None, parts.get("firewall", "").strip().split("\n"))),
         kubelets=sorted({place for place in parts.get("kubelets", "").split() if not place.startswith(_OURS)}),
         in_pool=_OURS in parts.get("pool", ""),

@@ -38,6 +38,7 @@ from commonpool.model import Machine, Pool
 MANAGER = "commonpool-machines"
 DECIDE = "Decide on its certificate"
 READY_SECONDS = 90.0
+RESOLVED = "/run/systemd/resolve/resolv.conf"  # of systemd-resolved: without its stub at loopback
 OLDER_KUBELET = 3  # minor versions
 # As what a machine may serve, by the inventory's word, with the verdicts that bear it.
 SERVING: Mapping[str, tuple[str, ...]] = {
@@ -332,6 +333,7 @@ def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
     driver = "systemd" if one.facts.cgroup == "v2" else "cgroupfs"
     name = one.machine.name
     bootstrap = {"node_bootstrap": "{{ commonpool_secrets }}/bootstrap/" + name} if name in tokens else {}
+    resolution = {"node_resolv_conf": RESOLVED} if one.facts.resolv_conf == RESOLVED else {}
     return {
         "node_name": name,
         "node_address": address(one),
@@ -339,6 +341,7 @@ def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
         "node_cgroup_driver": driver,
         "container_runtime_cgroup_driver": driver,
         **bootstrap,
+        **resolution,
     }
 
 
