@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,29 @@ def test_a_run_leaves_the_signals_of_its_process_alone(told: Told, tmp_path: Pat
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     survey(room(tmp_path / "room", {}, "a"), tmp_path / "kept", Access(), lambda _: None)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_who_asked_and_is_gone_leaves_no_run_behind(told: Told, tmp_path: Path) -> None:
+    """A signal in the middle of a run, whatever it raises, ends what the run began, and is not waited for to its end."""
+
+    class Gone(BaseException):
+        """As a program ends itself on SIGTERM."""
+
+    def leave(*_: object) -> None:
+        raise Gone
+
+    machines = room(tmp_path / "room", {}, "a")
+    (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nsleep 300\n", encoding="utf-8")
+    before = signal.signal(signal.SIGALRM, leave)
+    try:
+        signal.alarm(8)
+        began = time.monotonic()
+        with pytest.raises(Gone):
+            survey(machines, tmp_path / "kept", Access(), lambda _: None)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 50, "a survey would have waited for a minute"
 
 
 def test_a_key_is_asked_for_on_the_way_by_which_the_machine_is_reached(told: Told, tmp_path: Path) -> None:

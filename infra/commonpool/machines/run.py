@@ -118,7 +118,9 @@ def play(wanted: Play, runs: Path, observer: Observer, stop: threading.Event | N
         begun = [threads.submit(_play, wanted, Path(file), runs, tell, stop) for file in inventories]
         try:
             return {name: run for one in begun for name, run in one.result().items()}
-        except KeyboardInterrupt:
+        except RunFailed:
+            raise  # after the others have come to their end
+        except BaseException:  # whoever asked is gone
             stop.set()
             raise
 
