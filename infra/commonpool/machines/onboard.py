@@ -380,7 +380,8 @@ def address(one: Survey) -> str:
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(one.machine.address))
     seen = one.facts or Facts()
-    return seen.reached or next((word.partition("/")[0] for word in seen.addresses), one.machine.address)
+    own = sorted((word.partition("/")[0] for word in seen.addresses), key=lambda word: ":" in word)
+    return seen.reached or next(iter(own), one.machine.address)
 
 
 async def _run(
