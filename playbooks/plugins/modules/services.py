@@ -55,6 +55,7 @@ restarted: {description: Services that were started or restarted., type: list, e
 """
 
 import hashlib  # noqa: E402
+import http.client  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 import urllib.request  # noqa: E402
@@ -122,7 +123,7 @@ def answers(url):
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5):
             return True
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 
