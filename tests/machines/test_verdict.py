@@ -1,5 +1,6 @@
 """From what a machine printed to what it is good for; pure."""
 
+import json
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -106,6 +107,10 @@ def test_it_stays_as_a_backend_and_every_reason_is_told() -> None:
         ({"python": "3.10"}, "node", None),
         ({"python": "3.6"}, "agent-only", "python"),
         ({"architecture": "loongarch64"}, "agent-only", "architecture"),
+        ({"architecture": "aarch64"}, "agent-only", "architecture"),
+        ({"init": "other"}, "agent-only", "no-systemd"),
+        ({"free_space": 6 * GIB}, "agent-only", "space"),
+        ({"free_space": 6 * GIB, "in_pool": True}, "node", None),
         ({"system": "ubuntu 20.04"}, "agent-only", "system-support"),
         ({"system": "plan9 4"}, "node", None),
     ],
@@ -149,6 +154,16 @@ def test_whether_the_kernel_has_an_nfs_server_is_seen_where_it_can_be() -> None:
     assert kernel("== filesystems\nnfsd\n== modules\noverlay\n== mounts") is True
 
 
+def test_a_resolver_at_loopback_is_told_and_the_file_behind_it_found() -> None:
+    def seen(part: str) -> tuple[str | None, list[str]]:
+        found = facts(f"== resolver\n{part}\n== end", (0.0, 1.0))
+        return found.resolv_conf, [one.rule for one in judge(found, TODAY).notes]
+
+    resolved = "/run/systemd/resolve/resolv.conf"
+    assert seen(f"{resolved}\n10.0.0.53") == (resolved, [])
+    assert seen("/etc/resolv.conf\n127.0.0.1\n10.0.0.53") == ("/etc/resolv.conf", ["local-resolver"])
+
+
 def test_a_forecast_turns_into_a_reason_on_the_day_after() -> None:
     assert judge(GOOD, date(2028, 6, 30)).role == "node"
     assert "system-support" in {reason.rule for reason in judge(GOOD, date(2028, 7, 1)).against("node")}
@@ -173,6 +188,22 @@ def test_every_rule_says_where_it_comes_from_and_looks_at_a_fact_that_exists() -
         assert rule["fact"] in Facts.__dataclass_fields__, rule["id"]
         assert sum(word in rule for word in ("reason", "forecast", "note")) == 1, rule["id"]
         assert set(rule.get("excludes", ())) <= set(ROLES), rule["id"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["kernel\nLinux {0} x86_64", "python\n{0}", "memory\nMemTotal: {0} kB\nSwapTotal: {0} kB", "processor\n{0}",
+     "space\nx\n/dev/a 1 2 {0} 3% /", 'disks\nNAME="{0}" TYPE="disk" SIZE="{0}"', "system\nID=a\nPRETTY_NAME={0}"],
+)  # fmt: skip
+@pytest.mark.parametrize("long", ["9" * 5000, "9" * 4299, "\udcff\ud800", "w" * 100_000])
+def test_what_one_machine_prints_stops_no_survey_and_fills_no_record(words: str, long: str) -> None:
+    """Numbers of more than 4,300 digits are an error in Python; what is no UTF-8 there can be written nowhere."""
+    seen = facts(
+        f"== {words.format(long)}\n== listening\n" + f"LISTEN 0 1 0.0.0.0:1{long[:300]} x\n" * 3000 + "== end",
+        (0.0, 1.0),
+    )
+    judge(seen, TODAY)
+    assert len(json.dumps(seen.to_json(), ensure_ascii=False).encode()) < 400_000
 
 
 @given(st.text(max_size=300), st.sampled_from(["time", "memory", "processor", "space", "disks", "kernel", "mounts"]))

@@ -131,7 +131,7 @@ def machine_reset(
     output: o.OUTPUT = Format.TEXT,
     color: o.COLOR = Color.AUTO,
 ) -> None:
-    """Undo an onboarding, whole or half, as if it had never been; refused while pods of departments run there."""
+    """Undo an onboarding, whole or half, as if it had never been; refused while departments use it."""
     from commonpool.cli.retire import Farewell, reset
 
     wishes = Farewell(private_key, ask_become_pass, preview, yes)

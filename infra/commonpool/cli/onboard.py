@@ -36,7 +36,6 @@ class Wishes:
 def onboard(target: Target, names: Sequence[str], output: Output, wishes: Wishes) -> int:
     """0 when every named machine is in; 1 when one is not."""
     from commonpool.machines import survey
-    from commonpool.machines.onboard import refusal
 
     began = time.monotonic()
     estate = target.load()
@@ -59,7 +58,7 @@ def onboard(target: Target, names: Sequence[str], output: Output, wishes: Wishes
         output.phase("preview")
         planned = work.run(surveys, check=True)
         _show(planned, output, diff=wishes.diff or not output.interactive)
-        willing = [one for one in surveys if not refusal(one)]
+        willing = [one for one in planned if one.state != "refused"]
         if wishes.preview or not willing:
             return 1 if any(one.state in ("failed", "refused") for one in planned) else 0
         _ask(len(willing), output)
@@ -133,6 +132,7 @@ def _consent(estate: "Estate", wishes: Wishes, output: Output) -> "Consent":
 def control_plane(target: Target, estate: "Estate", credentials: "Credentials", output: Output) -> "ControlPlane":
     """How machines reach the cluster, with the archive of what they need. Raises `CommandFailed`, `EmbeddedError`."""
     from commonpool.embedded import EmbeddedPool
+    from commonpool.embedded.binaries import VERSION
     from commonpool.embedded.configuration import POD_RANGE
     from commonpool.embedded.node_archive import node_archive
     from commonpool.machines.onboard import ControlPlane
@@ -159,6 +159,7 @@ def control_plane(target: Target, estate: "Estate", credentials: "Credentials", 
         archive.pause_image,
         archive.dns_image,
         pods,
+        VERSION,
         network=target.embedded,
         proxies=proxies,
     )

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOUR = r"\x1b\[[0-9]{1,2}m"  # as `paint` sets it
-_OBEYED = re.compile(rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_OBEYED = re.compile(
+    rf"(?!{_COLOUR})[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 # What stays together, with the space behind it: Chinese goes on below anywhere but before what closes and behind what opens,
 # names in parts where there is no room, commands between their options.
 _OPEN, _CLOSE, _CHINESE = r"(\[（《「『【〔“‘", r")\],.;:!?，。；：、）》」』】〕”’！？", r"\u2e80-\uffff"
@@ -378,7 +380,10 @@ def _wrapped(text: str, room: int, words: re.Pattern[str]) -> list[str]:
 
 
 def harmless(text: str) -> str:
-    """Text that no terminal obeys, whoever wrote parts of it: controls but line ends, tabs and colours are shown, not sent."""
+    """Text that no terminal obeys, whoever wrote parts of it: controls but line ends, tabs and colours are shown, not sent.
+
+    So are halves of characters, which what is no UTF-8 becomes on its way through Python, and which no terminal can be sent.
+    """
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

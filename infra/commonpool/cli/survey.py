@@ -88,7 +88,7 @@ def trust(target: Target, names: Sequence[str], output: Output, *, replace: Sequ
     wanted = [one for one in machines if one.name in replace or one.name not in pinned(pin_file(one))]
     if not wanted:
         output.say(f"the keys of {count(len(machines), 'machine')} are pinned already")
-    shown = scan([(one, one.address or one.name, one.port) for one in wanted])
+    shown = scan(wanted)
     for one in wanted:
         if one.name in shown:
             refuse_foreign(shown[one.name], {**shown, **pinned(pin_file(one))}, replace)

@@ -3,27 +3,41 @@
 A part that is missing leaves its fact unknown (None), which is never taken for good or for bad.
 """
 
+import base64
 import contextlib
+import fnmatch
+import hashlib
+import ipaddress
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 _PART = re.compile(r"^== ([a-z]+)$", re.MULTILINE)
 _NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "fuse.sshfs", "glusterfs", "ceph")
-_OURS = ("containerd", "kubelet", "kube-proxy")
+_OURS = "/opt/commonpool-"  # what the pool brings lies below it, the programs of its kubelet too
+_DIGITS = 18  # more have no number that a machine honestly tells; of thousands Python makes an error
+LONGEST_WORD = 200  # characters of what a machine says of itself
+MOST_WORDS = 1000  # in a list of such
 # The files that say what a machine exports for the pool, by the kernel's server and by nfs-ganesha.
 EXPORTS = frozenset({"/etc/exports.d/commonpool.exports", "/etc/commonpool/exports.conf"})
-# By the name of the process: servers that hold data of their own.
+# By the name of the process, as a pattern: servers that hold data of their own.
 DATA_SERVERS: Mapping[str, str] = {
     "postgres": "PostgreSQL",
+    "postmaster": "PostgreSQL",
+    "gaussdb": "openGauss",
     "mysqld": "MySQL",
     "mariadbd": "MariaDB",
     "mongod": "MongoDB",
     "redis-server": "Redis",
     "oracle": "Oracle",
-    "ora_pmon": "Oracle",
+    "ora_pmon_*": "Oracle",
+    "db2sysc": "Db2",
+    "oninit": "Informix",
+    "dataserver": "SAP ASE",
+    "observer": "OceanBase",
+    "slapd": "OpenLDAP",
     "sqlservr": "SQL Server",
     "dmserver": "DM8",
     "kingbase": "KingbaseES",
@@ -50,7 +64,12 @@ class Disk:
 
 @dataclass(frozen=True)
 class Facts:
-    """One machine. Sizes in bytes, times in seconds; `kernel_exports` is whether its kernel has an NFS server."""
+    """One machine. Sizes in bytes, times in seconds; `kernel_exports` is whether its kernel has an NFS server.
+
+    `reached` is the address by which we came; `resolv_conf` the file by which pods find name servers, `local_resolvers` those in
+    it that are the machine itself; `firewalls` hold back what is not allowed; `kubelets` are others' than the pool's.
+    `in_pool` is whether something of a pool lies there, `pool_server` and `pool_authority` (SHA-256) whose node it is.
+    """
 
     architecture: str | None = None
     kernel: str | None = None
@@ -81,7 +100,15 @@ class Facts:
     listening: list[str] = field(default_factory=list)
     data_servers: list[str] = field(default_factory=list)
     data_places: list[str] = field(default_factory=list)
+    reached: str | None = None
+    init: str | None = None
+    resolv_conf: str | None = None
+    local_resolvers: list[str] = field(default_factory=list)
+    firewalls: list[str] = field(default_factory=list)
+    kubelets: list[str] = field(default_factory=list)
     in_pool: bool = False
+    pool_server: str | None = None
+    pool_authority: str | None = None
     kernel_exports: bool | None = None
     exports_for_pool: bool = False
 
@@ -92,7 +119,24 @@ class Facts:
 
 def facts(evidence: str, asked: tuple[float, float]) -> Facts:
     """Facts from the survey's output; `asked` is when the question was sent and answered, by our clock."""
-    parts = _parts(evidence)
+    found = _read(_parts(evidence), asked)
+    return replace(found, **{one.name: _bounded(getattr(found, one.name)) for one in fields(found)})
+
+
+def _bounded(value: Any) -> Any:  # noqa: ANN401
+    """A machine says what it likes, and what it says is kept in the pool beside what others say."""
+    match value:
+        case str():
+            return value[:LONGEST_WORD]
+        case list():
+            return [_bounded(one) for one in value[:MOST_WORDS]]
+        case Disk():
+            return replace(value, name=_bounded(value.name), model=_bounded(value.model))
+        case _:
+            return value
+
+
+def _read(parts: Mapping[str, str], asked: tuple[float, float]) -> Facts:
 
     def read(part: str, how: Callable[[str], Any]) -> Any:  # noqa: ANN401
         text = parts.get(part, "").strip()
@@ -109,6 +153,7 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
     exporting = set(parts.get("exports", "").split())
     ours = {DATA_SERVERS["nfsd"]} if exporting and exporting <= EXPORTS else set()  # it serves nobody but the pool
     processor = parts.get("processor", "")
+    pool = _pairs(parts.get("pool", ""), ":")
     return Facts(
         architecture=kernel[2] if len(kernel) == 3 else None,
         kernel=kernel[1] if len(kernel) == 3 else None,
@@ -117,7 +162,7 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
         model=" ".join(word for word in (model.get("sys_vendor"), model.get("product_name")) if word),
         bios_year=_year(model.get("bios_date", "")),
         virtual=model.get("virtual", "").replace("none", ""),
-        processors=read("processor", lambda text: int(text.split()[0])),
+        processors=read("processor", lambda text: _number(text.split()[0])),
         processor=next((line.split(":", 1)[1].strip() for line in processor.splitlines() if "model name" in line), ""),
         x86_64_level=_level(processor),
         memory=read("memory", lambda text: _kibibytes(_pairs(text, ":")["MemTotal"])),
@@ -128,7 +173,7 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
         root=read("privilege", str),
         clock_skew=read("time", lambda text: _skew(float(text), asked)),
         clock_synchronised=read("clock", lambda text: text.endswith("=yes")),
-        free_space=read("space", lambda text: int(text.splitlines()[1].split()[3]) * 1024),
+        free_space=read("space", lambda text: _number(text.splitlines()[1].split()[3]) * 1024),
         read_only=sorted(_read_only(mounts)),
         disks=disks,
         disk_capacity=sum(disk.size for disk in disks) if disks else None,
@@ -137,12 +182,25 @@ def facts(evidence: str, asked: tuple[float, float]) -> Facts:
         network_mounts=sorted(mount[1] for mount in mounts if mount[2] in _NETWORK_FILE_SYSTEMS),
         addresses=sorted(word for word in parts.get("addresses", "").split() if re.fullmatch(r"[0-9a-f.:]+/[0-9]+", word)),
         listening=_listening(parts.get("listening", "")),
-        data_servers=sorted({word for name, word in DATA_SERVERS.items() if name in processes} - ours),
+        data_servers=sorted({word for name, word in DATA_SERVERS.items() if fnmatch.filter(processes, name)} - ours),
         data_places=parts.get("data", "").split(),
-        in_pool=all(name in processes for name in _OURS[:2]),
+        reached=read("reached", lambda text: str(ipaddress.ip_address(text.split()[0]))),
+        init=read("init", str),
+        resolv_conf=read("resolver", lambda text: text.split()[0]),
+        local_resolvers=[word for word in parts.get("resolver", "").split() if re.match(r"127\.|::1$", word)],
+        firewalls=sorted(filter(None, parts.get("firewall", "").strip().split("\n"))),
+        kubelets=sorted({place for place in parts.get("kubelets", "").split() if not place.startswith(_OURS)}),
+        in_pool=_OURS in parts.get("pool", ""),
+        pool_server=pool.get("server"),
+        pool_authority=read("pool", lambda _: digest(base64.b64decode(pool["certificate-authority-data"]))),
         kernel_exports="nfsd" in _kernel(parts) if "modules" in parts else None,
         exports_for_pool=not exporting.isdisjoint(EXPORTS),
     )  # fmt: skip
+
+
+def digest(authority: bytes) -> str:
+    """What a pool's authority (PEM) is known by."""
+    return hashlib.sha256(authority.strip()).hexdigest()
 
 
 def complete(evidence: str) -> bool:
@@ -151,7 +209,9 @@ def complete(evidence: str) -> bool:
 
 
 def _parts(evidence: str) -> dict[str, str]:
-    pieces = _PART.split(evidence.replace("\r\n", "\n"))
+    # What is no UTF-8 there Ansible hands on as halves of characters, which nothing can write down again.
+    text = evidence.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    pieces = _PART.split(text.replace("\r\n", "\n"))
     return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
@@ -161,7 +221,13 @@ def _pairs(text: str, separator: str) -> dict[str, str]:
 
 
 def _kibibytes(text: str) -> int:
-    return int(text.split()[0]) * 1024
+    return _number(text.split()[0]) * 1024
+
+
+def _number(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{len(text)} digits")
+    return int(text)
 
 
 def _year(date: str) -> int | None:
@@ -210,11 +276,11 @@ def _disks(text: str, health: str) -> list[Disk]:
         found.append(
             Disk(
                 values["NAME"],
-                int(values.get("SIZE") or 0),
+                _number(values.get("SIZE") or "0"),
                 values.get("ROTA") == "1",
                 values.get("MODEL", "").strip(),
                 next((group for group in word.groups() if group), "") if word else "",
-                int(next(group for group in hours.groups() if group).replace(",", "")) if hours else None,
+                _number(next(group for group in hours.groups() if group).replace(",", "")) if hours else None,
             )
         )
     return found

@@ -7,7 +7,7 @@ unless the operator says that the budget has had its time.
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from commonpool.engine import Cluster
 from commonpool.engine.error import EngineError, Refused, UnknownKind
 from commonpool.machines import asset
 from commonpool.machines.error import MachineError
-from commonpool.machines.run import Event, MachineRun, Observer, play
+from commonpool.machines.run import Event, MachineRun, Observer, played
 from commonpool.machines.survey import Access
 from commonpool.model import Machine
 
@@ -131,15 +131,8 @@ async def retire(
     With `past_budgets` pods that a disruption budget still holds after `DRAIN_SECONDS` are deleted. With `wipe` the disks and folders that were taken as volumes are emptied; nothing else is. A machine that cannot be
     undone is cut off all the same: no key that it holds is worth anything from then on.
     """
-    bound = [one for one in await affected(cluster, machines) if one.volumes]
-    if bound:
-        words = "; ".join(f"{one.machine} holds {', '.join(one.volumes)}" for one in bound)
-        raise MachineError(
-            words, code="volume_bound", next_step="move or export their data and delete the claims first"
-        )
-    for machine in machines:
-        if await cluster.read("v1", "Node", "", machine.name) is not None:
-            await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"unschedulable": True}})
+    _refuse_bound(await affected(cluster, machines))
+    await _close(cluster, machines)
     await asyncio.gather(*(drain(cluster, one.name, observer, past_budgets=past_budgets) for one in machines))
     await asset.cut_off(cluster, [machine.name for machine in machines], datetime.now(UTC))
     runs = await undo(machines, folder, access, observer, wipe=wipe)
@@ -147,14 +140,36 @@ async def retire(
     return runs
 
 
+def _refuse_bound(found: Sequence[Affected]) -> None:
+    bound = [one for one in found if one.volumes]
+    if bound:
+        words = "; ".join(f"{one.machine} holds {', '.join(one.volumes)}" for one in bound)
+        raise MachineError(
+            words, code="volume_bound", next_step="move or export their data and delete the claims first"
+        )
+
+
+async def _close(cluster: Cluster, machines: Sequence[Machine]) -> None:
+    """No pod comes any more."""
+    for machine in machines:
+        if await cluster.read("v1", "Node", "", machine.name) is not None:
+            await cluster.merge_patch("v1", "Node", "", machine.name, {"spec": {"unschedulable": True}})
+
+
 async def reset(
     cluster: Cluster, machines: Sequence[Machine], folder: Path, access: Access, observer: Observer
 ) -> dict[str, MachineRun]:
-    """Undo an onboarding, whole or half, without moving anything. Raises `MachineError` where departments use it."""
-    busy = [one for one in await affected(cluster, machines) if one.departments]
+    """Undo an onboarding, whole or half, without moving anything. Raises `MachineError` where departments use it.
+
+    A volume is in use also while no pod of the machine's own mounts it: an export serves other machines.
+    """
+    found = await affected(cluster, machines)
+    busy = [one for one in found if one.departments]
     if busy:
         words = "; ".join(f"pods or services of {', '.join(one.departments)} are on {one.machine}" for one in busy)
         raise MachineError(words, code="machine_busy", next_step="commonpool machine retire, which moves them first")
+    _refuse_bound(found)
+    await _close(cluster, machines)
     await asset.cut_off(cluster, [machine.name for machine in machines], datetime.now(UTC))
     runs = await undo(machines, folder, access, observer)
     await _forget(cluster, runs, "reset", wipe=False)
@@ -172,7 +187,7 @@ async def undo(
 ) -> dict[str, MachineRun]:
     """Run the role that undoes; with `check` it only says what it would undo."""
     wanted = access.to("commonpool.pool.retire", machines, {"retire_wipe": wipe}, check=check)
-    return await asyncio.to_thread(play, wanted, folder / "runs", observer)
+    return await played(replace(wanted, hours=wipe), folder / "runs", observer)
 
 
 async def _forget(cluster: Cluster, runs: Mapping[str, MachineRun], reason: str, *, wipe: bool) -> None:
@@ -193,9 +208,8 @@ async def drain(cluster: Cluster, node: str, observer: Observer, *, past_budgets
     move, deadline = _evict, now() + DRAIN_SECONDS
     while pods := await _pods(cluster, node):
         observer(Event(node, f"Move {len(pods)} pods", "started"))
-        held = ""
-        for pod in pods:
-            held = await move(cluster, pod) or held
+        # All at once: one that is held is asked for again for a minute, and none waits behind it.
+        held = next(filter(None, await asyncio.gather(*(move(cluster, pod) for pod in pods))), "")
         if now() > deadline:
             if not past_budgets or move is _delete:
                 raise MachineError(

@@ -15,9 +15,10 @@ from typing import Any
 from commonpool.components.compute import node as declared_node
 from commonpool.components.rendering import SIMULATED
 from commonpool.engine import Cluster
-from commonpool.engine.error import Stale
+from commonpool.engine.error import EngineError, Stale
 from commonpool.machines import asset, dns
 from commonpool.machines.error import MachineError
+from commonpool.machines.facts import Facts, digest
 from commonpool.machines.joining import (
     JOINING,
     MACHINE,
@@ -30,12 +31,15 @@ from commonpool.machines.joining import (
     shut,
     without_joining,
 )
-from commonpool.machines.run import Event, MachineRun, Observer, Play, play
+from commonpool.machines.run import Event, MachineRun, Observer, Play, played
 from commonpool.machines.survey import Access, Survey, explain
 from commonpool.model import Machine, Pool
 
 MANAGER = "commonpool-machines"
+DECIDE = "Decide on its certificate"
 READY_SECONDS = 90.0
+RESOLVED = "/run/systemd/resolve/resolv.conf"  # of systemd-resolved: without its stub at loopback
+OLDER_KUBELET = 3  # minor versions
 # As what a machine may serve, by the inventory's word, with the verdicts that bear it.
 SERVING: Mapping[str, tuple[str, ...]] = {
     "node": ("node",),
@@ -49,7 +53,7 @@ REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 class ControlPlane:
     """How machines reach the cluster, and what they get. `network` is whether our agent makes the pods' network.
 
-    `proxies` are addresses from which the service proxy reaches pods, where it is no pod itself.
+    `kubelet` is its version. `proxies` are addresses from which the service proxy reaches pods, where it is no pod itself.
     """
 
     server: str
@@ -59,6 +63,7 @@ class ControlPlane:
     pause_image: str
     dns_image: str
     pods: str
+    kubelet: str = ""
     network: bool = True
     proxies: tuple[str, ...] = ()
 
@@ -116,7 +121,39 @@ def refusal(one: Survey) -> str:
         return f"its verdict is {one.verdict.role}: {one.verdict.why()}"
     if role == "node" and not (one.machine.facts.joined or one.machine.facts.trial):
         return f"the inventory has it simulated; set commonpool_joined: true for {name}"
+    if role == "node" and one.facts and one.facts.kubelets:
+        return (
+            f"it is a node already, by {', '.join(one.facts.kubelets)}: one of this cluster needs no onboarding, another"
+            " cluster is to let it go first"
+        )
     return ""
+
+
+def elsewhere(one: Survey, plane: ControlPlane) -> str:
+    """Of which other pool a machine is a node; empty when of none. A kubelet stays with the API server that certified it."""
+    seen = one.facts
+    if seen is None or seen.pool_server is None:
+        return ""
+    if (seen.pool_server, seen.pool_authority) == (plane.server, digest(plane.authority)):
+        return ""
+    return (
+        f"it is a node of the pool at {seen.pool_server}, which is to let it go first; where that one is no more, commonpool"
+        f" machine reset {one.machine.name} does it"
+    )
+
+
+def skew(server: str, kubelet: str) -> str:
+    """What the versions of an API server and of a kubelet have against one another; empty for nothing. Pure.
+
+    Source: https://kubernetes.io/releases/version-skew-policy/#kubelet.
+    """
+    minors = [int("".join(filter(str.isdecimal, one.split(".")[1]))) for one in (server, kubelet)]
+    if 0 <= minors[0] - minors[1] <= OLDER_KUBELET:
+        return ""
+    return (
+        f"the API server is {server}, and machines get kubelet {kubelet}: never newer than its API server, and at most"
+        f" {OLDER_KUBELET} minor versions older"
+    )
 
 
 async def onboard(
@@ -133,12 +170,17 @@ async def onboard(
 ) -> list[Joined]:
     """Bring in what may come in; with `check`, only say what would change. Every survey has its answer, in order."""
     refused = {one.machine.name: words for one in surveys if (words := refusal(one))}
+    willing = [one.machine for one in surveys if one.machine.name not in refused and one.machine.facts.role == "node"]
+    standing = await _nodes(cluster, willing)
+    strange = [one for one in surveys if one.machine in willing and not ready(standing.get(one.machine.name, {}))]
+    refused |= {one.machine.name: words for one in strange if (words := elsewhere(one, plane))}
     chosen = [one for one in surveys if one.machine.name not in refused]
     answers = {name: Joined(_machine(surveys, name), "refused", words=words) for name, words in refused.items()}
     if chosen:
         machines = [one.machine for one in chosen]
         nodes = [one for one in machines if one.facts.role == "node"]
-        standing = await _nodes(cluster, nodes)
+        if nodes and not plane.network and (words := skew(await cluster.version(), plane.kubelet)):
+            raise MachineError(words, code="version_skew", next_step="bring the cluster to that version first")
         tokens = {} if check or not nodes else await _prepare(cluster, pool, nodes, standing, plane)
         try:
             names = await _name_service(cluster) if nodes and not plane.network else dns.ADDRESS
@@ -291,6 +333,7 @@ def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
     driver = "systemd" if one.facts.cgroup == "v2" else "cgroupfs"
     name = one.machine.name
     bootstrap = {"node_bootstrap": "{{ commonpool_secrets }}/bootstrap/" + name} if name in tokens else {}
+    resolution = {"node_resolv_conf": RESOLVED} if one.facts.resolv_conf == RESOLVED else {}
     return {
         "node_name": name,
         "node_address": address(one),
@@ -298,6 +341,7 @@ def _own(one: Survey, tokens: Mapping[str, Token]) -> dict[str, Any]:
         "node_cgroup_driver": driver,
         "container_runtime_cgroup_driver": driver,
         **bootstrap,
+        **resolution,
     }
 
 
@@ -332,39 +376,52 @@ def _backend(pool: Pool, one: Survey, consent: Consent) -> dict[str, Any]:
 
 
 def address(one: Survey) -> str:
-    """The address by which other nodes reach it: the inventory's, else the first that it has."""
+    """The address by which other nodes reach it: the inventory's, else the one by which we do, else the first that it has."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(one.machine.address))
-    seen = one.facts.addresses if one.facts else []
-    return next((word.partition("/")[0] for word in seen if "." in word), one.machine.address)
+    seen = one.facts or Facts()
+    own = sorted((word.partition("/")[0] for word in seen.addresses), key=lambda word: ":" in word)
+    return seen.reached or next(iter(own), one.machine.address)
 
 
 async def _run(
     cluster: Cluster, wanted: Play, folder: Path, tokens: Mapping[str, Token], observer: Observer
 ) -> dict[str, MachineRun]:
-    """The playbook in a thread, and beside it the approval of what its machines ask for."""
-    approving = asyncio.create_task(_approve(cluster, {token.user: token for token in tokens.values()}, observer))
+    """The playbook, and beside it the approval of what its machines ask for."""
+    approving = asyncio.create_task(approve(cluster, {token.user: token for token in tokens.values()}, observer))
     try:
-        return await asyncio.to_thread(play, wanted, folder / "runs", observer)
+        return await played(wanted, folder / "runs", observer)
     finally:
         approving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await approving
 
 
-async def _approve(cluster: Cluster, expected: Mapping[str, Token], observer: Observer) -> None:
+async def approve(cluster: Cluster, expected: Mapping[str, Token], observer: Observer) -> None:
     """Decide on certificate requests of our tokens until cancelled; one key for each token, however often it asks."""
     keys: dict[str, bytes] = {}
+    told: set[str] = set()
     while expected:
-        for request, token in await _pending(cluster, expected):
-            words = objection(request, token, keys.get(token.user))
-            if not words:
-                keys[token.user] = public_key(request)
-            told = words or f"{token.machine} joins"
-            body = decision(request, approved=not words, words=told, now=datetime.now(UTC))
-            await cluster.request("PUT", f"{REQUESTS}/{request['metadata']['name']}/approval", body)
-            observer(Event(token.machine, "Decide on its certificate", "failed" if words else "ok", words))
+        try:
+            for request, token in await _pending(cluster, expected):
+                await _decide(cluster, request, token, keys, observer)
+        except EngineError as error:  # what is undecided now the next look finds again; one answer less ends no run
+            for token in expected.values() if str(error) not in told else ():
+                observer(Event(token.machine, DECIDE, "failed", str(error)))
+            told.add(str(error))
         await asyncio.sleep(0.3)
+
+
+async def _decide(
+    cluster: Cluster, request: dict[str, Any], token: Token, keys: dict[str, bytes], observer: Observer
+) -> None:
+    words = objection(request, token, keys.get(token.user))
+    if not words:
+        keys[token.user] = public_key(request)
+    told = words or f"{token.machine} joins"
+    body = decision(request, approved=not words, words=told, now=datetime.now(UTC))
+    await cluster.request("PUT", f"{REQUESTS}/{request['metadata']['name']}/approval", body)
+    observer(Event(token.machine, DECIDE, "failed" if words else "ok", words))
 
 
 async def _pending(cluster: Cluster, expected: Mapping[str, Token]) -> Iterator[tuple[dict[str, Any], Token]]:
@@ -375,25 +432,33 @@ async def _pending(cluster: Cluster, expected: Mapping[str, Token]) -> Iterator[
 
 
 async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], observer: Observer) -> dict[str, str]:
-    """Wait until each is ready, label it as declared, take the taint away; returns what stood against it."""
+    """Open each once it is ready; returns what stood against it."""
 
     async def one(machine: Machine) -> tuple[str, str]:
-        observer(Event(machine.name, "Wait until it is ready", "started"))
-        deadline = asyncio.get_running_loop().time() + READY_SECONDS
-        node = None
-        while not (node and ready(node) and not shut(node)):
-            if asyncio.get_running_loop().time() > deadline:
-                return machine.name, f"not ready after {READY_SECONDS:.0f} s: {_why_not_ready(node)}"
-            await asyncio.sleep(0.3)
-            node = await cluster.read("v1", "Node", "", machine.name)
-        body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
-        labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
-        await cluster.apply(labels, field_manager=MANAGER)
-        await _taint(cluster, machine.name, [])
-        observer(Event(machine.name, "Open for pods", "ok"))
-        return machine.name, ""
+        try:
+            return machine.name, await _opened(cluster, pool, machine, observer)
+        except EngineError as error:
+            return machine.name, str(error)
 
     return dict(await asyncio.gather(*(one(machine) for machine in machines)))
+
+
+async def _opened(cluster: Cluster, pool: Pool, machine: Machine, observer: Observer) -> str:
+    """Wait until it is ready, label it as declared, take the taint away; returns what stood against it."""
+    observer(Event(machine.name, "Wait until it is ready", "started"))
+    deadline = asyncio.get_running_loop().time() + READY_SECONDS
+    node = None
+    while not (node and ready(node) and not shut(node)):
+        if asyncio.get_running_loop().time() > deadline:
+            return f"not ready after {READY_SECONDS:.0f} s: {_why_not_ready(node)}"
+        await asyncio.sleep(0.3)
+        node = await cluster.read("v1", "Node", "", machine.name)
+    body = declared_node(pool, replace(machine, facts=machine.facts.model_copy(update={"joined": True})))
+    labels = {"apiVersion": "v1", "kind": "Node", "metadata": body["metadata"]}
+    await cluster.apply(labels, field_manager=MANAGER)
+    await _taint(cluster, machine.name, [])
+    observer(Event(machine.name, "Open for pods", "ok"))
+    return ""
 
 
 async def _taint(cluster: Cluster, name: str, ours: list[dict[str, str]]) -> None:

@@ -5,7 +5,9 @@ memory, everything else secret lies in a folder that ends with the run. A machin
 stop the others.
 """
 
+import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -14,9 +16,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,11 +75,13 @@ class MachineRun:
 
 @dataclass(frozen=True)
 class Play:
-    """What to run on what. `inventories` are the organisation's own; `host_variables` are added for this run."""
+    """What to run on what. Inventories are the organisation's own; `host_variables` are added for this run.
+
+    `hours` is whether a step may take that long, as to wipe a disk does.
+    """
 
     playbook: str
     machines: tuple[Machine, ...]
-    inventories: tuple[Path, ...]
     known_hosts: Mapping[str, Path]
     variables: Mapping[str, Any] = field(default_factory=dict)
     host_variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -83,18 +89,54 @@ class Play:
     passwords: Mapping[Literal["become", "connection"], str] = field(default_factory=dict)
     private_key: Path | None = None
     check: bool = False
+    hours: bool = False
 
 
-def play(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
-    """Run it; every machine is in the answer. Raises `RunFailed` when Ansible itself could not start."""
+async def played(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
+    """As `play`, beside other work; when it is cancelled, what it began is ended."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(play, wanted, runs, observer, stop)
+    finally:
+        stop.set()
+
+
+def play(wanted: Play, runs: Path, observer: Observer, stop: threading.Event | None = None) -> dict[str, MachineRun]:
+    """Run it; every machine is in the answer. Raises `RunFailed` when Ansible itself could not start.
+
+    Each inventory has a run of its own, all at once. Of several inventories Ansible makes one, in which the port, user or jump
+    host that a server room sets for all its machines holds for those of other rooms.
+    """
+    stop, one_at_a_time = stop or threading.Event(), threading.Lock()
+
+    def tell(event: Event) -> None:
+        with one_at_a_time:
+            observer(event)
+
+    inventories = sorted({machine.file for machine in wanted.machines})
+    with ThreadPoolExecutor(max(1, len(inventories))) as threads:
+        begun = [threads.submit(_play, wanted, Path(file), runs, tell, stop) for file in inventories]
+        try:
+            return {name: run for one in begun for name, run in one.result().items()}
+        except RunFailed:
+            raise  # after the others have come to their end
+        except BaseException:  # whoever asked is gone
+            stop.set()
+            raise
+
+
+def _play(
+    wanted: Play, inventory: Path, runs: Path, observer: Observer, stop: threading.Event
+) -> dict[str, MachineRun]:
     import ansible_runner
 
+    wanted = replace(wanted, machines=tuple(one for one in wanted.machines if Path(one.file) == inventory))
     folder = _new_folder(runs)
     found = {machine.name: MachineRun(machine.name) for machine in wanted.machines}
     collector = _Collector(found, observer)
     _lay_out(folder, wanted)
     with _secrets(wanted) as (secret_folder, environment), _control_folder() as control:
-        variables = {**wanted.variables, "commonpool_secrets": str(secret_folder)}
+        variables = {**wanted.variables, "commonpool_secrets": str(secret_folder), **_connections(wanted, control)}
         (folder / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
         options = ["--extra-vars", f"@{folder / 'variables.json'}"]
         options += ["--check", "--diff"] if wanted.check else []
@@ -102,17 +144,17 @@ def play(wanted: Play, runs: Path, observer: Observer) -> dict[str, MachineRun]:
         runner = ansible_runner.run(
             private_data_dir=str(folder),
             playbook=wanted.playbook,
-            inventory=[str(path.resolve()) for path in wanted.inventories] + [str(folder / "inventory")],
+            inventory=[str(inventory.resolve()), str(folder / "inventory")],
             limit=",".join(found),
             cmdline=" ".join(options),
-            envvars=_environment(folder, control, len(found), by_key="connection" not in wanted.passwords)
-            | environment,
+            envvars=_environment(folder, len(found)) | environment,
             event_handler=collector.take,
+            cancel_callback=stop.is_set,  # without one the runner takes the process's signals, and gives them back to nobody
             quiet=True,
             suppress_env_files=True,
             fact_cache=str(runs.resolve().parent / "facts"),
             status_handler=lambda status, runner_config: _forget_environment(Path(runner_config.artifact_dir)),
-            settings={"suppress_ansible_output": True, "idle_timeout": TASK_SECONDS + 300},
+            settings={"suppress_ansible_output": True, "idle_timeout": 0 if wanted.hours else TASK_SECONDS + 300},
         )
     if not collector.began:
         raise RunFailed(
@@ -225,17 +267,7 @@ def _lay_out(folder: Path, wanted: Play) -> None:
     collection = folder / "collections" / "ansible_collections" / "commonpool" / "pool"
     collection.parent.mkdir(parents=True)
     collection.symlink_to(collection_folder())
-    hosts = {
-        machine.name: {
-            **wanted.host_variables.get(machine.name, {}),
-            # The alias pins the key to the machine's name: another machine at its address is refused.
-            "ansible_ssh_common_args": (
-                f"-o HostKeyAlias={machine.name} -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
-                f" -o UserKnownHostsFile={wanted.known_hosts[machine.site]}"
-            ),
-        }
-        for machine in wanted.machines
-    }
+    hosts = {machine.name: wanted.host_variables.get(machine.name, {}) for machine in wanted.machines}
     program = folder / "bin" / "ansible-playbook"
     program.parent.mkdir()
     program.write_text(_mortal(), encoding="utf-8")
@@ -270,7 +302,43 @@ def collection_folder() -> Path:
     return Path(__file__).resolve().parents[3] / "playbooks"
 
 
-def _environment(folder: Path, control: Path, machines: int, *, by_key: bool) -> dict[str, str]:
+def _connections(wanted: Play, control: Path) -> dict[str, Any]:
+    """How ssh knows each machine, as extra variables, which no inventory, setting or environment outranks.
+
+    Of an option ssh takes what it is told first, and Ansible tells it these before all others: neither its
+    `host_key_checking` nor an inventory's `ansible_ssh_common_args` (which is where a jump host stands) takes a key away.
+    """
+    told = {machine.name: shlex.join(_options(wanted, machine, control)) for machine in wanted.machines}
+    return {
+        "commonpool_ssh": told,
+        "ansible_ssh_args": "{{ commonpool_ssh[inventory_hostname] }}",
+        "ansible_connection": "ansible.builtin.ssh",
+    }
+
+
+def _options(wanted: Play, machine: Machine, control: Path) -> Iterator[str]:
+    options = {
+        # The alias pins the key to the machine's name: another machine at its address is refused.
+        "HostKeyAlias": machine.name,
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": f'"{wanted.known_hosts[machine.site]}"',
+        "GlobalKnownHostsFile": "/dev/null",
+        "VerifyHostKeyDNS": "no",
+        "IgnoreUnknown": "KnownHostsCommand",  # an ssh older than 8.5 has none
+        "KnownHostsCommand": "none",
+        "PasswordAuthentication": "yes" if "connection" in wanted.passwords else "no",
+        "ControlMaster": "auto",
+        "ControlPersist": "60s",
+        # By the name, and not as Ansible does by the address: nobody asks a connection that is shared for its key again.
+        "ControlPath": f'"{control / hashlib.sha256(machine.name.encode()).hexdigest()[:16]}"',
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "3",
+    }
+    for word, value in options.items():
+        yield from ("-o", f"{word}={value}")
+
+
+def _environment(folder: Path, machines: int) -> dict[str, str]:
     forks = min(machines, MOST_FORKS, FORKS_PER_CORE * (os.cpu_count() or 1))
     return {
         "PATH": f"{folder / 'bin'}:{_path()}",
@@ -281,9 +349,6 @@ def _environment(folder: Path, control: Path, machines: int, *, by_key: bool) ->
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_TIMEOUT": str(CONNECT_SECONDS),
         "ANSIBLE_TASK_TIMEOUT": str(TASK_SECONDS),
-        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5"
-        f" -o ServerAliveCountMax=3{' -o PasswordAuthentication=no' if by_key else ''}",
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         "ANSIBLE_GATHERING": "smart",
         "ANSIBLE_CACHE_PLUGIN_TIMEOUT": "86400",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
@@ -330,8 +395,3 @@ def _control_folder() -> Iterator[Path]:
         finally:
             for path in Path(folder).iterdir():
                 subprocess.run(["ssh", "-q", "-o", f"ControlPath={path}", "-O", "exit", "-"], capture_output=True)  # noqa: S607
-
-
-def inventories_of(machines: Sequence[Machine]) -> tuple[Path, ...]:
-    """The inventory files that these machines stand in."""
-    return tuple(sorted({Path(machine.file) for machine in machines}))

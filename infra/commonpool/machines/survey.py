@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from commonpool.machines.facts import Facts, complete, facts
 from commonpool.machines.host_keys import pin_file, pinned
-from commonpool.machines.run import MachineRun, Observer, Play, inventories_of, play
+from commonpool.machines.run import MachineRun, Observer, Play, play
 from commonpool.machines.verdict import Verdict, judge
 from commonpool.model import Machine, shown
 
@@ -44,7 +44,6 @@ class Access:
         return Play(
             playbook,
             tuple(machines),
-            inventories_of(machines),
             {machine.site: pin_file(machine) for machine in machines},
             variables,
             host_variables or {},
@@ -107,8 +106,17 @@ def survey(
     found = [_read(machine, runs[machine.name], now, folder) for machine in machines]
     for one in found:
         if not one.failure:
+            _forget_former(folder, one)
             keep(folder, one)
     return found
+
+
+def _forget_former(folder: Path, one: Survey) -> None:
+    """Of a machine with another system than at its last survey, what Ansible remembers for a day: its package manager, say."""
+    before = recall(folder, one.machine)
+    if before and before.facts and one.facts and before.facts.system != one.facts.system:
+        for path in (folder / "facts").glob(f"*{one.machine.name}"):
+            path.unlink(missing_ok=True)
 
 
 def _read(machine: Machine, run: MachineRun, now: datetime, folder: Path) -> Survey:

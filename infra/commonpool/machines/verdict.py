@@ -63,7 +63,7 @@ def judge(facts: Facts, today: date, overrule: tuple[Role, str, str] | None = No
     notes: list[Reason] = []
     for rule in rules()["rules"]:
         value = getattr(facts, rule["fact"])
-        if not _holds(rule, value):
+        if not _holds(rule, value) or getattr(facts, rule.get("unless", ""), False):
             continue
         shown = _shown(rule["fact"], value)
         for word, found in (("reason", reasons), ("forecast", forecasts), ("note", notes)):

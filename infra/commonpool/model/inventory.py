@@ -59,7 +59,10 @@ class MachineFacts(Declared):
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine of the pool; `file` is its inventory as messages show it, `where` its entry in there."""
+    """One machine of the pool; `file` is its inventory as messages show it, `where` its entry in there.
+
+    `port` is 0 where its inventory names none; `ssh_arguments` is what it has ssh told, as a jump host.
+    """
 
     name: str
     site: str
@@ -67,7 +70,8 @@ class Machine:
     facts: MachineFacts
     file: str
     where: Location = ()
-    port: int = 22
+    port: int = 0
+    ssh_arguments: str = ""
 
     @property
     def source(self) -> tuple[str, int, int]:
@@ -106,9 +110,9 @@ def read_inventory(path: Path, shown_path: str, site: str, cache: Cache) -> tupl
             line, column = locate(path, where)
             problems += [_problem(shown_path, line, column, name, dict(item)) for item in error.errors()]
             continue
-        address, port = str(variables.get("ansible_host", "")), variables.get("ansible_port", 22)
-        reached = port if isinstance(port, int) else 22
-        machines[name] = Machine(name, site, address, facts, shown_path, where, reached)
+        address, port = str(variables.get("ansible_host", "")), str(variables.get("ansible_port", ""))
+        reached, arguments = int(port) if port.isdecimal() else 0, str(variables.get("ansible_ssh_common_args", ""))
+        machines[name] = Machine(name, site, address, facts, shown_path, where, reached, arguments)
     return list(machines.values()), problems
 
 

@@ -38,6 +38,7 @@ options:
       name: {description: Name., type: str, required: true}
       reads: {description: Files that it reads beside its unit, in the order in which the unit hashes them., type: list, elements: path, default: []}
       restart: {description: Whether it is restarted in any case., type: bool, default: false}
+      answers: {description: URL at which it says that it is well; it is waited for. A service that ends over and over has started too., type: str}
 """
 
 EXAMPLES = r"""
@@ -54,10 +55,14 @@ restarted: {description: Services that were started or restarted., type: list, e
 """
 
 import hashlib  # noqa: E402
+import http.client  # noqa: E402
 import os  # noqa: E402
+import time  # noqa: E402
+import urllib.request  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
+ANSWER_SECONDS = 60
 UNIT = "/etc/systemd/system/commonpool-{}.service"
 READ = "/run/commonpool/{}.read"
 
@@ -113,6 +118,15 @@ def silent(module, ports):
     return [str(port) for port in ports if str(port) not in open_ports]
 
 
+def answers(url):
+    """Whether somebody there is well, asked past any proxy."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
+
+
 class Services:
     """The units, through systemctl."""
 
@@ -135,6 +149,15 @@ class Services:
         """Whether it runs, or is on its way there."""
         return self.systemctl("is-active", f"commonpool-{name}", check=False).strip() in ("active", "activating")
 
+    def await_answer(self, name, url):
+        """Fails the module with the unit's last words when none comes."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not answers(url):
+            if time.monotonic() > deadline:
+                words = self.module.run_command(["journalctl", "-u", f"commonpool-{name}", "-o", "cat", "-n", "3"])[1]
+                self.module.fail_json(msg=f"commonpool-{name} does not answer at {url}: " + " ".join(words.split()))
+            time.sleep(0.2)
+
 
 def main():
     """Write, then start or restart."""
@@ -147,6 +170,7 @@ def main():
         "name": {"required": True},
         "reads": {"type": "list", "elements": "path", "default": []},
         "restart": {"type": "bool", "default": False},
+        "answers": {},
     }
     listed = {"type": "list", "elements": "dict", "default": []}
     module = AnsibleModule(
@@ -185,6 +209,9 @@ def main():
             units.systemctl("enable", "--quiet", f"commonpool-{name}")
         for name in due:
             units.systemctl("restart", f"commonpool-{name}")
+    for one in wanted if not module.check_mode else ():
+        if one["answers"]:
+            units.await_answer(one["name"], one["answers"])
     module.exit_json(changed=bool(changed or dark or due), diff=diffs, restarted=due)
 
 

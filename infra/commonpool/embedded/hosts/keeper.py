@@ -67,7 +67,6 @@ class Keeper:
             relay = Relay((lan.gateway, API_PORT), ("127.0.0.1", self.pool.api_port))
             relay.start()
             self._join(lan, archive)
-            self._listen()
             asyncio.run(self._keep(lan))
             return 0
         except Ended:
@@ -81,7 +80,7 @@ class Keeper:
                 lan.halt()
 
     def _listen(self) -> None:
-        """End on signals; again after each run of Ansible, whose runner puts handlers of its own."""
+        """End on signals."""
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
 
@@ -142,7 +141,6 @@ class Keeper:
             return
         self._say("survey")
         surveys = survey(self.machines, folder, access, lambda event: None)
-        self._listen()
 
         async def work() -> list[Joined]:
             async with await Cluster.connect(credentials) as cluster:
