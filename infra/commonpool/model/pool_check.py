@@ -3,6 +3,7 @@
 import ipaddress
 
 from commonpool.model.estate import Estate
+from commonpool.model.opening import listed
 from commonpool.model.organisation_code import WRONG_CODE, is_valid
 from commonpool.model.problem import Problem, shown
 from commonpool.model.subject import Found, Subject, nearest
@@ -43,6 +44,14 @@ def _ranges(estate: Estate, subject: Subject) -> Found:
                     "choose a block of its own",
                 )
         known.append((block.name, network))
+    for index, egress in enumerate(estate.pool.spec.network.egress_allow_list):
+        if listed(egress) is None:
+            yield subject.problem(
+                ("spec", "network", "egressAllowList", index, "cidr"),
+                f"{shown(egress.cidr)} is not an address block",
+                "cidr-invalid",
+                "write for instance 192.0.2.0/24",
+            )
 
 
 def _references(estate: Estate, subject: Subject) -> Found:

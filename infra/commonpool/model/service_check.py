@@ -3,6 +3,7 @@
 from commonpool.model.backend_check import check_backends
 from commonpool.model.duration import seconds
 from commonpool.model.estate import Estate
+from commonpool.model.grant_check import check_granted
 from commonpool.model.problem import shown
 from commonpool.model.service import SharedService
 from commonpool.model.share import WORDS, agreed
@@ -30,7 +31,6 @@ def check_service(estate: Estate, service: SharedService) -> Found:
 def _references(subject: Subject, service: SharedService) -> Found:
     estate, spec = subject.estate, service.spec
     departments = [department.name for department in estate.departments]
-    flavors = [flavor.name for flavor in estate.pool.spec.compute.flavors]
     named = [(("spec", "offeredBy"), spec.offered_by)]
     listed = enumerate(spec.consumers.departments)
     for where, name in (*named, *((("spec", "consumers", "departments", index), name) for index, name in listed)):
@@ -48,24 +48,13 @@ def _references(subject: Subject, service: SharedService) -> Found:
                 "department-group-unknown",
                 nearest(name, groups),
             )
-    given = ("spec", "namespace")
-    yield from subject.twice(
-        (*given, "resources"), (one.flavor for one in spec.namespace.resources), "flavor", "flavor"
-    )
-    yield from subject.twice((*given, "storage"), (one.tier for one in spec.namespace.storage), "tier", "tier")
+    given = spec.namespace.resources, spec.namespace.storage, spec.protection_level
+    yield from check_granted(subject, ("spec", "namespace"), *given)
     if spec.workload:
         ports = ("spec", "workload", "ports")
         yield from subject.twice(ports, (one.name for one in spec.workload.ports), "port")
         numbers = (f"{one.port}/{one.protocol}" for one in spec.workload.ports)
         yield from subject.twice(ports, numbers, "port", "port")
-    for index, item in enumerate(spec.namespace.resources):
-        if item.flavor not in flavors:
-            yield subject.problem(
-                ("spec", "namespace", "resources", index, "flavor"),
-                f"there is no flavor {item.flavor!r}",
-                "flavor-unknown",
-                nearest(item.flavor, flavors),
-            )
     if spec.duty.phone is None:
         yield subject.problem(("spec", "duty"), "the duty contact has no phone", "contact-phone", "add phone:")
     registries = estate.pool.spec.security.registries
