@@ -247,8 +247,9 @@ class Monitor:
             if not self._enter(urn, unit):
                 return urn
             needed = tuple([await begun[place] for place in child.after])
-            if run.stopping or above in run.failed or not run.failed.isdisjoint(needed):
-                self._leave(urn, needed)
+            before = (*needed, *[await begun[place] for place in child.fence])
+            if run.stopping or above in run.failed or not run.failed.isdisjoint(before):
+                self._leave(urn, before)
                 return urn
             registration = Registration(
                 urn,
