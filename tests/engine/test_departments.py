@@ -117,6 +117,41 @@ def test_a_removed_department_goes_and_the_others_stay(
     assert apply(tmp_path, fresh).counts == {}
 
 
+def test_what_one_department_put_in_the_way_keeps_nothing_of_the_others_from_being_written_or_deleted(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
+) -> None:
+    """An object of the name that its manifest will ask for is enough: one of its people may make it, and fills a quota as well."""
+    estates.write(tmp_path, 3, prefix=fresh)
+    apply(tmp_path, fresh)
+    names = [f"{fresh}{number}" for number in range(3)]
+    files = [tmp_path / "departments" / f"{name}.yaml" for name in names]
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "later", "namespace": f"{names[0]}-main"},
+    }
+    on_cluster(lambda cluster: cluster.create(account))
+    text = files[0].read_text(encoding="utf-8")
+    files[0].write_text(f"{text}      serviceAccounts: [{{name: later, role: viewer}}]\n", encoding="utf-8")
+    files[1].write_text(estates.department(names[1], 1, cpu="250m"), encoding="utf-8")
+    files[2].unlink()
+    program = departments_run.program_of(tmp_path, fresh)
+    result = on_cluster(lambda cluster: up(program, cluster))
+    assert [(one.code, one.urn.rsplit("::", 1)[-1]) for one in result.problems] == [
+        ("foreign_object", f"{names[0]}-main.later")
+    ]
+    assert not result.halted
+    done = {(one.operation, one.kind, one.namespace or one.name) for one in result.changes}
+    assert {("update", "ResourceQuota", f"{names[1]}-main"), ("delete", "Namespace", f"{names[2]}-main")} <= done
+    on_cluster(lambda cluster: cluster.delete("v1", "ServiceAccount", f"{names[0]}-main", "later"))
+    again = apply(tmp_path, fresh)
+    assert {(one.kind, one.name) for one in again.changes} <= {
+        ("ServiceAccount", "later"),
+        ("RoleBinding", "account-later"),
+    }
+    assert on_cluster(lambda cluster: differing(cluster, declared(tmp_path))) == []
+
+
 def test_the_account_that_every_namespace_comes_with_is_patched_and_its_drift_is_found(
     tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
 ) -> None:

@@ -209,7 +209,7 @@ class Monitor:
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         if request.remote and request.type in manifest_component.TYPES:
             return await self._manifests(request, urn, unit)
-        if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
+        if run.stops(unit) or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
             run.failed.add(urn)
             return _failed(urn)
         try:
@@ -248,7 +248,7 @@ class Monitor:
                 return urn
             needed = tuple([await begun[place] for place in child.after])
             before = (*needed, *[await begun[place] for place in child.fence])
-            if run.stopping or above in run.failed or not run.failed.isdisjoint(before):
+            if run.stops(unit) or above in run.failed or not run.failed.isdisjoint(before):
                 self._leave(urn, before)
                 return urn
             registration = Registration(
@@ -313,13 +313,13 @@ class Monitor:
             async with self.limit:
                 return await Step(run, registration, cluster, self.limit).perform()
 
-        return await self.neighbours.patiently(attempt, lambda: run.stopping)
+        return await self.neighbours.patiently(attempt, lambda: run.stops(registration.unit))
 
     async def _manifests(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         """A component that the CLI's provider would build: it is built here."""
         run, made = self.run, {}
         try:
-            if run.stopping or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
+            if run.stops(unit) or not run.failed.isdisjoint(request.dependencies) or request.parent in run.failed:
                 raise Interrupted("not tried, because something else failed before it")
             inputs = decode(request.object)
             if inputs.unknowns:
@@ -336,7 +336,7 @@ class Monitor:
             async def one(child: Registration) -> None:
                 run.registered.add(child.urn)
                 run.unit_of[child.urn] = unit
-                if run.stopping or not run.failed.isdisjoint(child.dependencies):
+                if run.stops(unit) or not run.failed.isdisjoint(child.dependencies):
                     run.failed.add(child.urn)
                     return
                 try:

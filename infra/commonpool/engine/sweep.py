@@ -34,6 +34,8 @@ def doomed(run: Deployment) -> list[Record]:
         skipped = evaluated is not None and unit != "" and unit not in evaluated
         if skipped and known_units is not None and unit in known_units:
             continue
+        if unit in run.broken:  # of which not everything stands that is declared
+            continue
         if urn not in run.registered:
             result.append(record)
     return sorted(result, key=lambda record: -record.order)
