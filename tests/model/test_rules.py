@@ -60,6 +60,11 @@ def rules(folder: Path) -> set[str]:
             "server: nas, path: /export/a, device: /dev/sdb",
             "device-elsewhere",
         ),
+        # Of two volumes in one folder, or on one disk, two departments would read each other's files.
+        (POOL, "server: 10.20.1.21, path: /export/b", "server: 10.20.1.21, path: /export/a", "volume-overlap"),
+        (POOL, "server: 10.20.1.21, path: /export/b", "server: 10.20.1.21, path: /export/a/b", "volume-overlap"),
+        (POOL, "server: 10.20.1.21, path: /export/b", "server: 10.20.1.21, path: /", "volume-overlap"),
+        (POOL, "machine: nc-02, path: /srv/disks/ssd1", "machine: nc-01, path: /srv/disks", "volume-overlap"),
         (POOL, "tier: fast, capacity: 1800Gi", "tier: fats, capacity: 1800Gi", "tier-unknown"),
         (POOL, "operators: [pool-operators]", "operators: ['system:masters']", "group-reserved"),
         (POOL, "operators: [pool-operators]", "operators: ['pool operators']", "group-invalid"),
