@@ -445,9 +445,9 @@ def services(read: Read) -> Iterator[Attempt]:
         ("T20", "metadata", {"type": "ExternalName", "externalName": "metadata.google.internal"}),
         ("T20", "a name that leads to loopback", {"type": "ExternalName", "externalName": "127.0.0.1.nip.io"}),
     ):
-        name = "commonpool-escape" if spec.get("externalName") == PROXY else "escape"
+        called = "commonpool-escape" if spec.get("externalName") == PROXY else "escape"
         yield from made(
-            case, f"a Service for {words}", place, thing("v1", "Service", name, OWN, spec=spec), nobody=True
+            case, f"a Service for {words}", place, thing("v1", "Service", called, OWN, spec=spec), nobody=True
         )
     path = f"{place}/standing"
     live = read(path)

@@ -159,7 +159,7 @@ def different(ground: Ground, metadata: dict[str, Any], probe: dict[str, Any], *
         until(lambda: known(so=not passes))
 
 
-FEWER = {  # what a manifest that grants less makes of a namespace
+FEWER: dict[str, dict[str, Any]] = {  # what a manifest that grants less makes of a namespace
     "registries": {"labels": {"commonpool.dev/registries": None}, "annotations": {"commonpool.dev/registries": "elsewhere.example"}},
     "flavors": {"labels": {"commonpool.dev/flavor": "standard"}, "annotations": {"commonpool.dev/flavors": "standard"}},
 }  # fmt: skip
@@ -227,6 +227,7 @@ def test_a_service_that_had_an_address_before_the_namespace_was_the_pools_goes(g
     assert administrator.send("PATCH", f"{place}/before", {"metadata": {"finalizers": None}}, MERGE).status == 200
     assert administrator.send("GET", f"{place}/before").status == 404
     assert administrator.send("DELETE", f"{CORE}/namespaces/{space}").status == 200
+    until(lambda: administrator.send("GET", f"{CORE}/namespaces/{space}").status == 404)
 
 
 def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
