@@ -172,6 +172,31 @@ def test_the_account_that_every_namespace_comes_with_is_patched_and_its_drift_is
     assert apply(tmp_path, fresh).counts == {}
 
 
+def test_a_field_that_somebody_changed_and_put_back_is_ours_again_so_that_the_next_change_is_found(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
+) -> None:
+    """T4: whoever wrote a field last owns it, also when he wrote what stood there; only what we own shows that it drifts."""
+    estates.write(tmp_path, 1, prefix=fresh)
+    apply(tmp_path, fresh)
+    level, space = "pod-security.kubernetes.io/enforce", f"{fresh}0-main"
+
+    def write(value: str) -> None:
+        on_cluster(
+            lambda cluster: cluster.merge_patch("v1", "Namespace", "", space, {"metadata": {"labels": {level: value}}})
+        )
+
+    for value in ("baseline", "restricted"):
+        write(value)
+    apply(tmp_path, fresh)
+    assert apply(tmp_path, fresh).counts == {}
+    write("privileged")
+    assert [(one.operation, one.kind, one.name) for one in apply(tmp_path, fresh).changes] == [
+        ("update", "Namespace", space)
+    ]
+    live = on_cluster(lambda cluster: cluster.read("v1", "Namespace", "", space))
+    assert live["metadata"]["labels"][level] == "restricted"
+
+
 def test_a_protected_department_is_not_deleted(
     tmp_path: Path, fresh: str, on_cluster: OnCluster, apply: Callable[..., Result]
 ) -> None:
