@@ -216,6 +216,27 @@ def test_a_protected_department_is_not_deleted(
     assert not on_cluster(lambda cluster: destroy(departments_run.program_of(tmp_path, fresh), cluster)).problems
 
 
+def test_a_protected_department_that_is_no_longer_declared_stays_and_keeps_no_other_one(
+    tmp_path: Path, fresh: str, on_cluster: OnCluster, apply: Callable[..., Result]
+) -> None:
+    """Rights that were taken away elsewhere go all the same."""
+    estates.write(tmp_path, 3, prefix=fresh)
+    files = [tmp_path / "departments" / f"{fresh}{number}.yaml" for number in range(3)]
+    text = files[0].read_text(encoding="utf-8")
+    files[0].write_text(text.replace("  namespaces:", "  protected: true\n  namespaces:"), encoding="utf-8")
+    apply(tmp_path, fresh)
+    files[0].unlink()
+    files[1].unlink()
+    program = departments_run.program_of(tmp_path, fresh)
+    result = on_cluster(lambda cluster: up(program, cluster))
+    assert [problem.code for problem in result.problems] == ["protected"]
+    assert {one.unit for one in result.changes if one.operation == "delete"} == {f"{fresh}1"}
+    live = on_cluster(lambda cluster: cluster.read("v1", "Namespace", "", f"{fresh}0-main"))
+    assert "deletionTimestamp" not in live["metadata"]
+    files[0].write_text(text, encoding="utf-8")
+    apply(tmp_path, fresh)
+
+
 def test_departments_split_over_stacks_by_list_and_by_label_do_not_touch_each_other(
     tmp_path: Path, fresh: str, apply: Callable[..., Result], writes: Writes
 ) -> None:

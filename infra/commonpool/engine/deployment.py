@@ -96,7 +96,10 @@ class Deployment:
     unchanged: int = 0
     registered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)  # units of which an object failed; the others go on
+    wanted: dict[str, set[Identity]] = field(
+        default_factory=dict
+    )  # by unit what it declares, where all of it is known at once
+    broken: set[str] = field(default_factory=set)  # of these units, those of which an object failed; the others go on
     halted: bool = False  # whether something failed that is of no unit, or says nothing of one object alone
     continued: set[str] = field(default_factory=set)  # the records whose objects resources of this run stand for
     unit_of: dict[str, str] = field(default_factory=dict)
@@ -182,7 +185,7 @@ class Deployment:
         """Remember a problem; what depends on the resource is skipped, not tried, and so is the rest of its unit."""
         self.failed.add(urn)
         unit = self.unit_of.get(urn, "")
-        if unit and error.of_one:
+        if unit in self.wanted and error.of_one:
             self.broken.add(unit)
         else:
             self.halted = True

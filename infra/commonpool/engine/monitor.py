@@ -239,6 +239,8 @@ class Monitor:
     async def _children(self, parent: str, children: "Sequence[Declared]") -> None:
         run = self.run
         unit = run.unit_of[parent]
+        if unit:
+            run.wanted.setdefault(unit, set()).update(Identity.of(child.body) for child in children)
         begun: list[asyncio.Task[str]] = []
 
         async def one(child: "Declared") -> str:
