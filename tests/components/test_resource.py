@@ -18,3 +18,16 @@ def test_a_route_waits_for_what_guards_it_and_nothing_else_waits() -> None:
     waiting = {one.body["kind"]: one.after for one in found if one.after}
     assert waiting == {"HTTPRoute": tuple(guards), "GRPCRoute": tuple(guards)}
     assert all(max(one.after) < place for place, one in enumerate(found) if one.after)
+
+
+def test_nobody_is_let_in_before_the_fence_stands() -> None:
+    """T5: a run that is killed in between leaves a namespace without people rather than people without bounds."""
+    kinds = ("RoleBinding", "ResourceQuota", "LimitRange", "ConfigMap", "NetworkPolicy")
+    spaces = [[body("Namespace", name), *(body(kind, kind.lower(), name) for kind in kinds)] for name in ("a", "b")]
+    found = declared([body("RoleBinding", "readers", "catalogue"), *(one for space in spaces for one in space)])
+    fence = {one.name: {found[place].name for place in one.fence} for one in found if one.body["kind"] == "RoleBinding"}
+    assert fence == {"catalogue.readers": set()} | {
+        f"{name}.rolebinding": {f"{name}.resourcequota", f"{name}.limitrange", f"{name}.networkpolicy"}
+        for name in ("a", "b")
+    }
+    assert all(max(one.fence) < place for place, one in enumerate(found) if one.fence)

@@ -117,6 +117,41 @@ def test_a_removed_department_goes_and_the_others_stay(
     assert apply(tmp_path, fresh).counts == {}
 
 
+def test_what_one_department_put_in_the_way_keeps_nothing_of_the_others_from_being_written_or_deleted(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
+) -> None:
+    """An object of the name that its manifest will ask for is enough: one of its people may make it, and fills a quota as well."""
+    estates.write(tmp_path, 3, prefix=fresh)
+    apply(tmp_path, fresh)
+    names = [f"{fresh}{number}" for number in range(3)]
+    files = [tmp_path / "departments" / f"{name}.yaml" for name in names]
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "later", "namespace": f"{names[0]}-main"},
+    }
+    on_cluster(lambda cluster: cluster.create(account))
+    text = files[0].read_text(encoding="utf-8")
+    files[0].write_text(f"{text}      serviceAccounts: [{{name: later, role: viewer}}]\n", encoding="utf-8")
+    files[1].write_text(estates.department(names[1], 1, cpu="250m"), encoding="utf-8")
+    files[2].unlink()
+    program = departments_run.program_of(tmp_path, fresh)
+    result = on_cluster(lambda cluster: up(program, cluster))
+    assert [(one.code, one.urn.rsplit("::", 1)[-1]) for one in result.problems] == [
+        ("foreign_object", f"{names[0]}-main.later")
+    ]
+    assert not result.halted
+    done = {(one.operation, one.kind, one.namespace or one.name) for one in result.changes}
+    assert {("update", "ResourceQuota", f"{names[1]}-main"), ("delete", "Namespace", f"{names[2]}-main")} <= done
+    on_cluster(lambda cluster: cluster.delete("v1", "ServiceAccount", f"{names[0]}-main", "later"))
+    again = apply(tmp_path, fresh)
+    assert {(one.kind, one.name) for one in again.changes} <= {
+        ("ServiceAccount", "later"),
+        ("RoleBinding", "account-later"),
+    }
+    assert on_cluster(lambda cluster: differing(cluster, declared(tmp_path))) == []
+
+
 def test_the_account_that_every_namespace_comes_with_is_patched_and_its_drift_is_found(
     tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
 ) -> None:
@@ -137,6 +172,31 @@ def test_the_account_that_every_namespace_comes_with_is_patched_and_its_drift_is
     assert apply(tmp_path, fresh).counts == {}
 
 
+def test_a_field_that_somebody_changed_and_put_back_is_ours_again_so_that_the_next_change_is_found(
+    tmp_path: Path, fresh: str, apply: Callable[..., Result], on_cluster: OnCluster
+) -> None:
+    """T4: whoever wrote a field last owns it, also when he wrote what stood there; only what we own shows that it drifts."""
+    estates.write(tmp_path, 1, prefix=fresh)
+    apply(tmp_path, fresh)
+    level, space = "pod-security.kubernetes.io/enforce", f"{fresh}0-main"
+
+    def write(value: str) -> None:
+        on_cluster(
+            lambda cluster: cluster.merge_patch("v1", "Namespace", "", space, {"metadata": {"labels": {level: value}}})
+        )
+
+    for value in ("baseline", "restricted"):
+        write(value)
+    apply(tmp_path, fresh)
+    assert apply(tmp_path, fresh).counts == {}
+    write("privileged")
+    assert [(one.operation, one.kind, one.name) for one in apply(tmp_path, fresh).changes] == [
+        ("update", "Namespace", space)
+    ]
+    live = on_cluster(lambda cluster: cluster.read("v1", "Namespace", "", space))
+    assert live["metadata"]["labels"][level] == "restricted"
+
+
 def test_a_protected_department_is_not_deleted(
     tmp_path: Path, fresh: str, on_cluster: OnCluster, apply: Callable[..., Result]
 ) -> None:
@@ -154,6 +214,27 @@ def test_a_protected_department_is_not_deleted(
     path.write_text(text, encoding="utf-8")
     apply(tmp_path, fresh)
     assert not on_cluster(lambda cluster: destroy(departments_run.program_of(tmp_path, fresh), cluster)).problems
+
+
+def test_a_protected_department_that_is_no_longer_declared_stays_and_keeps_no_other_one(
+    tmp_path: Path, fresh: str, on_cluster: OnCluster, apply: Callable[..., Result]
+) -> None:
+    """Rights that were taken away elsewhere go all the same."""
+    estates.write(tmp_path, 3, prefix=fresh)
+    files = [tmp_path / "departments" / f"{fresh}{number}.yaml" for number in range(3)]
+    text = files[0].read_text(encoding="utf-8")
+    files[0].write_text(text.replace("  namespaces:", "  protected: true\n  namespaces:"), encoding="utf-8")
+    apply(tmp_path, fresh)
+    files[0].unlink()
+    files[1].unlink()
+    program = departments_run.program_of(tmp_path, fresh)
+    result = on_cluster(lambda cluster: up(program, cluster))
+    assert [problem.code for problem in result.problems] == ["protected"]
+    assert {one.unit for one in result.changes if one.operation == "delete"} == {f"{fresh}1"}
+    live = on_cluster(lambda cluster: cluster.read("v1", "Namespace", "", f"{fresh}0-main"))
+    assert "deletionTimestamp" not in live["metadata"]
+    files[0].write_text(text, encoding="utf-8")
+    apply(tmp_path, fresh)
 
 
 def test_departments_split_over_stacks_by_list_and_by_label_do_not_touch_each_other(

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from commonpool.components.names import PROXY
 from escapes.attempt import MERGE, Attempt, Body, changed, gone
 
 OWN, OTHER, SERVED = "water0-main", "water1-main", "service-register"
@@ -438,13 +439,15 @@ def services(read: Read) -> Iterator[Attempt]:
         ("T19", "externalIPs", {"externalIPs": ["10.20.1.1"], **port}),
         ("T19", "loadBalancerIP", {"loadBalancerIP": "10.20.1.1", **port}),
         ("T19", "the address of name resolution", {"clusterIP": "10.96.0.10", **port}),
+        ("T19", "NodePort by the name of a name", {"type": "NodePort", "externalName": PROXY, **port}),
         ("T20", "localhost", {"type": "ExternalName", "externalName": "localhost"}),
         ("T20", "another namespace", {"type": "ExternalName", "externalName": f"x.{OTHER}.svc.cluster.local"}),
         ("T20", "metadata", {"type": "ExternalName", "externalName": "metadata.google.internal"}),
         ("T20", "a name that leads to loopback", {"type": "ExternalName", "externalName": "127.0.0.1.nip.io"}),
     ):
+        called = "commonpool-escape" if spec.get("externalName") == PROXY else "escape"
         yield from made(
-            case, f"a Service for {words}", place, thing("v1", "Service", "escape", OWN, spec=spec), nobody=True
+            case, f"a Service for {words}", place, thing("v1", "Service", called, OWN, spec=spec), nobody=True
         )
     path = f"{place}/standing"
     live = read(path)

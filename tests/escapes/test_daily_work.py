@@ -11,6 +11,9 @@ from escapes.ground import Ground
 
 APPS, BATCH = f"/apis/apps/v1/namespaces/{OWN}", f"/apis/batch/v1/namespaces/{OWN}"
 HERE = f"{CORE}/namespaces/{OWN}"
+# Of the own namespace, also where it is named.
+APART = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+    {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "kubernetes.io/hostname", "namespaces": [OWN]}]}}  # fmt: skip
 
 
 def deployment(name: str) -> dict[str, Any]:
@@ -29,6 +32,7 @@ def objects(name: str) -> list[tuple[str, dict[str, Any]]]:
         (f"{HERE}/configmaps", thing("v1", "ConfigMap", name, OWN, data={"a": "b"})),
         (f"{HERE}/services", thing("v1", "Service", name, OWN, spec={"ports": [{"port": 80}], "clusterIP": "None"})),
         (f"{HERE}/services", thing("v1", "Service", f"{name}-address", OWN, spec={"ports": [{"port": 80}]})),
+        (f"{HERE}/pods", pod(f"{name}-apart", affinity=APART)),
         (f"{HERE}/pods", pod(name, volumes=[{"name": "token", "projected": {"sources": [token]}}])),
         (f"{APPS}/deployments", deployment(name)),
         (f"{BATCH}/jobs", thing("batch/v1", "Job", name, OWN, spec=job)),
@@ -128,6 +132,39 @@ def test_controllers_do_for_a_department_what_it_asked_for(ground: Ground) -> No
     assert caller.send("DELETE", f"{APPS}/deployments/{name}", {"propagationPolicy": "Background"}).status == 200
     while ground.read(selector)["items"]:
         assert time.monotonic() < deadline, "the pod stays"
+
+
+def daemon_set(name: str, **spec: Any) -> dict[str, Any]:
+    labels = {"daemons": name}
+    template = {"metadata": {"labels": labels}, "spec": pod()["spec"] | spec}
+    return thing("apps/v1", "DaemonSet", name, OWN, spec={"selector": {"matchLabels": labels}, "template": template})
+
+
+def test_a_daemon_set_has_a_pod_on_every_machine_of_its_flavor_and_none_that_waits_for_ever(ground: Ground) -> None:
+    """Its controller looks for machines by the template: for others' machines too, were it not led."""
+    caller, path = ground.people["developer"], f"{APPS}/daemonsets/everywhere"
+    machines = ground.read("/api/v1/nodes?labelSelector=commonpool.dev%2Fflavor%3Dperformance")["items"]
+    assert caller.send("POST", f"{APPS}/daemonsets", daemon_set("everywhere")).status == 201
+    status: dict[str, Any] = {}
+
+    def ready() -> bool:
+        status.update(ground.read(path)["status"])
+        return bool(status.get("numberReady") == status.get("desiredNumberScheduled") == len(machines))
+
+    assert until(ready), status
+    assert caller.send("DELETE", f"{path}?propagationPolicy=Background").status == 200
+    assert until_gone(ground, f"{HERE}/pods?labelSelector=daemons%3Deverywhere")
+
+
+def test_a_daemon_set_is_led_where_its_class_says_and_follows_when_that_changes(ground: Ground) -> None:
+    caller, flavor = ground.people["developer"], "commonpool.dev/flavor"
+    led = []
+    for spec in ({"priorityClassName": "flavor-secure"}, {"nodeSelector": {flavor: "secure", "disk": "ssd"}}):
+        answer = caller.send("POST", f"{APPS}/daemonsets?dryRun=All", daemon_set("led", **spec))
+        assert answer.status == 201, answer.words
+        found = answer.body["spec"]["template"]["spec"]
+        led.append((found["nodeSelector"], [one["value"] for one in found.get("tolerations", ())]))
+    assert led == [({flavor: "secure"}, ["secure"]), ({flavor: "performance", "disk": "ssd"}, [])]
 
 
 def test_a_pod_that_names_no_class_is_displaced_by_nobody_elses(ground: Ground) -> None:

@@ -1,13 +1,14 @@
 """Nobody gets in where they do not belong: every attempt of the catalogue by everybody, refused, without effect, and on record."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from escapes.attempt import MERGE
-from escapes.attempts import CATALOGUE, CORE, OWN, SERVED, pod, thing
+from escapes.attempts import CATALOGUE, CORE, OWN, SERVED, container, pod, thing
 from escapes.ground import Ground, attack, differences, send
 
 PEOPLE = ("admin", "developer", "account", "nobody")
@@ -137,6 +138,96 @@ def test_a_pod_that_a_job_counts_stays_the_jobs_and_ends(ground: Ground) -> None
     assert caller.send("PATCH", path, {"metadata": {"annotations": {"a": "b"}}}, MERGE).status == 200
     assert caller.send("DELETE", f"{jobs}/counted?propagationPolicy=Background").status == 200
     until(lambda: ground.read(selected)["items"] == [])
+
+
+@contextmanager
+def different(ground: Ground, metadata: dict[str, Any], probe: dict[str, Any], *, passes: bool) -> Iterator[None]:
+    """The attacker's namespace with other labels and annotations for a while, from when a pod passes that did not, or the other way round."""
+    path, pods = f"{CORE}/namespaces/{OWN}", f"{CORE}/namespaces/{OWN}/pods?dryRun=All"
+    live = ground.read(path)["metadata"]
+    before = {word: {key: live[word].get(key) for key in keys} for word, keys in metadata.items()}
+
+    def known(*, so: bool) -> bool:
+        return (ground.administrator.send("POST", pods, probe).status == 201) is so
+
+    assert ground.administrator.send("PATCH", path, {"metadata": metadata}, MERGE).status == 200
+    try:
+        until(lambda: known(so=passes))
+        yield
+    finally:
+        assert ground.administrator.send("PATCH", path, {"metadata": before}, MERGE).status == 200
+        until(lambda: known(so=not passes))
+
+
+FEWER: dict[str, dict[str, Any]] = {  # what a manifest that grants less makes of a namespace
+    "registries": {"labels": {"commonpool.dev/registries": None}, "annotations": {"commonpool.dev/registries": "elsewhere.example"}},
+    "flavors": {"labels": {"commonpool.dev/flavor": "standard"}, "annotations": {"commonpool.dev/flavors": "standard"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fewer", FEWER)
+def test_what_stood_before_less_was_granted_still_ends(ground: Ground, fewer: str) -> None:
+    """Kubernetes takes the mark of a Job off its pods by an update: refused, they and their namespace would never go."""
+    caller, jobs, pods = (
+        ground.people["developer"],
+        f"/apis/batch/v1/namespaces/{OWN}/jobs",
+        f"{CORE}/namespaces/{OWN}/pods",
+    )
+    spec = {"template": {"spec": pod(schedulerName="nobody")["spec"] | {"restartPolicy": "Never"}}}
+    assert caller.send("POST", jobs, thing("batch/v1", "Job", "before", OWN, spec=spec)).status == 201
+    selected = f"{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3Dbefore"
+    until(lambda: len(ground.read(selected)["items"]) == 1)
+    [one] = ground.read(selected)["items"]
+    with different(ground, FEWER[fewer], pod("probe", priorityClassName="flavor-performance"), passes=False):
+        tolerant = {"spec": {"tolerations": [*one["spec"]["tolerations"], {"key": "a", "operator": "Exists"}]}}
+        refused = caller.send("PATCH", f"{pods}/{one['metadata']['name']}", tolerant, MERGE)
+        assert refused.status == 403, "what it asks for anew is looked at"
+        assert caller.send("DELETE", f"{jobs}/before?propagationPolicy=Background").status == 200
+        until(lambda: ground.read(selected)["items"] == [])
+
+
+SHARES: dict[str, dict[str, Any]] = {
+    "nfs": {"server": "10.20.1.21", "path": "/export/a"},
+    "iscsi": {"targetPortal": "10.20.1.21", "iqn": "iqn.2026-01.example:a", "lun": 0},
+    "flexVolume": {"driver": "example/driver"},
+    "csi": {"driver": "nfs.csi.k8s.io"},
+}
+
+
+def test_no_share_of_ones_own_choice_is_mounted_where_the_pool_asks_for_the_baseline_only(ground: Ground) -> None:
+    """T28: of Pod Security's two levels the wider one lets a pod mount whatever a machine reaches, as root."""
+    caller, pods = ground.people["developer"], f"{CORE}/namespaces/{OWN}/pods?dryRun=All"
+    root = pod("probe", containers=[container(securityContext={})])
+    with different(ground, {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}, root, passes=True):
+        for word, source in SHARES.items():
+            answer = caller.send("POST", pods, pod(volumes=[{"name": "v", word: source}]))
+            assert (answer.status, "volumes are" in answer.words) == (403, True), answer.words
+
+
+def test_a_service_that_had_an_address_before_the_namespace_was_the_pools_goes(ground: Ground) -> None:
+    """Who gave it one lets go by an update of its finalizers; what it asks for anew is refused."""
+    space, before = (
+        "adopted-later",
+        thing("v1", "Service", "before", "adopted-later", spec={"type": "NodePort", "ports": [{"port": 80}]}),
+    )
+    before["metadata"]["finalizers"] = ["service.kubernetes.io/load-balancer-cleanup"]
+    place, administrator = f"{CORE}/namespaces/{space}/services", ground.administrator
+    assert administrator.send("POST", f"{CORE}/namespaces", thing("v1", "Namespace", space)).status == 201
+    assert administrator.send("POST", place, before).status == 201
+    ours = {"metadata": {"labels": {"commonpool.dev/flavor": "standard"}}}
+    assert administrator.send("PATCH", f"{CORE}/namespaces/{space}", ours, MERGE).status == 200
+    until(
+        lambda: administrator.send("POST", f"{place}?dryRun=All", before | {"metadata": {"name": "new"}}).status == 403
+    )
+    assert (
+        administrator.send("PATCH", f"{place}/before", {"spec": {"externalTrafficPolicy": "Local"}}, MERGE).status
+        == 403
+    )
+    assert administrator.send("DELETE", f"{place}/before").status == 200
+    assert administrator.send("PATCH", f"{place}/before", {"metadata": {"finalizers": None}}, MERGE).status == 200
+    assert administrator.send("GET", f"{place}/before").status == 404
+    assert administrator.send("DELETE", f"{CORE}/namespaces/{space}").status == 200
+    until(lambda: administrator.send("GET", f"{CORE}/namespaces/{space}").status == 404)
 
 
 def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from commonpool.components.fairness import DEPARTMENTS, FLOW_CONTROL, PLATFORM
-from escapes.attempts import CORE, OTHER, OWN, container, pod, thing
+from escapes.attempt import STRATEGIC
+from escapes.attempts import CORE, IMAGE, OTHER, OWN, SECURE, container, pod, thing
 from escapes.attempts import PLATFORM as SYSTEM
 from escapes.caller import Caller
 from escapes.ground import Ground, token
@@ -105,5 +106,10 @@ def test_no_object_is_so_large_that_a_few_thousand_fill_the_store(
     ):
         answer = ground.people[person].send("POST", path, body)
         assert (answer.status, "bytes in all" in answer.words) == (403, True), answer.words
+    # A pod grows by containers that are added to it for looking into it, too.
+    added = {"name": "debug", "image": IMAGE, "args": arguments, "securityContext": SECURE}
+    path = f"{CORE}/namespaces/{OWN}/pods/standing/ephemeralcontainers"
+    answer = ground.people[person].send("PATCH", path, {"spec": {"ephemeralContainers": [added]}}, STRATEGIC)
+    assert (answer.status, "bytes in all" in answer.words) == (403, True), answer.words
     whole = thing("v1", "ConfigMap", "large", OWN, data={"x": "y" * 900_000})
     assert ground.people[person].send("POST", f"{CORE}/namespaces/{OWN}/configmaps?dryRun=All", whole).status == 201

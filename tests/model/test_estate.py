@@ -281,6 +281,14 @@ def test_a_namespace_that_could_fill_the_store_alone_is_told(tmp_path: Path, lim
     assert ["a full store stops everybody" in words for words in warnings(estate)] == [True] * told
 
 
+def test_a_services_namespace_that_could_fill_the_store_is_told_as_well(tmp_path: Path) -> None:
+    estates.write(tmp_path, 1)
+    path = estates.add_service(tmp_path, "register")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("    resources:", "    objects: {secrets: 9000}\n    resources:"), encoding="utf-8")
+    assert ["service-register may hold objects" in words for words in warnings(load_estate(tmp_path))] == [True]
+
+
 def test_ten_thousand_departments_are_accepted_and_one_more_is_warned_of(tmp_path: Path) -> None:
     estates.write(tmp_path, 10_000)
     assert warnings(load_estate(tmp_path)) == []

@@ -1,11 +1,13 @@
 """Every rule refuses something: by an edit of a valid estate here, elsewhere in the tests, or in `examples/refused`."""
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
 import estates
 import pytest
+from commonpool.components.department import objects
 from commonpool.model import EstateRefused, load_estate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,11 @@ def rules(folder: Path) -> set[str]:
             "server: nas, path: /export/a, device: /dev/sdb",
             "device-elsewhere",
         ),
+        # Of two volumes in one folder, or on one disk, two departments would read each other's files.
+        (POOL, "server: 10.20.1.21, path: /export/b", "server: 10.20.1.21, path: /export/a", "volume-overlap"),
+        (POOL, "server: 10.20.1.21, path: /export/b", "server: 10.20.1.21, path: /export/a/b", "volume-overlap"),
+        (POOL, "server: 10.20.1.21, path: /export/b", "server: 10.20.1.21, path: /", "volume-overlap"),
+        (POOL, "machine: nc-02, path: /srv/disks/ssd1", "machine: nc-01, path: /srv/disks", "volume-overlap"),
         (POOL, "tier: fast, capacity: 1800Gi", "tier: fats, capacity: 1800Gi", "tier-unknown"),
         (POOL, "operators: [pool-operators]", "operators: ['system:masters']", "group-reserved"),
         (POOL, "operators: [pool-operators]", "operators: ['pool operators']", "group-invalid"),
@@ -91,6 +98,46 @@ def test_an_edit_is_refused_by_its_rule(estate: Path, file: str, old: str, new: 
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
     assert rules(estate) == {rule}
+
+
+ALLOWED = "    egressAllowList:\n"
+WIDE = "      - {{name: wide, cidr: {}, ports: [{{port: 443}}], reason: x}}\n"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "opening", "outcome"),
+    [
+        # What answers for a shared service at a machine would be reached past the service's consumers and agreements.
+        ("10.0.0.0/8", "10.20.2.31/32", "egress-inside"),
+        ("10.0.0.0/8", "10.21.0.0/16", "egress-inside"),
+        ("0.0.0.0/0", "10.96.0.1/32", "egress-inside"),
+        ("0.0.0.0/0", "169.254.169.254/32", "egress-inside"),
+        ('"::/0"', '"fd00:ec2::254/128"', "egress-inside"),
+        # What the operators name themselves is open, by whichever address they spell it.
+        ("10.20.0.5/24", "10.20.0.7/32", {}),
+        ("10.20.0.0/16", "10.20.0.0/16", {}),
+        ("10.0.0.0/8", "10.60.0.0/16", {}),
+        ("10.0.0.0/8", "10.20.0.0/15", {"except": ["10.20.0.0/16", "10.21.0.0/16"]}),
+        ("0.0.0.0/0", "0.0.0.0/0", {"except": ["10.20.0.0/16", "10.21.0.0/16", "10.128.0.0/14", "10.96.0.0/16", "169.254.0.0/16"]}),
+        ("everywhere", "10.60.0.0/16", "cidr-invalid"),
+    ],
+)  # fmt: skip
+def test_an_opening_to_the_outside_leads_to_nothing_of_the_pools_own(
+    tmp_path: Path, allowed: str, opening: str, outcome: str | dict[str, Any]
+) -> None:
+    estates.write(tmp_path, 1)
+    for file, old, new in (
+        (POOL, ALLOWED, ALLOWED + WIDE.format(allowed)),
+        (FIRST, LAST, f"{LAST}      egress: [{{name: a, cidr: {opening}, ports: [{{port: 443}}], reason: x}}]\n"),
+    ):
+        path = tmp_path / file
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    if isinstance(outcome, str):
+        assert rules(tmp_path) == {outcome}
+        return
+    estate = load_estate(tmp_path)
+    [policy] = [one for one in objects(estate, estate.departments[0]) if one["metadata"]["name"] == "egress-a"]
+    assert policy["spec"]["egress"][0]["to"] == [{"ipBlock": {"cidr": opening, **outcome}}]
 
 
 @pytest.mark.parametrize("name", ["service", "openshift"])
@@ -132,6 +179,27 @@ def test_what_the_api_server_would_refuse_of_a_workload_is_refused_before(
     estate: Path, workload: dict[str, Any], rule: str
 ) -> None:
     estates.add_service(estate, "register", workload=WORK | workload)
+    assert rules(estate) == {rule}
+
+
+PERFORMANCE: dict[str, Any] = {"flavor": "performance", "guaranteed": {"cpu": "10m", "memory": "16Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("level", "resources", "storage", "rule"),
+    [
+        (4, [PERFORMANCE], [], "flavor-trust"),  # as for a department's own namespace
+        (2, [PERFORMANCE, PERFORMANCE], [], "name-duplicate"),
+        (2, [PERFORMANCE | {"flavor": "performant"}], [], "flavor-unknown"),
+        (2, [PERFORMANCE], [{"tier": "fats", "capacity": "1Gi"}], "tier-unknown"),
+    ],
+)
+def test_a_services_namespace_is_given_what_a_departments_could_be(
+    estate: Path, level: int, resources: list[Any], storage: list[Any], rule: str
+) -> None:
+    path = estates.add_service(estate, "register", namespace={"resources": resources, "storage": storage})
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("protectionLevel: 2", f"protectionLevel: {level}"), encoding="utf-8")
     assert rules(estate) == {rule}
 
 

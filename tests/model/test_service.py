@@ -29,8 +29,8 @@ WORKLOAD: dict[str, Any] = {
     "ports": [{"name": "http", "port": 9000}],
     "resources": {"cpu": "10m", "memory": "16Mi"},
 }
-STORAGE = [{"tier": "standard", "capacity": "1Gi", "claims": 1}]
-SOME = 'resources: [{flavor: standard, guaranteed: {cpu: "1", memory: 1Gi}}]'
+STORAGE = [{"tier": "fast", "capacity": "1Gi", "claims": 1}]
+SOME = 'resources: [{flavor: legacy, guaranteed: {cpu: "1", memory: 1Gi}}]'
 
 
 @pytest.fixture

@@ -148,7 +148,13 @@ TIMEOUT = Annotated[
     ),
 ]
 REFRESH = Annotated[bool, typer.Option("--refresh", help="Evaluate everything, also what did not change.")]
-CONTINUE = Annotated[bool, typer.Option("--continue-on-error", help="Go on with what does not depend on a failure.")]
+CONTINUE = Annotated[
+    bool,
+    typer.Option(
+        "--continue-on-error",
+        help="Go on with what does not depend on a failure, also in the same department or service.",
+    ),
+]
 ADOPT = Annotated[bool, typer.Option("--adopt", help="Take over existing objects of the same name.")]
 FORCE = Annotated[
     bool, typer.Option("--force-conflicts", help="Take over fields that other managers own; each is reported.")

@@ -290,8 +290,13 @@ async def _stacks(run: Run, verb: str, *, preview: bool = False) -> None:
         with run.output.working(f"{program.stack}: reading what the pool remembers"):
             result = await _one(run, verb, program, options, preview=preview)
         run.results.append(replace(result, changes=tuple(sorted(result.changes, key=report.order))))
-        if result.problems and verb == "up" and not options.continue_on_error:
+        if verb == "up" and _ends_with(program, result) and not options.continue_on_error:
             break
+
+
+def _ends_with(program: "Program", result: "Result") -> bool:
+    """Whether later stacks wait: for the pool's own, by which the others are guarded, and where one did not come to its end."""
+    return bool(result.problems) and (result.halted or program.config.get("commonpool:program") == "pool")
 
 
 async def _one(run: Run, verb: str, program: "Program", options: "Options", *, preview: bool) -> "Result":

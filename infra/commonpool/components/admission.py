@@ -34,6 +34,9 @@ RULES: dict[AdmissionRule, str] = {
 }
 _RESERVED = (f"{PREFIX}/", "applyset.kubernetes.io/")
 CHANGES = ("CREATE", "UPDATE", "DELETE")
+# What stood before a rule did, or before less was granted, still ends: Kubernetes takes finalizers away and gives orphans to
+# others by updates too. So what an object asks for is looked at when it asks, and not at every word about it.
+NEW_OR_CHANGED = ("new-or-changed", "oldObject == null || object.spec != oldObject.spec")
 SIZE = "size('%s'.format([dyn(object)]))"  # CEL: characters of an object in all, by the text that CEL makes of it
 BYTES = "size(bytes('%s'.format([dyn(object)])))"  # a character takes up to four of these in the store
 _ACTIONS = {"deny": ["Deny", "Audit"], "warn": ["Warn", "Audit"], "audit": ["Audit"]}

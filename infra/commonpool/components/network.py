@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from commonpool.components.gateway import CLIENTS
 from commonpool.components.rendering import FLAVOR, PROXY_CLASS, PROXY_NAMESPACE, Body, body
-from commonpool.model import Pool, SharedService
+from commonpool.model import Pool, SharedService, opening
 from commonpool.model.base import Egress, Port
 
 NETWORKING = "networking.k8s.io/v1"
@@ -36,10 +36,12 @@ def baseline(pool: Pool, namespace: str) -> Body:
 
 
 def openings(pool: Pool, namespace: str, egress: Iterable[Egress]) -> list[Body]:
-    """One policy for each declared destination outside of the pool."""
+    """One policy for each declared destination outside of the pool; what of it is the pool's own stays closed."""
     found = []
     for item in egress:
-        rule = {"to": [{"ipBlock": {"cidr": item.cidr}}], "ports": [_port(port) for port in item.ports]}
+        shut = opening.shut(item.cidr, pool.spec.network.ranges)
+        block = {"cidr": item.cidr} | ({"except": shut} if shut else {})
+        rule = {"to": [{"ipBlock": block}], "ports": [_port(port) for port in item.ports]}
         policy = _policy(pool, namespace, f"egress-{item.name}", policyTypes=["Egress"], egress=[rule])
         policy["metadata"]["annotations"] = {"commonpool.dev/reason": item.reason}
         found.append(policy)

@@ -141,6 +141,8 @@ def _owned(pool: Pool) -> list[Body]:
     rules = [
         admission.requests_for(["*"], ["*"], admission.CHANGES),
         admission.requests_for(["apps"], ["deployments/scale", "statefulsets/scale", "deployments/status"], ["UPDATE"]),
+        # By containers that are added to a pod it grows as by any other change of it.
+        admission.requests_for([""], ["pods/ephemeralcontainers"], ["UPDATE"]),
         # By a status an object can be given an owner that does not exist, and then it is swept away.
         admission.requests_for([""], ["services/status", "persistentvolumes/status"], ["UPDATE"]),
         admission.requests_for(

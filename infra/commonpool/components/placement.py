@@ -11,15 +11,21 @@ from commonpool.model import Pool
 
 _PODS = admission.requests_for([""], ["pods"], ["CREATE", "UPDATE"], ["v1"])
 _NEW_PODS = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
+_DAEMON_SETS = admission.requests_for(["apps"], ["daemonsets"], ["CREATE", "UPDATE"], ["v1"])
 _NODES = admission.requests_for([""], ["nodes"], ["CREATE", "UPDATE"], ["v1"])
-_FLAVOR_OF_POD = (
-    "has(object.spec.priorityClassName) && object.spec.priorityClassName.startsWith('flavor-')"
-    " ? (object.spec.priorityClassName.endsWith('-burst')"
-    " ? object.spec.priorityClassName.substring(7, size(object.spec.priorityClassName) - 6)"
-    " : object.spec.priorityClassName.substring(7))"
-    f" : namespaceObject.metadata.labels['{FLAVOR}']"
-)
-_VARIABLES = [{"name": "flavor", "expression": _FLAVOR_OF_POD}]
+_POD, _TEMPLATE = "object.spec", "object.spec.template.spec"
+
+
+def _flavor(of: str) -> list[Body]:
+    """The flavor of a pod's class, else its namespace's own, as a variable."""
+    name = f"{of}.priorityClassName"
+    own = f"namespaceObject.metadata.labels['{FLAVOR}']"
+    named = f"{name}.endsWith('-burst') ? {name}.substring(7, size({name}) - 6) : {name}.substring(7)"
+    expression = f"has({name}) && {name}.startsWith('flavor-') ? ({named}) : {own}"
+    return [{"name": "flavor", "expression": expression}]
+
+
+_VARIABLES = _flavor(_POD)
 _SILENT = "!has(object.spec.priorityClassName) || object.spec.priorityClassName == ''"
 _DAEMONS = "system:serviceaccount:kube-system:daemon-set-controller"  # its pods are everywhere, closed machines too
 
@@ -30,25 +36,48 @@ def objects(pool: Pool) -> list[Body]:
 
 
 def _placed(pool: Pool) -> list[Body]:
-    path = f"'/spec/nodeSelector/' + jsonpatch.escapeKey('{FLAVOR}')"
+    """Pods, and the DaemonSets that make them: their controller looks for machines itself, by the template alone.
+
+    It would want a pod on every machine of the pool, of which those of other flavors never start and count all the same,
+    and none on a dedicated one. What a template was led to is not its author's word: it follows when the flavor changes.
+    """
+    name = admission.name_of("placement")
+    unsaid = f"!has({_POD}.nodeSelector) || !('{FLAVOR}' in {_POD}.nodeSelector)"
+    astray = f"!has({_TEMPLATE}.nodeSelector) || {_TEMPLATE}.nodeSelector[?'{FLAVOR}'].orValue('') != variables.flavor"
+    return [
+        *admission.mutating(
+            pool,
+            name,
+            admission.inside(_NEW_PODS),
+            f"{_led(pool, _POD, unsaid)} + (({_SILENT}) ? [{_class()}] : [])",
+            variables=_VARIABLES,
+        ),
+        *admission.mutating(
+            pool,
+            f"{name}.daemonsets",
+            admission.inside(_DAEMON_SETS),
+            _led(pool, _TEMPLATE, astray),
+            variables=_flavor(_TEMPLATE),
+        ),
+    ]
+
+
+def _led(pool: Pool, of: str, when: str) -> str:
+    """CEL: the changes that lead pods to the machines of their flavor, and let them stay where it is dedicated."""
+    root = of.removeprefix("object").replace(".", "/")
+    path = f"'{root}/nodeSelector/' + jsonpatch.escapeKey('{FLAVOR}')"
     select = (
-        "has(object.spec.nodeSelector)"
+        f"has({of}.nodeSelector)"
         f" ? [JSONPatch{{op: 'add', path: {path}, value: variables.flavor}}]"
-        f" : [JSONPatch{{op: 'add', path: '/spec/nodeSelector', value: {{'{FLAVOR}': variables.flavor}}}}]"
+        f" : [JSONPatch{{op: 'add', path: '{root}/nodeSelector', value: {{'{FLAVOR}': variables.flavor}}}}]"
     )
+    selected = f"(({when}) ? ({select}) : [])"
     dedicated = _dedicated(pool)
-    tolerate = ""
-    if dedicated:
-        item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
-        tolerate = f" + (!(variables.flavor in {dedicated!r}) ? [] : {_append('tolerations', item)})"
-    unset = f"!has(object.spec.nodeSelector) || !('{FLAVOR}' in object.spec.nodeSelector)"
-    return admission.mutating(
-        pool,
-        admission.name_of("placement"),
-        admission.inside(_NEW_PODS),
-        f"(({unset}) ? ({select}){tolerate} : []) + (({_SILENT}) ? [{_class()}] : [])",
-        variables=_VARIABLES,
-    )
+    if not dedicated:
+        return selected
+    item = f"{{'key': '{FLAVOR}', 'operator': 'Equal', 'value': variables.flavor, 'effect': 'NoSchedule'}}"
+    tolerated = f"has({of}.tolerations) && {of}.tolerations.exists(t, has(t.key) && t.key == '{FLAVOR}')"
+    return f"{selected} + (!(variables.flavor in {dedicated!r}) || ({tolerated}) ? [] : {_append(of, 'tolerations', item)})"
 
 
 def _class() -> str:
@@ -62,21 +91,25 @@ def _dedicated(pool: Pool) -> list[str]:
     return [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
 
 
-def _append(field: str, item: str) -> str:
+def _append(of: str, field: str, item: str) -> str:
     # In two operations: the API server of 1.36 panics on a list literal that holds a map or an object.
-    empty = f"has(object.spec.{field}) ? [] : [JSONPatch{{op: 'add', path: '/spec/{field}', value: []}}]"
-    return f"({empty}) + [JSONPatch{{op: 'add', path: '/spec/{field}/-', value: {item}}}]"
+    path = f"{of.removeprefix('object').replace('.', '/')}/{field}"
+    empty = f"has({of}.{field}) ? [] : [JSONPatch{{op: 'add', path: '{path}', value: []}}]"
+    return f"({empty}) + [JSONPatch{{op: 'add', path: '{path}/-', value: {item}}}]"
 
 
 def _held(pool: Pool) -> list[Body]:
     """One policy for the namespaces of each flavor, so that it knows without looking which pods are where they belong."""
     names = [flavor.name for flavor in pool.spec.compute.flavors]
-    found = admission.validating(
-        pool, "placement", admission.inside(_PODS, others=names), _checks(""), variables=_VARIABLES
-    )
-    for name in names:
-        constraints = admission.inside(_PODS, among=[name])
-        found += admission.validating(pool, "placement", constraints, _checks(name), variables=_VARIABLES, part=name)
+    found = []
+    for part, constraints in {
+        "": admission.inside(_PODS, others=names),
+        **{name: admission.inside(_PODS, among=[name]) for name in names},
+    }.items():
+        changed = [admission.NEW_OR_CHANGED]
+        found += admission.validating(
+            pool, "placement", constraints, _checks(part), conditions=changed, variables=_VARIABLES, part=part
+        )
     return found
 
 
@@ -136,6 +169,6 @@ def node_taints(pool: Pool) -> list[Body]:
         pool,
         "commonpool-node-taints",
         admission.anywhere(_NODES),
-        _append("taints", item),
+        _append(_POD, "taints", item),
         conditions=[("dedicated", labelled), ("not-tainted-yet", f"!({carried})")],
     )

@@ -22,6 +22,10 @@ _RETAINED = frozenset({"PersistentVolume"})
 # the way of a consumer whose agreement is over must not stay open for so long.
 _ROUTES = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"})
 _NO_GUARDS = _ROUTES | {"Namespace", "Deployment", "Service"}
+# Who may work in a namespace comes in only when its fence stands. A run that ended in between would leave people there whose
+# pods nothing bounds, until the next one.
+_LETS_IN = "RoleBinding"
+_FENCE = frozenset({"ResourceQuota", "LimitRange", "NetworkPolicy"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Declared:
 
     `holder` is the place in the list of the one below which it stands, None for the component itself: a child is
     registered after its parent stands and deleted before it, which is all that `depends_on` does. `after` are the places
-    of others on which it depends: it is left as it is when one of them fails.
+    of others on which it depends: it is left as it is when one of them fails. So it is with `fence`, which is not recorded: it
+    says nothing of the order in which they go, since they go with their namespace.
     """
 
     type: str
@@ -38,16 +43,21 @@ class Declared:
     body: Body
     holder: int | None = None
     after: tuple[int, ...] = ()
+    fence: tuple[int, ...] = ()
     protect: bool = False
     retain: bool = False
 
 
 def declared(bodies: Iterable[Body], *, protected: bool = False) -> list[Declared]:
-    """The objects of one component, what lies in a namespace of its own below that Namespace, routes after their guards."""
+    """The objects of one component, what lies in a namespace of its own below that Namespace, routes after their guards.
+
+    Who is let in comes last, whatever the order in which they were rendered.
+    """
     found: list[Declared] = []
     holders: dict[str, int] = {}
     guards: list[int] = []
-    for body in bodies:
+    fences: dict[str, list[int]] = {}
+    for body in sorted(bodies, key=lambda one: one["kind"] == _LETS_IN):
         metadata, kind = body["metadata"], body["kind"]
         namespace = metadata.get("namespace", "")
         found.append(
@@ -57,6 +67,7 @@ def declared(bodies: Iterable[Body], *, protected: bool = False) -> list[Declare
                 body,
                 holder=holders.get(namespace),
                 after=tuple(guards) if kind in _ROUTES else (),
+                fence=tuple(fences.get(namespace, ())) if kind == _LETS_IN else (),
                 protect=(protected and kind == "Namespace") or kind in _PROTECTED,
                 retain=kind in _RETAINED,
             )
@@ -65,6 +76,8 @@ def declared(bodies: Iterable[Body], *, protected: bool = False) -> list[Declare
             holders[metadata["name"]] = len(found) - 1
         if kind not in _NO_GUARDS:
             guards.append(len(found) - 1)
+        if kind in _FENCE:
+            fences.setdefault(namespace, []).append(len(found) - 1)
     return found
 
 
@@ -105,7 +118,7 @@ class Group(pulumi.ComponentResource):
         for one in self.declared:
             opts = pulumi.ResourceOptions(
                 parent=self if one.holder is None else made[one.holder],
-                depends_on=[made[place] for place in one.after],
+                depends_on=[made[place] for place in (*one.after, *one.fence)],
                 protect=one.protect,
                 retain_on_delete=one.retain or None,
                 version=PROVIDER_VERSION,

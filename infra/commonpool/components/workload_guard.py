@@ -17,6 +17,17 @@ COUNTED = (
     "memory",
     "ephemeral-storage",
 )  # the last by one quota of the namespace; what else there is nobody counts
+# As Pod Security has them where it is restricted, without drivers of one's own choice; its baseline lets a pod mount any share.
+_VOLUMES = (
+    "configMap",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+)
 # By these a controller is told that a claim is bound already, of which class it is, and where.
 _CONTROLLERS_WORDS = (
     "pv.kubernetes.io/",
@@ -39,9 +50,10 @@ def _images(pool: Pool) -> list[Body]:
     of_pool = repr([str(registry) for registry in pool.spec.security.registries])
     whole = admission.inside(rule, key=GRANTED_REGISTRIES, among=[EVERY_REGISTRY])
     others = admission.inside(rule, key=GRANTED_REGISTRIES, others=[EVERY_REGISTRY])
+    changed = [admission.NEW_OR_CHANGED]
     return [
-        *admission.validating(pool, "registries", others, [_from(narrowed)]),
-        *admission.validating(pool, "registries", whole, [_from(of_pool)], part=EVERY_REGISTRY),
+        *admission.validating(pool, "registries", others, [_from(narrowed)], conditions=changed),
+        *admission.validating(pool, "registries", whole, [_from(of_pool)], conditions=changed, part=EVERY_REGISTRY),
     ]
 
 
@@ -77,8 +89,9 @@ def _pods(pool: Pool) -> list[Body]:
             f"tokens of pods live at most {TOKEN_SECONDS} seconds; Kubernetes renews them",
         ),
         admission.Check(
-            f"!has({volumes}) || {volumes}.all(v, !has(v.csi))",
-            "a volume of a CSI driver goes wherever its attributes say; claim one of a tier (persistentVolumeClaim, ephemeral)",
+            f"!has({volumes}) || {volumes}.all(v, {' || '.join(f'has(v.{word})' for word in _VOLUMES)})",
+            f"volumes are {', '.join(_VOLUMES)}; a share, a driver's or a machine's folder would be whoever's it names: claim one"
+            " of a tier (persistentVolumeClaim, ephemeral)",
         ),
         admission.Check(
             _counted(),
@@ -168,7 +181,7 @@ def _among_its_own() -> str:
             ("preferredDuringSchedulingIgnoredDuringExecution", "t.podAffinityTerm"),
         ):
             terms = f"object.spec.affinity.{kind}.{word}"
-            own = f"(!has({term}.namespaces) || size({term}.namespaces) == 0) && !has({term}.namespaceSelector)"
+            own = f"(!has({term}.namespaces) || {term}.namespaces.all(n, n == request.namespace)) && !has({term}.namespaceSelector)"
             found.append(f"(!has(object.spec.affinity.{kind}) || !has({terms}) || {terms}.all(t, {own}))")
     return f"!has(object.spec.affinity) || ({' && '.join(found)})"
 
@@ -179,13 +192,16 @@ def _tokens(pool: Pool) -> list[Body]:
         "!has(object.type) || object.type != 'kubernetes.io/service-account-token'",
         "a token in a Secret never ends; pods get theirs by a projected volume (serviceAccountToken), which Kubernetes renews",
     )
-    secrets = admission.requests_for([""], ["secrets"], ["CREATE", "UPDATE"], ["v1"])
+    secrets = admission.requests_for([""], ["secrets"], ["CREATE"], ["v1"])  # which never get another type
     return admission.validating(pool, "tokens", admission.inside(secrets), [check])
 
 
 def _services(pool: Pool) -> list[Body]:
     # The names of shared services lead to the proxy and nowhere else, and nobody else's Service takes one of them.
-    name = f"(object.metadata.name.startsWith('{names.PREFIX}') && has(object.spec.externalName) && object.spec.externalName == '{names.PROXY}')"
+    name = (
+        f"(object.metadata.name.startsWith('{names.PREFIX}') && object.spec.?type.orValue('') == 'ExternalName'"
+        f" && object.spec.?externalName.orValue('') == '{names.PROXY}')"
+    )
     checks = [
         admission.Check(
             f"!has(object.spec.type) || object.spec.type == 'ClusterIP' || {name}",
@@ -223,7 +239,12 @@ def _services(pool: Pool) -> list[Body]:
             "an address in a Service's status takes over other people's traffic (CVE-2020-8554)",
         )
     )
-    return admission.validating(pool, "services", admission.inside(rule), checks)
+    # Also one that stood before the namespace was the pool's goes, when whoever gave it an address lets go of it.
+    changed = (
+        "new-or-changed",
+        "oldObject == null || object.spec != oldObject.spec || object.?status != oldObject.?status",
+    )
+    return admission.validating(pool, "services", admission.inside(rule), checks, conditions=[changed])
 
 
 def _reserved_addresses(cidr: str) -> str:
@@ -251,7 +272,6 @@ def _claims(pool: Pool) -> list[Body]:
             "a claim is as fast as its tier; volumeAttributesClassName is not counted, leave it out",
         ),
     ]
-    changed = ("new-or-changed", "oldObject == null || object.spec != oldObject.spec")
     theirs = " || ".join(f"key.startsWith('{word}')" for word in _CONTROLLERS_WORDS)
     marks, before = "object.metadata.annotations", "oldObject.metadata.annotations"
     kept = f"oldObject != null && has({before}) && {before}[?key].orValue('') == {marks}[key]"
@@ -262,6 +282,6 @@ def _claims(pool: Pool) -> list[Body]:
     )
     said = ("not-by-controllers", f"request.operation == 'CREATE' || !{admission.by_controllers()}")
     return [
-        *admission.validating(pool, "claims", admission.inside(claims), checks, conditions=[changed]),
+        *admission.validating(pool, "claims", admission.inside(claims), checks, conditions=[admission.NEW_OR_CHANGED]),
         *admission.validating(pool, "claims", admission.inside(claims), [bound], conditions=[said], part="marks"),
     ]

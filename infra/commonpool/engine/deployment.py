@@ -96,6 +96,11 @@ class Deployment:
     unchanged: int = 0
     registered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    wanted: dict[str, set[Identity]] = field(
+        default_factory=dict
+    )  # by unit what it declares, where all of it is known at once
+    broken: set[str] = field(default_factory=set)  # of these units, those of which an object failed; the others go on
+    halted: bool = False  # whether something failed that is of no unit, or says nothing of one object alone
     continued: set[str] = field(default_factory=set)  # the records whose objects resources of this run stand for
     unit_of: dict[str, str] = field(default_factory=dict)
     fresh_namespaces: set[tuple[str, str]] = field(default_factory=set)
@@ -139,10 +144,14 @@ class Deployment:
             for one in (task, stop):
                 one.cancel()
 
-    @property
-    def stopping(self) -> bool:
-        """Whether no further resource should be touched. A preview goes on, to tell all problems at once."""
-        return self.interrupted or (bool(self.failed) and not (self.preview or self.options.continue_on_error))
+    def stops(self, unit: str) -> bool:
+        """Whether no further resource of this unit should be touched. A preview goes on, to tell all problems at once.
+
+        Units are independent of each other: what one department has put in the way of its own objects keeps nobody else's
+        from being written.
+        """
+        failed = self.halted or unit in self.broken
+        return self.interrupted or (failed and not (self.preview or self.options.continue_on_error))
 
     @property
     def writing(self) -> bool:
@@ -173,8 +182,13 @@ class Deployment:
         self.tell(Event("note", message, done=self.done))
 
     def fail(self, urn: str, error: EngineError) -> None:
-        """Remember a problem; what depends on the resource is skipped, not tried."""
+        """Remember a problem; what depends on the resource is skipped, not tried, and so is the rest of its unit."""
         self.failed.add(urn)
+        unit = self.unit_of.get(urn, "")
+        if unit in self.wanted and error.of_one:
+            self.broken.add(unit)
+        else:
+            self.halted = True
         step = error.next_step or next_step(error)
         self.problems.append(ResourceProblem(urn, error.code, self.masks.apply(str(error)), self.masks.apply(step)))
 

@@ -9,6 +9,7 @@ class EngineError(Exception):
 
     code = "engine_error"
     next_step = ""
+    of_one = False  # whether it says something of one object alone, so that what does not depend on it can go on
 
 
 class Unreachable(EngineError):
@@ -46,6 +47,7 @@ class Refused(EngineError):
     """The API server said no (4xx other than a conflict); carries its own `Status` message and reason."""
 
     code = "refused"
+    of_one = True
 
     def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
         """Keep the HTTP status and the `reason` word of the Kubernetes Status beside the message."""
@@ -69,18 +71,21 @@ class ForeignObject(EngineError):
     """An object of that name exists and belongs to somebody else; adopting it is an explicit verb."""
 
     code = "foreign_object"
+    of_one = True
 
 
 class OtherEngine(EngineError):
     """Another engine (the Pulumi CLI) manages this object or stack."""
 
     code = "other_engine"
+    of_one = True
 
 
 class Unsupported(EngineError):
     """The program asks for something that this engine does not claim to do; named, never silently skipped."""
 
     code = "unsupported"
+    of_one = True
 
 
 class ConfigRefused(EngineError):
@@ -105,6 +110,7 @@ class Protected(EngineError):
     """A resource marked `protect` would be deleted or replaced."""
 
     code = "protected"
+    of_one = True
 
 
 class LockHeld(EngineError):
@@ -130,6 +136,7 @@ class Stale(EngineError):
     """A write carried a resourceVersion that is no longer the newest: somebody else wrote in between."""
 
     code = "stale"
+    of_one = True
 
 
 class Interrupted(EngineError):
@@ -148,6 +155,7 @@ class NotReady(EngineError):
     """An applied object did not become ready in time; it stays applied."""
 
     code = "not_ready"
+    of_one = True
 
 
 class UnknownKind(Refused):

@@ -106,6 +106,7 @@ class Result:
     outputs: Mapping[str, object] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     problems: tuple[ResourceProblem, ...] = ()
+    halted: bool = False  # whether a problem concerns more than the unit in which it was met
     damage: tuple[str, ...] = ()  # what of the pool's memory was found missing or altered; an `up` rebuilds it
 
     @property

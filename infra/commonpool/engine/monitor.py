@@ -211,7 +211,7 @@ class Monitor:
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         if request.remote and request.type in manifest_component.TYPES:
             return await self._manifests(request, urn, unit)
-        if run.stopping or self._lacks(request):
+        if run.stops(unit) or self._lacks(request):
             run.failed.add(urn)
             return _failed(urn)
         try:
@@ -247,6 +247,8 @@ class Monitor:
     async def _children(self, parent: str, children: "Sequence[Declared]") -> None:
         run = self.run
         unit = run.unit_of[parent]
+        if unit:
+            run.wanted.setdefault(unit, set()).update(Identity.of(child.body) for child in children)
         begun: list[asyncio.Task[str]] = []
 
         async def one(child: "Declared") -> str:
@@ -255,8 +257,9 @@ class Monitor:
             if not self._enter(urn, unit):
                 return urn
             needed = tuple([await begun[place] for place in child.after])
-            if run.stopping or above in run.failed or not run.failed.isdisjoint(needed):
-                self._leave(urn, needed)
+            before = (*needed, *[await begun[place] for place in child.fence])
+            if run.stops(unit) or above in run.failed or not run.failed.isdisjoint(before):
+                self._leave(urn, before)
                 return urn
             registration = Registration(
                 urn,
@@ -326,13 +329,13 @@ class Monitor:
             async with self.limit:
                 return await Step(run, registration, cluster, self.limit).perform()
 
-        return await self.neighbours.patiently(attempt, lambda: run.stopping)
+        return await self.neighbours.patiently(attempt, lambda: run.stops(registration.unit))
 
     async def _manifests(self, request: Any, urn: str, unit: str) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         """A component that the CLI's provider would build: it is built here."""
         run, made = self.run, {}
         try:
-            if run.stopping or self._lacks(request):
+            if run.stops(unit) or self._lacks(request):
                 raise Interrupted("not tried, because something else failed before it")
             inputs = decode(request.object)
             if inputs.unknowns:
@@ -350,7 +353,7 @@ class Monitor:
             async def one(child: Registration) -> None:
                 run.registered.add(child.urn)
                 run.unit_of[child.urn] = unit
-                if run.stopping or not run.failed.isdisjoint(child.dependencies):
+                if run.stops(unit) or not run.failed.isdisjoint(child.dependencies):
                     run.failed.add(child.urn)
                     return
                 try:

@@ -158,7 +158,7 @@ async def _evaluate(
         _warn_smuggled(run)
         complete = await _run_program(run)
         clock.lap("evaluate and apply" if not preview else "evaluate and ask")
-        if complete and not options.targets and not run.problems and not run.interrupted:
+        if complete and not options.targets and not run.halted and not run.interrupted:
             from commonpool.engine.sweep import sweep
 
             await sweep(run, "it is no longer declared")
@@ -369,6 +369,7 @@ def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = 
         timings=clock.timings,
         problems=tuple(run.problems),
         damage=tuple(run.state.damage),
+        halted=run.halted,
     )
 
 

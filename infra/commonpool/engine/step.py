@@ -106,7 +106,8 @@ class Step(Subject):
     async def _update(self, identity: Identity, decision: Decision, live: dict[str, Any] | None = None) -> Outcome:
         if self.run.preview or self.run.options.diff or decision.force or self.registration.ignore_changes:
             live = live or await self._read(identity)
-        if decision.force and live is not None and holds(live, self.body):
+        # Not where somebody took a field over and wrote what it was: it would be his, and what he writes next would be no drift.
+        if decision.force and decision.reason != Drift.CHANGED.value and live is not None and holds(live, self.body):
             return self._as_it_stands(identity, live)
         self._leave_ignored(live)
         if reason := await self._forced_replacement(identity, live):

@@ -25,8 +25,13 @@ _NOT_AWAITED = frozenset({"Namespace", "Pod", "ReplicationController", "DaemonSe
 
 
 def doomed(run: Deployment) -> list[Record]:
-    """The records that this run's program did not declare again, the last registered first. Pure."""
+    """The records that this run's program did not declare again, the last registered first. Pure.
+
+    Not those of a unit that failed, of which not everything stands that is declared, nor what such a unit declares by now: it
+    may have been refused just because it is somebody else's, with all that lies in it.
+    """
     evaluated = run.selected
+    claimed = {identity for unit in run.broken for identity in run.wanted[unit]}
     known_units = run.program.units
     result = []
     for urn, record in run.state.records.items():
@@ -34,13 +39,15 @@ def doomed(run: Deployment) -> list[Record]:
         skipped = evaluated is not None and unit != "" and unit not in evaluated
         if skipped and known_units is not None and unit in known_units:
             continue
+        if unit in run.broken or not claimed.isdisjoint((record.identity, _home(record))):
+            continue
         if urn not in run.registered:
             result.append(record)
     return sorted(result, key=lambda record: -record.order)
 
 
-def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
-    """Report every protected one among them; True when there is any, and then nothing is deleted at all."""
+def refuse_protected(run: Deployment, records: Iterable[Record]) -> set[str]:
+    """Report every protected one among them; the units of which nothing is deleted then, "" for what is of none."""
     victims = list(records)
     namespaces = _namespaces(victims)
     protected = [
@@ -60,7 +67,12 @@ def refuse_protected(run: Deployment, records: Iterable[Record]) -> bool:
             "`destroy --exclude-protected` deletes the rest"
         )
         run.fail(record.urn, error)
-    return bool(protected)
+    return {run.state.unit_of[record.urn] for record in protected}
+
+
+def _home(record: Record) -> Identity:
+    """The namespace in which it lies."""
+    return Identity("", "Namespace", "", record.identity.namespace)
 
 
 def _is_namespace(record: Record) -> bool:
@@ -102,8 +114,10 @@ def unprotected(records: Iterable[Record]) -> list[Record]:
 async def sweep(run: Deployment, reason: str, records: list[Record] | None = None) -> None:
     """Delete what is doomed (or the given records); a preview only reports it."""
     victims = _without_renamed(run, doomed(run) if records is None else records)
-    if refuse_protected(run, victims):
+    held = refuse_protected(run, victims)
+    if held and records is not None:  # whoever destroys a stack means all of it, or says what is to stay
         return
+    victims = [record for record in victims if run.state.unit_of[record.urn] not in held]
     leftovers = run.index.leftovers(run.state)  # before anything is forgotten that would look like one
     namespaces = _namespaces(victims)
     waiting: dict[str, asyncio.Task[None]] = {}

@@ -11,6 +11,7 @@ from functools import lru_cache
 from commonpool.model.pool import Range
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NEVER = {
     "the unspecified range": ("0.0.0.0/8", "::/128"),
     "the loopback range": ("127.0.0.0/8", "::1/128"),
@@ -35,8 +36,8 @@ def objection(address: str, ranges: Iterable[Range]) -> str:
     for words, networks in NEVER.items():
         if any(_within(found, network) for network in networks):
             return f"lies in {words}"
-    homes = [block for block in ranges if _within(found, block.cidr)]
-    if not any(block.purpose in _ALLOWED for block in homes):
+    homes = [one for one in ranges if _within(found, one.cidr)]
+    if not any(one.purpose in _ALLOWED for one in homes):
         where = (
             f"in range {homes[0].name!r}, which is for {homes[0].purpose}" if homes else "in none of the pool's ranges"
         )
@@ -46,18 +47,18 @@ def objection(address: str, ranges: Iterable[Range]) -> str:
 
 def allowed(ranges: Iterable[Range]) -> list[str]:
     """The blocks in which backends may stand."""
-    return [block.cidr for block in ranges if block.purpose in _ALLOWED]
+    return [one.cidr for one in ranges if one.purpose in _ALLOWED]
 
 
-def _within(address: Address, block: str) -> bool:
-    network = _network(block)
+def _within(address: Address, cidr: str) -> bool:
+    network = block(cidr)
     return network is not None and address.version == network.version and address in network
 
 
 @lru_cache(maxsize=1024)
-def _network(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """None for what is no block; `pool_check` says so."""
+def block(cidr: str) -> Network | None:
+    """A block of addresses; None for what is none, and `pool_check` says so."""
     try:
-        return ipaddress.ip_network(block)
+        return ipaddress.ip_network(cidr)
     except ValueError:
         return None

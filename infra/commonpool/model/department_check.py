@@ -1,15 +1,15 @@
 """What must hold of one department in its estate: references, terms, trust, openings. Pure but for positions."""
 
-import ipaddress
 from datetime import date
 
+from commonpool.model import opening
 from commonpool.model.agreement_check import check_consumed
-from commonpool.model.base import RESERVED_PREFIXES, Egress, Port, Resources
+from commonpool.model.base import RESERVED_PREFIXES, Resources
 from commonpool.model.department import Department, NamespaceSpec
 from commonpool.model.document import Location
 from commonpool.model.estate import Estate
+from commonpool.model.grant_check import check_granted
 from commonpool.model.organisation_code import is_valid
-from commonpool.model.problem import shown
 from commonpool.model.quantity import Quantity
 from commonpool.model.subject import Found, Subject, nearest
 from commonpool.model.traffic import WITH_REQUESTS
@@ -80,43 +80,11 @@ def _namespaces(subject: Subject, department: Department) -> Found:
                 "name-long",
                 "shorten it",
             )
-        yield from _resources(subject, where, namespace)
+        given = namespace.resources, namespace.storage, namespace.protection_level
+        yield from check_granted(subject, where, *given)
+        yield from _containers(subject, where, namespace)
         yield from _openings(subject, where, namespace)
         yield from _accounts(subject, where, namespace)
-
-
-def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
-    flavors = {flavor.name: flavor for flavor in subject.estate.pool.spec.compute.flavors}
-    tiers = [tier.name for tier in subject.estate.pool.spec.storage.tiers]
-    seen: set[str] = set()
-    for index, item in enumerate(namespace.resources):
-        place = (*where, "resources", index, "flavor")
-        flavor = flavors.get(item.flavor)
-        if flavor is None:
-            yield subject.problem(
-                place, f"there is no flavor {item.flavor!r}", "flavor-unknown", nearest(item.flavor, list(flavors))
-            )
-        elif flavor.trust < namespace.protection_level:
-            trusted = [name for name, other in flavors.items() if other.trust >= namespace.protection_level]
-            yield subject.problem(
-                place,
-                f"flavor {item.flavor!r} is trusted up to level {flavor.trust}; the namespace has level {namespace.protection_level}",
-                "flavor-trust",
-                nearest(item.flavor, trusted),
-            )
-        if item.flavor in seen:
-            yield subject.problem(place, f"flavor {item.flavor!r} is listed twice", "name-duplicate", "add the two up")
-        seen.add(item.flavor)
-    yield from subject.twice((*where, "storage"), (one.tier for one in namespace.storage), "tier", "tier")
-    for index, storage in enumerate(namespace.storage):
-        if storage.tier not in tiers:
-            yield subject.problem(
-                (*where, "storage", index, "tier"),
-                f"there is no tier {storage.tier!r}",
-                "tier-unknown",
-                nearest(storage.tier, tiers),
-            )
-    yield from _containers(subject, where, namespace)
 
 
 def _containers(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
@@ -160,13 +128,11 @@ def _accounts(subject: Subject, where: Location, namespace: NamespaceSpec) -> Fo
 
 def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
     yield from subject.twice((*where, "egress"), (one.name for one in namespace.egress), "egress")
-    allowed = subject.estate.pool.spec.network.egress_allow_list
+    network = subject.estate.pool.spec.network
     for index, egress in enumerate(namespace.egress):
-        place = (*where, "egress", index)
-        problem = _egress_problem(egress, allowed)
-        if problem:
-            message, rule, fix = problem
-            yield subject.problem(place, message, rule, fix)
+        words = opening.objection(egress, network.egress_allow_list, network.ranges)
+        if words:
+            yield subject.problem((*where, "egress", index), *words)
     bases = subject.estate.pool.spec.security.registries
     for index, registry in enumerate(namespace.registries):
         if not any(registry == base or registry.startswith(f"{base}/") for base in bases):
@@ -176,38 +142,6 @@ def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Fo
                 "registry-foreign",
                 f"write one inside {', '.join(bases)}",
             )
-
-
-def _egress_problem(egress: Egress, allowed: list[Egress]) -> tuple[str, str, str] | None:
-    try:
-        network = ipaddress.ip_network(egress.cidr)
-    except ValueError as error:
-        return (
-            f"{shown(egress.cidr)} is not an address block: {error}",
-            "cidr-invalid",
-            "write for instance 192.0.2.0/24",
-        )
-    if str(network) != egress.cidr:
-        words = f"{shown(egress.cidr)} is another spelling of {network}, which the API server does not take"
-        return words, "cidr-invalid", f"write {network}"
-    if any(port.end_port and port.end_port < port.port for port in egress.ports):
-        return "a range of ports ends before it begins", "port-order", "write the smaller number as port"
-    for base in allowed:
-        block = ipaddress.ip_network(base.cidr, strict=False)
-        inside = network.version == block.version and network.subnet_of(block)  # type: ignore[arg-type]
-        if inside and all(any(_covers(wide, port) for wide in base.ports) for port in egress.ports):
-            return None
-    names = ", ".join(f"{base.name} ({base.cidr})" for base in allowed) or "empty"
-    return (
-        f"egress to {egress.cidr} lies outside of the pool's allow-list: {names}",
-        "egress-not-allowed",
-        "narrow it to an entry of spec.network.egressAllowList, or ask the pool's operators to add one",
-    )
-
-
-def _covers(wide: Port, narrow: Port) -> bool:
-    last_wide, last_narrow = wide.end_port or wide.port, narrow.end_port or narrow.port
-    return wide.protocol == narrow.protocol and wide.port <= narrow.port and last_narrow <= last_wide
 
 
 def _consumed(subject: Subject, department: Department) -> Found:

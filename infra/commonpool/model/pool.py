@@ -216,7 +216,8 @@ class Network(Declared):
     dns: Dns = Field(default=Dns(), description="Name resolution.")
     egress_allow_list: list[Egress] = Field(
         default=[],
-        description="What departments may open towards the outside; each of their openings must lie inside one.",
+        description="What departments may open towards the outside; each of their openings must lie inside one. Of the pool's own "
+        "ranges an entry opens what it names itself; a wider one leaves them closed.",
     )
     proxy: Proxy | None = Field(default=None, description="The service proxy; none where nothing is said.")
 

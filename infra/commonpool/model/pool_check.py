@@ -1,9 +1,13 @@
 """What must hold of a pool as a whole: its ranges, references, names and machines. Pure but for positions."""
 
 import ipaddress
+from pathlib import PurePosixPath
+from posixpath import normpath
 
 from commonpool.model.estate import Estate
+from commonpool.model.opening import listed
 from commonpool.model.organisation_code import WRONG_CODE, is_valid
+from commonpool.model.pool import NfsExport
 from commonpool.model.problem import Problem, shown
 from commonpool.model.subject import Found, Subject, nearest
 from commonpool.model.violation import WHO
@@ -14,6 +18,8 @@ def check_pool(estate: Estate) -> Found:
     subject = Subject(estate, "pool")
     yield from _ranges(estate, subject)
     yield from _references(estate, subject)
+    yield from _volumes(estate, subject)
+    yield from _folders(estate, subject)
     yield from _names(estate, subject)
     yield from _machines(estate)
     if not is_valid(estate.pool.spec.organisation.code):
@@ -43,12 +49,19 @@ def _ranges(estate: Estate, subject: Subject) -> Found:
                     "choose a block of its own",
                 )
         known.append((block.name, network))
+    for index, egress in enumerate(estate.pool.spec.network.egress_allow_list):
+        if listed(egress) is None:
+            yield subject.problem(
+                ("spec", "network", "egressAllowList", index, "cidr"),
+                f"{shown(egress.cidr)} is not an address block",
+                "cidr-invalid",
+                "write for instance 192.0.2.0/24",
+            )
 
 
 def _references(estate: Estate, subject: Subject) -> Found:
     spec = estate.pool.spec
-    zones, tiers = [zone.name for zone in spec.network.zones], [tier.name for tier in spec.storage.tiers]
-    machines = [machine.name for machine in estate.machines]
+    zones = [zone.name for zone in spec.network.zones]
     departments = [department.name for department in estate.departments]
     for group, members in spec.department_groups.items():
         place = ("spec", "departmentGroups", group)
@@ -69,6 +82,30 @@ def _references(estate: Estate, subject: Subject) -> Found:
                 "zone-unknown",
                 nearest(site.zone, zones),
             )
+    if sum(tier.default for tier in spec.storage.tiers) > 1:
+        yield subject.problem(
+            ("spec", "storage", "tiers"), "more than one tier is the default", "tier-default", "keep one"
+        )
+    for flavor_index, flavor in enumerate(spec.compute.flavors):
+        if flavor.name.endswith("-burst"):  # the class of what is guaranteed there would be that of another's burst
+            yield subject.problem(
+                ("spec", "compute", "flavors", flavor_index, "name"),
+                f"flavor {flavor.name!r} ends in -burst, as the classes of preemptible pods do",
+                "name-reserved",
+                f"write {flavor.name.removesuffix('-burst')}",
+            )
+        if estate.pool.over_commit(flavor).cpu in ("0", "0.0"):
+            yield subject.problem(
+                ("spec", "compute", "flavors", flavor_index),
+                "an over-commit of zero promises nothing",
+                "over-commit-zero",
+                'write at least "1.0"',
+            )
+
+
+def _volumes(estate: Estate, subject: Subject) -> Found:
+    spec = estate.pool.spec
+    tiers, machines = [tier.name for tier in spec.storage.tiers], [machine.name for machine in estate.machines]
     for index, volume in enumerate(spec.storage.volumes):
         where = ("spec", "storage", "volumes", index)
         if volume.tier not in tiers:
@@ -96,25 +133,30 @@ def _references(estate: Estate, subject: Subject) -> Found:
                 "device-elsewhere",
                 "remove device, or write the server as the inventory's ansible_host",
             )
-    if sum(tier.default for tier in spec.storage.tiers) > 1:
-        yield subject.problem(
-            ("spec", "storage", "tiers"), "more than one tier is the default", "tier-default", "keep one"
-        )
-    for flavor_index, flavor in enumerate(spec.compute.flavors):
-        if flavor.name.endswith("-burst"):  # the class of what is guaranteed there would be that of another's burst
-            yield subject.problem(
-                ("spec", "compute", "flavors", flavor_index, "name"),
-                f"flavor {flavor.name!r} ends in -burst, as the classes of preemptible pods do",
-                "name-reserved",
-                f"write {flavor.name.removesuffix('-burst')}",
-            )
-        if estate.pool.over_commit(flavor).cpu in ("0", "0.0"):
-            yield subject.problem(
-                ("spec", "compute", "flavors", flavor_index),
-                "an over-commit of zero promises nothing",
-                "over-commit-zero",
-                'write at least "1.0"',
-            )
+
+
+def _folders(estate: Estate, subject: Subject) -> Found:
+    """One folder is one volume: two would go to two departments, and each would read what the other keeps."""
+    known: list[tuple[str, str, PurePosixPath, str | None]] = []
+    for index, volume in enumerate(estate.pool.spec.storage.volumes):
+        source = volume.nfs or volume.local
+        if source is None:
+            continue
+        home = source.server if isinstance(source, NfsExport) else source.machine
+        machine = next((one.name for one in estate.machines if home in (one.name, one.address)), home)
+        path = PurePosixPath(normpath(source.path))
+        for name, place, other, device in known:
+            if place != machine:
+                continue
+            inside = path.is_relative_to(other) or other.is_relative_to(path)
+            if inside or (device is not None and device == source.device):
+                yield subject.problem(
+                    ("spec", "storage", "volumes", index),
+                    f"volume {volume.name!r} at {path} and {name!r} at {other} are on {machine} one inside the other, or one disk",
+                    "volume-overlap",
+                    "keep one of the two, or give each a folder and a disk of its own",
+                )
+        known.append((volume.name, machine, path, source.device))
 
 
 def _names(estate: Estate, subject: Subject) -> Found:

@@ -3,6 +3,7 @@
 from commonpool.model.backend_check import check_backends
 from commonpool.model.duration import seconds
 from commonpool.model.estate import Estate
+from commonpool.model.grant_check import check_granted
 from commonpool.model.problem import shown
 from commonpool.model.service import SharedService
 from commonpool.model.share import WORDS, agreed
@@ -67,21 +68,11 @@ def _references(subject: Subject, service: SharedService) -> Found:
 
 def _namespace(subject: Subject, service: SharedService) -> Found:
     spec, given = service.spec, ("spec", "namespace")
-    flavors = [flavor.name for flavor in subject.estate.pool.spec.compute.flavors]
-    yield from subject.twice(
-        (*given, "resources"), (one.flavor for one in spec.namespace.resources), "flavor", "flavor"
-    )
-    yield from subject.twice((*given, "storage"), (one.tier for one in spec.namespace.storage), "tier", "tier")
-    for index, item in enumerate(spec.namespace.resources):
-        if item.flavor not in flavors:
-            yield subject.problem(
-                (*given, "resources", index, "flavor"),
-                f"there is no flavor {item.flavor!r}",
-                "flavor-unknown",
-                nearest(item.flavor, flavors),
-            )
+    yield from check_granted(subject, given, spec.namespace.resources, spec.namespace.storage, spec.protection_level)
     if not spec.namespace.resources and (spec.workload or spec.namespace.storage):
-        some = f'resources: [{{flavor: {flavors[0]}, guaranteed: {{cpu: "1", memory: 1Gi}}}}]'
+        flavors = subject.estate.pool.spec.compute.flavors
+        flavor = next((one.name for one in flavors if one.trust >= spec.protection_level), flavors[0].name)
+        some = f'resources: [{{flavor: {flavor}, guaranteed: {{cpu: "1", memory: 1Gi}}}}]'
         declared = "namespace" in spec.model_fields_set
         yield subject.problem(
             given if declared else ("spec", "workload"),

@@ -35,19 +35,26 @@ def warnings(estate: Estate) -> list[str]:
 
 def _filling(estate: Estate) -> list[str]:
     """Namespaces whose limits alone would let them fill the store, and then nobody writes any more."""
+    limited = [
+        (name, one.objects, department.name, "spec.namespaces.objects")
+        for department in estate.departments
+        for name, one in department.namespaces()
+    ]
+    limited += [
+        (one.namespace_name, one.spec.namespace.objects, one.spec.offered_by, "spec.namespace.objects")
+        for one in estate.services
+    ]
     found = []
-    for department in estate.departments:
-        for full_name, namespace in department.namespaces():
-            limits = namespace.objects
-            large = limits.config_maps + limits.secrets
-            # Of finished pods twenty to one that runs are kept, of a Deployment ten ReplicaSets of its past, and so on.
-            small = 21 * limits.pods + 25 * (limits.deployments + limits.stateful_sets) + limits.jobs + limits.services
-            most = large * _LARGEST + small * _LARGE
-            if most > STORE:
-                found.append(
-                    f"namespace {full_name} may hold objects of {most >> 30:,} GiB, and the store has {STORE >> 30}; a full"
-                    f" store stops everybody: let {department.name} ask for as many as it needs (spec.namespaces.objects)"
-                )
+    for name, limits, department, place in limited:
+        large = limits.config_maps + limits.secrets
+        # Of finished pods twenty to one that runs are kept, of a Deployment ten ReplicaSets of its past, and so on.
+        small = 21 * limits.pods + 25 * (limits.deployments + limits.stateful_sets) + limits.jobs + limits.services
+        most = large * _LARGEST + small * _LARGE
+        if most > STORE:
+            found.append(
+                f"namespace {name} may hold objects of {most >> 30:,} GiB, and the store has {STORE >> 30}; a full store stops"
+                f" everybody: let {department} ask for as many as it needs ({place})"
+            )
     return found
 
 
