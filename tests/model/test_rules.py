@@ -1,7 +1,6 @@
 """Every rule refuses something: by an edit of a valid estate here, elsewhere in the tests, or in `examples/refused`."""
 
 import ast
-import json
 from pathlib import Path
 from typing import Any
 
