@@ -39,4 +39,4 @@ def test_a_service_that_is_granted_nothing_costs_its_consumer_nothing(tmp_path: 
     estates.add_service(tmp_path, "permits", namespace={})
     agreements.agree(tmp_path, "a", service="permits", cost={"consumerPercent": 30})
     (settled,) = Ledger.of(load_estate(tmp_path)).settlements
-    assert (settled.percent, settled.price) == (30, 0)
+    assert (settled.percent, settled.price) == (30, Decimal(0))
