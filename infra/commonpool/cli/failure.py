@@ -81,7 +81,7 @@ def describe(error: BaseException) -> CommandFailed:
     if type(error).__name__ == "EstateRefused":
         count = len(problems)
         message = f"the estate has {count} problem{'s' if count != 1 else ''}"
-        step = "mend them and run `commonpool validate`"
+        step = "mend them, and run the same again"
         return CommandFailed(message, code="estate_refused", next_step=step, problems=problems)
     code = getattr(error, "code", None)
     if isinstance(code, str):

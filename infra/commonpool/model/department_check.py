@@ -98,17 +98,23 @@ def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> F
             )
         elif flavor.trust < namespace.protection_level:
             trusted = [name for name, other in flavors.items() if other.trust >= namespace.protection_level]
+            most = max(other.trust for other in flavors.values())
+            more = f"write protectionLevel: {most} or less, or ask the pool's operators for machines that are trusted further"
             yield subject.problem(
                 place,
                 f"flavor {item.flavor!r} is trusted up to level {flavor.trust}; the namespace has level {namespace.protection_level}",
                 "flavor-trust",
-                nearest(item.flavor, trusted),
+                nearest(item.flavor, trusted) if trusted else more,
             )
         if item.flavor in seen:
             yield subject.problem(place, f"flavor {item.flavor!r} is listed twice", "name-duplicate", "add the two up")
         seen.add(item.flavor)
+        for word, promised in (("guaranteed", item.guaranteed), ("burst", item.burst)):
+            if promised:
+                yield from _enough(subject, (*where, "resources", index, word, "memory"), promised.memory)
     yield from subject.twice((*where, "storage"), (one.tier for one in namespace.storage), "tier", "tier")
     for index, storage in enumerate(namespace.storage):
+        yield from _enough(subject, (*where, "storage", index, "capacity"), storage.capacity)
         if storage.tier not in tiers:
             yield subject.problem(
                 (*where, "storage", index, "tier"),
@@ -117,6 +123,15 @@ def _resources(subject: Subject, where: Location, namespace: NamespaceSpec) -> F
                 nearest(storage.tier, tiers),
             )
     yield from _containers(subject, where, namespace)
+
+
+def _enough(subject: Subject, where: Location, amount: Quantity) -> Found:
+    """A number without its suffix means bytes, and with `m` thousandths of one, in which nothing can be kept."""
+    if amount < _LEAST.memory:
+        text = str(amount)
+        words = f"{text} is an amount of bytes, and nothing has room in less than {_LEAST.memory}"
+        likely = f"{text.rstrip('mk')}{'Mi' if text.endswith('m') else 'Gi'}"
+        yield subject.problem(where, words, "amount-too-small", f"write {likely}, or whichever suffix is meant")
 
 
 def _containers(subject: Subject, where: Location, namespace: NamespaceSpec) -> Found:
@@ -166,7 +181,8 @@ def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Fo
         problem = _egress_problem(egress, allowed)
         if problem:
             message, rule, fix = problem
-            yield subject.problem(place, message, rule, fix)
+            field = "ports" if rule == "port-order" else "cidr"
+            yield subject.problem((*place, field), message, rule, fix)
     bases = subject.estate.pool.spec.security.registries
     for index, registry in enumerate(namespace.registries):
         if not any(registry == base or registry.startswith(f"{base}/") for base in bases):
@@ -180,7 +196,7 @@ def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Fo
 
 def _egress_problem(egress: Egress, allowed: list[Egress]) -> tuple[str, str, str] | None:
     try:
-        network = ipaddress.ip_network(egress.cidr)
+        network = ipaddress.ip_network(egress.cidr, strict=False)
     except ValueError as error:
         return (
             f"{shown(egress.cidr)} is not an address block: {error}",
