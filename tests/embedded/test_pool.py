@@ -312,6 +312,9 @@ def test_what_does_not_stay_up_is_told_with_its_last_words(
     estates.add_service(estate, "waits", endpoint={"protocol": "HTTP"}, backends=[behind])
     assert told in command("embedded", "status", own.name)
     assert f"warning: {told}" in command("up", "--yes", "--skip-preview", "--pool", own.name, "--estate", str(estate))
+    assert f"  ! {told}; commonpool embedded logs --pool {own.name} envoy-gateway" in command(
+        "status", "--pool", own.name, "--estate", str(estate)
+    )
     examined = command("doctor", "--pool", own.name, "--estate", str(estate))
     assert told in examined
     assert "not taken in by the proxy: HTTPRoute waits: the proxy has not looked at it yet" in examined

@@ -144,3 +144,12 @@ def test_a_file_with_another_name_than_its_manifest_is_checked_all_the_same(tmp_
     with pytest.raises(EstateRefused) as refused:
         load_estate(tmp_path)
     assert {problem.rule for problem in refused.value.problems} == {"file-name", "flavor-unknown"}
+
+
+def test_a_namespace_that_stands_twice_is_told_once(tmp_path: Path) -> None:
+    estates.write(tmp_path, 0)
+    again = VALID[VALID.index("    - name: main") :]
+    (tmp_path / "departments" / "water.yaml").write_text(VALID + again, encoding="utf-8")
+    with pytest.raises(EstateRefused) as refused:
+        load_estate(tmp_path)
+    assert [problem.rule for problem in refused.value.problems] == ["name-duplicate"]
