@@ -76,7 +76,7 @@ def describe(error: BaseException) -> CommandFailed:
     if isinstance(error, typer.Abort):
         return CommandFailed("the input ended before an answer", code="confirmation_needed")
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted()
+        return Interrupted("what was begun goes on when the same is run again")
     problems = getattr(error, "problems", ())
     if type(error).__name__ == "EstateRefused":
         count = len(problems)
