@@ -38,6 +38,10 @@ OFFERED = {
     "commonpool ledger --pool ": ["trial"],
     "commonpool ledger --context ": ["admin@集群", "other"],
     "commonpool ledger --output j": ["json"],
+    "commonpool ledger --output = j": ["json"],
+    "commonpool ledger --output = ": ["text", "json", "yaml", "markdown"],
+    "commonpool ledger --output =": ["text", "json", "yaml", "markdown"],
+    "commonpool service credential x --caller = water-bureau-flood-": ["water-bureau-flood-test"],
 }
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from commonpool.cli.failure import CommandFailed
 from commonpool.cli.target import Target
 from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.certificate import RENEW_BEFORE_DAYS, Authority, Pair
-from commonpool.embedded.error import EmbeddedError, IdentityRefused
-from commonpool.embedded.pool import COMPONENTS
+from commonpool.embedded.configuration import Ports
+from commonpool.embedded.error import EmbeddedError, IdentityRefused, StartFailed
+from commonpool.embedded.pool import COMPONENTS, ComponentStatus, _message
 from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
 
@@ -133,6 +135,31 @@ def test_a_start_that_fails_quotes_the_component_that_does_not_stay_up_and_tells
     monkeypatch.setattr("commonpool.embedded.pool.LEAST_FREE", 1 << 62)
     assert f"MB are free in {own.layout.root}; etcd says" in own._what_fails()
     until(own.ready, "it stands again")
+
+
+def test_a_start_on_a_busy_machine_is_waited_for_and_no_component_blamed_that_only_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, waits = EmbeddedPool("slow", tmp_path), ComponentStatus("kube-controllers", 0, "starting", 0, 0)
+    slow.layout.root.mkdir(parents=True)
+    found = replace(slow.status(), components=(ComponentStatus("kube-apiserver", 1, "running", 0, 0), waits))
+    monkeypatch.setattr(EmbeddedPool, "status", lambda self: found)
+    assert slow._what_fails().startswith("kube-apiserver says")
+    ready = time.monotonic() + 0.5
+    monkeypatch.setattr("commonpool.embedded.pool.api_ready", lambda layout, ports: time.monotonic() > ready)
+    with subprocess.Popen(["sleep", "60"]) as supervisor:
+        slow._await_ready(supervisor, Ports(1, 2, 3, 4, 5), 0.1)
+        ready = time.monotonic() + 60
+        found = replace(found, components=(replace(waits, last_words="no room"),))
+        with pytest.raises(StartFailed, match=r"not ready after 0 s: kube-apiserver says"):
+            slow._await_ready(supervisor, Ports(1, 2, 3, 4, 5), 0.1)
+        supervisor.kill()
+
+
+def test_what_a_component_says_of_itself_is_without_its_time_and_place() -> None:
+    line = '{"time":"2026-11-27","source":{"file":"root.go"},"msg":"Failed to list nodes","err":"nodes is forbidden"}'
+    assert _message(line) == "Failed to list nodes: nodes is forbidden"
+    assert [_message(one) for one in ("out of paper", '["x"]', "{}")] == ["out of paper", '["x"]', "{}"]
 
 
 def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_finds_all_data(own: EmbeddedPool) -> None:
@@ -285,6 +312,9 @@ def test_what_does_not_stay_up_is_told_with_its_last_words(
     estates.add_service(estate, "waits", endpoint={"protocol": "HTTP"}, backends=[behind])
     assert told in command("embedded", "status", own.name)
     assert f"warning: {told}" in command("up", "--yes", "--skip-preview", "--pool", own.name, "--estate", str(estate))
+    assert f"  ! {told}; commonpool embedded logs --pool {own.name} envoy-gateway" in command(
+        "status", "--pool", own.name, "--estate", str(estate)
+    )
     examined = command("doctor", "--pool", own.name, "--estate", str(estate))
     assert told in examined
     assert "not taken in by the proxy: HTTPRoute waits: the proxy has not looked at it yet" in examined

@@ -44,6 +44,7 @@ def rules(folder: Path) -> set[str]:
     ("file", "old", "new", "rule"),
     [
         (POOL, "cidr: 10.21.0.0/16", "cidr: 10.21.0.0/99", "cidr-invalid"),
+        (FIRST, "memory: 64Mi", "memory: 64", "amount-too-small"),
         (POOL, 'cpuHour: "0.03"', 'cpuHour: "cheap"', "decimal-invalid"),
         (POOL, "domain: pool.jiangnan.example", "domain: Pool_Jiangnan", "domain-invalid"),
         (POOL, "clientId: commonpool", 'clientId: commonpool\n      groupsPrefix: "system:"', "prefix-reserved"),

@@ -50,6 +50,8 @@ def _run(arguments: list[str]) -> int:
     from commonpool.cli.failure import INTERRUPTED, report
 
     words = cwd_first(arguments)
+    if "COMP_WORDS" in os.environ:
+        _join_what_bash_split()
     try:
         found = get_command(app).main(args=words, prog_name="commonpool", standalone_mode=False)
         if found == INTERRUPTED:  # what the parser makes of Ctrl-C, without a word
@@ -61,6 +63,23 @@ def _run(arguments: list[str]) -> int:
         if "_COMMONPOOL_COMPLETE" in os.environ and not isinstance(error, SystemExit):
             return 1  # whoever presses Tab is told nothing
         return report(error, wanted_format(words))
+
+
+def _join_what_bash_split() -> None:
+    """Bash hands `--output=js` over as three words, as the sign parts words to it; whoever completes it sees one."""
+    words, place = os.environ["COMP_WORDS"].split("\n"), int(os.environ.get("COMP_CWORD", "0"))
+    if "=" not in words:
+        return
+    joined: list[str] = []
+    current = 0
+    for number, word in enumerate(words):
+        if joined and joined[-1].startswith("--") and (word == "=" or joined[-1].endswith("=")):
+            joined[-1] += word
+        else:
+            joined.append(word)
+        if number == place:
+            current = len(joined) - 1
+    os.environ |= {"COMP_WORDS": "\n".join(joined), "COMP_CWORD": str(current)}
 
 
 def cwd_first(arguments: list[str]) -> list[str]:

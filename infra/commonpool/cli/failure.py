@@ -76,12 +76,12 @@ def describe(error: BaseException) -> CommandFailed:
     if isinstance(error, typer.Abort):
         return CommandFailed("the input ended before an answer", code="confirmation_needed")
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted()
+        return Interrupted("what was begun goes on when the same is run again")
     problems = getattr(error, "problems", ())
     if type(error).__name__ == "EstateRefused":
         count = len(problems)
         message = f"the estate has {count} problem{'s' if count != 1 else ''}"
-        step = "mend them and run `commonpool validate`"
+        step = "mend them, and run the same again"
         return CommandFailed(message, code="estate_refused", next_step=step, problems=problems)
     code = getattr(error, "code", None)
     if isinstance(code, str):

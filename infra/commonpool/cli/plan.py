@@ -450,7 +450,8 @@ def _close(run: Run) -> None:
         run.output.say(f"  warning: {words}")
     for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps, run.output):
         run.output.say(line)
-    called = call(run.estate, command) if run.verb == "up" and run.estate is not None and run.target.embedded else ""
+    served = run.verb == "up" and run.target.embedded and not any(result.problems for result in run.results)
+    called = call(run.estate, command) if served and run.estate is not None else ""
     if called:
         run.output.say(run.output.command("call", called))
 

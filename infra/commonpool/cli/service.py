@@ -82,8 +82,15 @@ class Viewer:
         try:
             texts = await scrapes(self.metrics, namespace)
         except NoNumbers as problem:
-            silent = str(problem)
+            silent = f"{problem}; {self._mending()}"
         return [await self._one(one, kept.get(one.name), texts, silent, thorough) for one in services]
+
+    def _mending(self) -> str:
+        """What somebody does about an Envoy that is silent: nothing restarts one that hangs."""
+        if not self.target.embedded:
+            return "where it lasts, look at its pods and restart them"
+        name = self.target.pool
+        return f"where it lasts, commonpool embedded stop {name} && commonpool embedded start {name}"
 
     async def _one(
         self, service: "SharedService", kept: "Kept | None", texts: dict[str, str], silent: str, thorough: bool

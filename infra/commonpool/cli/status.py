@@ -11,6 +11,7 @@ from commonpool.cli.screen import capacity, sites
 from commonpool.cli.target import Target, programs
 
 if TYPE_CHECKING:
+    from commonpool.embedded.pool import EmbeddedStatus
     from commonpool.engine import Cluster, Result
     from commonpool.ledger import Live
     from commonpool.model import Estate
@@ -24,13 +25,20 @@ def show(target: Target, output: Output) -> int:
     estate = target.load()
     with output.working("comparing what stands with what was applied"):
         live, results, runs = asyncio.run(_look(target, estate))
-    expiring = expiries(estate, estate.day) + _certificates(target)
+    pool = _embedded(target)
+    expiring = expiries(estate, estate.day) + _certificates(pool)
+    troubles = pool.troubles if pool else []
     if output.structured:
-        output.document("Status", **_document(estate, live, results, runs, expiring))
+        told = [{"what": words, "next": step} for words, step in troubles]
+        output.document("Status", **_document(estate, live, results, runs, expiring), troubles=told)
         return 0
     from commonpool.ledger import Ledger
 
     output.data(output.title(f"{estate.pool.spec.display_name} ({estate.pool.name})"))
+    for words, step in troubles:
+        output.words(
+            f"- {escaped(words)}; {escaped(step)}" if output.format is Format.MARKDOWN else f"  ! {words}; {step}"
+        )
     output.data(sites(estate, live, output) + "\n\n" + capacity(Ledger.of(estate, live), output) + "\n")
     rows = [_stack_row(result, runs[result.stack]) for result in results]
     output.data(output.table(["stack", "objects", "drifted", "last run (UTC)"], rows) + "\n")
@@ -68,12 +76,16 @@ def expiries(estate: "Estate", today: date) -> list[tuple[str, int, str]]:
     return sorted(found)
 
 
-def _certificates(target: Target) -> list[tuple[str, int, str]]:
+def _embedded(target: Target) -> "EmbeddedStatus | None":
     if not target.embedded:
-        return []
+        return None
     from commonpool.embedded import EmbeddedPool
 
-    moment = EmbeddedPool(target.pool).status().certificates_expire
+    return EmbeddedPool(target.pool).status()
+
+
+def _certificates(pool: "EmbeddedStatus | None") -> list[tuple[str, int, str]]:
+    moment = pool.certificates_expire if pool else None
     if moment is None or (moment - datetime.now(UTC)).days > SOON_DAYS:
         return []
     return [

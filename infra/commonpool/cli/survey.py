@@ -95,9 +95,12 @@ def trust(target: Target, names: Sequence[str], output: Output, *, replace: Sequ
     if shown and not output.structured:
         rows = [[key.machine, key.kind, key.fingerprint] for key in shown.values()]
         output.data(output.table(["machine", "kind", "fingerprint"], rows, left=3))
-    silent = [one.name for one in wanted if one.name not in shown]
+    silent = [one for one in wanted if one.name not in shown]
+    for one in silent:
+        output.say(f"{one.name}: no SSH server answers at {one.address or one.name}, port {one.port}")
     if silent:
-        output.say(f"no answer from {', '.join(silent)}")
+        again = " ".join([target.command("machine trust"), *(one.name for one in silent)])
+        output.say(f"  next: check power, cable, address (ansible_host) and port; then {again}")
     if shown and not yes:
         _confirm(output, shown)
     for path in sorted({pin_file(one) for one in wanted}):
@@ -106,7 +109,7 @@ def trust(target: Target, names: Sequence[str], output: Output, *, replace: Sequ
         output.say(f"pinned the {'key' if len(shown) == 1 else 'keys'} of {count(len(shown), 'machine')}")
     if output.structured:
         items = [{"machine": key.machine, "kind": key.kind, "fingerprint": key.fingerprint} for key in shown.values()]
-        output.document("HostKeyList", items=items, silent=silent)
+        output.document("HostKeyList", items=items, silent=[one.name for one in silent])
     return 1 if silent else 0
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = (*CONTROL_PLANE, *proxy.COMPONENTS)
 START_SECONDS = 60.0
+SLOW_SECONDS = 180.0  # more, as long as no component fails: a machine that is only busy gets there
 STAND_IN_SECONDS = 15.0
 LEAST_FREE = 256 << 20  # bytes: what etcd and the logs of an hour take
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
@@ -96,6 +97,9 @@ class EmbeddedStatus:
             for part in self.components
             if part.last_words
         ]
+        if self.running and not self.ready and not found:
+            words = "the API server does not answer, as after a start, or because it or its store (etcd) hangs"
+            found.append((words, f"where it lasts for longer than a minute, commonpool embedded start {self.name}"))
         if self.outdated:
             again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
             found.append((f"{', '.join(self.outdated)} of another version of Commonpool still runs", again))
@@ -237,14 +241,17 @@ class EmbeddedPool:
     def _await_ready(self, process: "subprocess.Popen[bytes]", ports: Ports, timeout: float) -> None:
         import commonpool.engine.cluster  # noqa: F401  # it is needed next, and takes as long to import as a client to connect
 
-        deadline = time.monotonic() + timeout
+        began, patience = time.monotonic(), timeout
         while not api_ready(self.layout, ports):
             if process.poll() is not None:
                 raise StartFailed(f"the supervisor ended at once:\n{self._tail('supervisor')}")
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + patience:
+                if patience == timeout and not any(part.last_words for part in self.status().components):
+                    patience += SLOW_SECONDS
+                    continue
                 words = self._what_fails()
                 self._stop()
-                raise StartFailed(f"not ready after {timeout:.0f} s: {words}")
+                raise StartFailed(f"not ready after {patience:.0f} s: {words}")
             time.sleep(0.02)
 
     async def _bootstrap(self, observer: binaries.Observer) -> None:
@@ -454,8 +461,9 @@ class EmbeddedPool:
                 process.kill()
 
     def _what_fails(self) -> str:
-        """The last words of the first component that does not stay up: the others wait for it, and say only that."""
-        found = (part.name for part in self.status().components if part.restarts or part.state != "running")
+        """The last words of the first component that does not stay up, else the API server's: the others wait for it."""
+        waits = ("running", "starting")
+        found = (part.name for part in self.status().components if part.restarts or part.state not in waits)
         component = next(found, "kube-apiserver")
         free = shutil.disk_usage(self.layout.root).free
         room = f"{free / 1e6:.0f} MB are free in {self.layout.root}; " if free < LEAST_FREE else ""
@@ -464,7 +472,7 @@ class EmbeddedPool:
     def _last_words(self, component: str) -> str:
         with contextlib.suppress(EmbeddedError):
             said = [line.strip() for line in self.logs(component, 15) if line.strip()]
-            return said[-1][:LONGEST_WORDS] if said else "it said nothing"
+            return _message(said[-1])[:LONGEST_WORDS] if said else "it said nothing"
         return "it said nothing"
 
     def _tail(self, component: str) -> str:
@@ -472,6 +480,16 @@ class EmbeddedPool:
             return "\n".join(self.logs(component, 15))
         except EmbeddedError:
             return "(no log)"
+
+
+def _message(line: str) -> str:
+    """What a line of a log says; of a structured one what is for people, which stands behind the time and the place."""
+    try:
+        said = json.loads(line)
+        words = [said.get(key) for key in ("msg", "err", "error")]
+    except (ValueError, AttributeError):
+        return line
+    return ": ".join(str(one) for one in words if one) or line
 
 
 def _component_status(

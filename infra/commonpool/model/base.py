@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from commonpool.model.problem import spelt
 from commonpool.model.quantity import Quantity
 
 API_VERSION = "commonpool.dev/v1"
@@ -21,6 +22,7 @@ _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*", re.ASCII)
 _REGISTRY = re.compile(
     r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*", re.ASCII
 )  # a path as images have it: no `..`, no empty part
+_SPOKEN_DAY = re.compile(r"\s*([0-9]{4})\D{1,3}([0-9]{1,2})\D{1,3}([0-9]{1,2})\D{,2}")
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200c\u200d\u200e\u200f\ufeff")
 _BLANK = frozenset(
     "\u034f\u115f\u1160\u2800\u3164\uffa0"
@@ -44,9 +46,9 @@ def _name(limit: int, reserved: bool) -> Callable[[str], str]:
             fix = suggestion(value, limit)
             raise refusal(
                 "name-invalid",
-                f"{value[:80]!a} is not a name: 1 to {limit} of a-z, 0-9 and '-', starting and ending with a letter or digit"
+                f"{spelt(value[:80])} is not a name: 1 to {limit} of a-z, 0-9 and '-', starting and ending with a letter or digit"
                 " (RFC 1123)",
-                f"write {fix}" if fix else "",
+                f"write {fix}" if fix else "write it in these letters, for instance in pinyin",
             )
         if reserved and (value.startswith(RESERVED_PREFIXES) or value in RESERVED_NAMES):
             raise refusal("name-reserved", f"{value!r} is reserved for the platform", "choose a name of your own")
@@ -78,10 +80,17 @@ def _text(value: str) -> str:
 def _pattern(expression: re.Pattern[str], rule: str, words: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if not expression.fullmatch(value):
-            raise refusal(rule, f"{value[:80]!a} is not {words}")
+            fix = meant(value, expression.fullmatch)
+            raise refusal(rule, f"{spelt(value[:80])} is not {words}", f"write {fix}" if fix else "")
         return value
 
     return check
+
+
+def meant(value: str, fits: Callable[[str], object]) -> str:
+    """The text that was probably meant: with ordinary marks, without what is around it, in the other case; else empty."""
+    plain = unicodedata.normalize("NFKC", value).strip(" \t\n\"'“”‘’【】<>")
+    return next((text for text in (plain, plain.upper(), plain.lower()) if text != value and fits(text)), "")
 
 
 def _group(value: str) -> str:
@@ -99,8 +108,19 @@ def _date(value: str) -> str:
         if date.fromisoformat(value).isoformat() != value:  # it reads 20261231 and 2026-W53-4 too
             raise ValueError
     except ValueError:
-        raise refusal("date-invalid", f"{value[:40]!a} is not a date", 'write it as "2026-12-31"') from None
+        day = _day(value)
+        fix = f'write "{day}"' if day else 'write it as "2026-12-31"'
+        raise refusal("date-invalid", f"{spelt(value[:40])} is not a date", fix) from None
     return value
+
+
+def _day(value: str) -> str:
+    """The date that was meant by `2026/1/5` or `2026年1月5日`; empty when none can be told."""
+    match = _SPOKEN_DAY.fullmatch(unicodedata.normalize("NFKC", value))
+    try:
+        return date(*map(int, match.groups())).isoformat() if match else date.fromisoformat(value).isoformat()
+    except ValueError:
+        return ""
 
 
 def _decimal(value: Any) -> str:  # noqa: ANN401
@@ -111,7 +131,8 @@ def _decimal(value: Any) -> str:  # noqa: ANN401
 
 def _positive(value: Quantity) -> Quantity:
     if not value:
-        raise refusal("quantity-zero", "the amount is zero; leave the field out when nothing is meant")
+        fix = "write more, or take out the whole entry that it is in"
+        raise refusal("quantity-zero", "the amount is zero", fix)
     return value
 
 
@@ -162,10 +183,10 @@ class Contact(Declared):
 
     role: Text = Field(description="The office or rota, for instance 'Network operations duty desk'.")
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=200)] | None = Field(
-        default=None, description="Mailbox of the role."
+        default=None, description="Mailbox of the role.", examples=["it@water.example"]
     )
     phone: Annotated[str, Field(pattern=r"^\+?[0-9][0-9 -]{3,24}$")] | None = Field(
-        default=None, description="Telephone of the role, international form preferred."
+        default=None, description="Telephone of the role, international form preferred.", examples=["+86 555 0100 100"]
     )
 
 

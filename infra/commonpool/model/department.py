@@ -43,7 +43,9 @@ class Filing(Declared):
     """The public record behind the request."""
 
     number: Text = Field(description="Filing number (备案号), unique in the estate.")
-    budget_item: Annotated[str, Field(pattern=r"^[0-9]{3,12}$")] = Field(description="Budget item that pays for it.")
+    budget_item: Annotated[str, Field(pattern=r"^[0-9]{3,12}$")] = Field(
+        description="Budget item that pays for it.", examples=["2130306"]
+    )
 
 
 class Term(Declared):

@@ -4,18 +4,16 @@ from datetime import date
 
 from commonpool.model import opening
 from commonpool.model.agreement_check import check_consumed
-from commonpool.model.base import RESERVED_PREFIXES, Resources
+from commonpool.model.base import RESERVED_PREFIXES
 from commonpool.model.department import Department, NamespaceSpec
 from commonpool.model.document import Location
 from commonpool.model.estate import Estate
-from commonpool.model.grant_check import check_granted
+from commonpool.model.grant_check import LEAST, check_granted
 from commonpool.model.organisation_code import is_valid
-from commonpool.model.quantity import Quantity
 from commonpool.model.subject import Found, Subject, nearest
 from commonpool.model.traffic import WITH_REQUESTS
 
 _LONGEST_NAMESPACE = 63  # characters of a label (RFC 1123)
-_LEAST = Resources(cpu=Quantity.parse("1m"), memory=Quantity.parse("1Mi"))  # of every container, in every namespace
 
 
 def check_department(estate: Estate, department: Department) -> Found:
@@ -98,12 +96,12 @@ def _containers(subject: Subject, where: Location, namespace: NamespaceSpec) -> 
             "limit-above-maximum",
             "raise the maximum, or lower defaultRequest and defaultMemoryLimit",
         )
-    if request.cpu < _LEAST.cpu or request.memory < _LEAST.memory:
+    if request.cpu < LEAST.cpu or request.memory < LEAST.memory:
         yield subject.problem(
             (*where, "containers", "defaultRequest"),
-            f"a container asks for {_LEAST.cpu} cores and {_LEAST.memory} at least, or it would count as nothing",
+            f"a container asks for {LEAST.cpu} cores and {LEAST.memory} at least, or it would count as nothing",
             "request-too-small",
-            f"write {_LEAST.cpu} and {_LEAST.memory}, or more",
+            f"write {LEAST.cpu} and {LEAST.memory}, or more",
         )
     if containers.default_memory_limit < containers.default_request.memory:
         yield subject.problem(
@@ -130,9 +128,11 @@ def _openings(subject: Subject, where: Location, namespace: NamespaceSpec) -> Fo
     yield from subject.twice((*where, "egress"), (one.name for one in namespace.egress), "egress")
     network = subject.estate.pool.spec.network
     for index, egress in enumerate(namespace.egress):
-        words = opening.objection(egress, network.egress_allow_list, network.ranges)
-        if words:
-            yield subject.problem((*where, "egress", index), *words)
+        found = opening.objection(egress, network.egress_allow_list, network.ranges)
+        if found:
+            message, rule, fix = found
+            field = "ports" if rule == "port-order" else "cidr"
+            yield subject.problem((*where, "egress", index, field), message, rule, fix)
     bases = subject.estate.pool.spec.security.registries
     for index, registry in enumerate(namespace.registries):
         if not any(registry == base or registry.startswith(f"{base}/") for base in bases):

@@ -64,6 +64,9 @@ def _plain_tag(value: str) -> str:
 _known_tag = lru_cache(maxsize=1 << 16)(_plain_tag)
 
 
+_EMPTY = "take the file away, or write the manifest: `commonpool department new NAME` makes one of a department"
+
+
 class _Refused(Exception):
     """Carries one problem out of the recursion."""
 
@@ -103,7 +106,7 @@ def parse(text: str, name: str) -> Document:
     try:
         node = _compose(text)
         if node is None:
-            return Document(name, None, (Problem(name, 1, 1, "the document is empty", "document-empty"),))
+            return Document(name, None, (Problem(name, 1, 1, "the document is empty", "document-empty", fix=_EMPTY),))
         builder = _Builder(name)
         values = builder.build(node, 0)
         return Document(name, None if builder.problems else values, tuple(builder.problems))
@@ -229,7 +232,9 @@ class _Builder:
         marks: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.refuse(key_node, "a key must be a word", "yaml-key")
+                left = isinstance(key_node, yaml.MappingNode) and key_node.flow_style
+                fix = "write the value itself instead of the template's {{ … }}" if left else "write one word"
+                self.refuse(key_node, "a key must be a word", "yaml-key", fix)
                 continue
             key = key_node.value
             if key_node.tag == "tag:yaml.org,2002:merge":

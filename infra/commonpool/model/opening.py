@@ -24,7 +24,7 @@ def shut(cidr: str, ranges: Iterable[Range]) -> list[str]:
 def objection(egress: Egress, allowed: Sequence[Egress], ranges: Iterable[Range]) -> tuple[str, str, str] | None:
     """Why a namespace may not have this opening: what is said, the rule, and the edit that passes; None where it may."""
     try:
-        network = ipaddress.ip_network(egress.cidr)
+        network = ipaddress.ip_network(egress.cidr, strict=False)
     except ValueError as error:
         return (
             f"{shown(egress.cidr)} is not an address block: {error}",

@@ -29,7 +29,8 @@ class Organisation(Declared):
     """Who runs the pool or the department, by its official code."""
 
     code: Annotated[str, Field(pattern=r"^[0-9A-HJ-NPQRTUWXY]{18}$")] = Field(
-        description="Unified social credit code, 18 characters, the last one a check character (GB 32100-2015)."
+        description="Unified social credit code, 18 characters, the last one a check character (GB 32100-2015).",
+        examples=["11330000MB0000001L"],
     )
     name: Text = Field(description="Official name, in the language of the register.")
 
@@ -54,7 +55,9 @@ class Parent(Declared):
     """The pool one level up, as a peer: this pool works without it."""
 
     name: Name = Field(description="Its name.")
-    endpoint: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(description="Its exchange address.")
+    endpoint: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(
+        description="Its exchange address.", examples=["https://exchange.nation.example"]
+    )
 
 
 class Site(Declared):
@@ -135,7 +138,7 @@ class NfsExport(Declared):
     """A share of an old file server; a machine of the inventory is made to export it."""
 
     server: str = Field(description="Address or DNS name.")
-    path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(description="Exported path.")
+    path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(description="Exported path.", examples=["/export/archive"])
     device: Device | None = Field(
         default=None,
         description="Block device of the server, which is a machine of the inventory; mounted at the path as a local disk is.",
@@ -147,7 +150,9 @@ class LocalDisk(Declared):
     """A disk of one machine."""
 
     machine: Name = Field(description="Name of the machine in the inventory.")
-    path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(description="Mount point on the machine.")
+    path: Annotated[str, Field(pattern=r"^/\S*$")] = Field(
+        description="Mount point on the machine.", examples=["/data/archive"]
+    )
     device: Device | None = Field(
         default=None,
         description="Block device, best by /dev/disk/by-id; an empty one gets a file system. Without it the folder is taken.",
@@ -246,7 +251,9 @@ IdentityPrefix = Annotated[str, Field(pattern=r"^[a-z0-9-]+:$", max_length=40), 
 class Identity(Declared):
     """The OpenID Connect provider, and how its claims become Kubernetes users and groups."""
 
-    issuer: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(description="Issuer URL.")
+    issuer: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(
+        description="Issuer URL.", examples=["https://id.water.example"]
+    )
     client_id: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="Audience of the tokens.")
     username_prefix: IdentityPrefix = Field(default="oidc:", description="Put before user names.")
     groups_prefix: IdentityPrefix = Field(

@@ -44,6 +44,14 @@ class EstateRefused(ModelError):
         super().__init__(f"the estate has {count} problem{'s' if count != 1 else ''}:\n{head}{more}")
 
 
+def spelt(value: str) -> str:
+    """A value in quotes for whoever wrote it, with every mark escaped that can be taken for another one.
+
+    What is wide, as Chinese is, cannot, and stays as it was written.
+    """
+    return f"'{''.join(mark if unicodedata.east_asian_width(mark) in 'WF' else ascii(mark)[1:-1] for mark in value)}'"
+
+
 def shown(value: object) -> str:
     """A value as it may be printed: bounded, control and direction characters escaped, so that no terminal obeys it."""
     text = str(value)

@@ -14,12 +14,17 @@ from typing import Any, Self
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from commonpool.model.problem import spelt
+
 NANO = 10**9
 LARGEST = (2**63 - 1) * NANO
 LONGEST = 40  # characters: more digits than a 64-bit number of nano-units can have
 PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,9})?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]{1,2})?$"
 _GRAMMAR = re.compile(r"(\+)?([0-9]+)(?:\.([0-9]*))?(n|u|m|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?[0-9]+)?", re.ASCII)
-_SPOKEN = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*(?:([KMGTPEkgtpe])([iI])?)?[bB]?\s*", re.ASCII)
+_SPOKEN = re.compile(
+    r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*(?:(?:([KMGTPEkgtpe])([iI])?)?[bB]?|[cC]|v?[cC][pP][uU]s?|[cC]ores?|核)\s*",
+    re.ASCII,
+)
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _CANONICAL = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -187,7 +192,7 @@ def nearest(text: str) -> str:
 
 
 def _why(text: str) -> str:
-    shown = ascii(text[:LONGEST])
+    shown = spelt(text[:LONGEST])
     if text.startswith("-"):
         return f"{shown} is negative; an amount cannot be"
     if not text.strip():

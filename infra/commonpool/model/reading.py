@@ -40,10 +40,12 @@ def load_estate(root: Path, proposed: Sequence[Path] = (), *, agreeing: bool = F
 
     with garbage.put_off():
         cache = opened(root)
-        estate, problems = _read(root, proposed, cache)
+        reader = _Reader(root, cache)
+        estate = _read(reader, proposed)
         cache.save()
-        if estate is not None and not problems:
-            problems = [one for one in check(estate) if not (agreeing and one.rule in UNDER_WAY)]
+        problems = [*reader.problems, *reader.misnamed]
+        if estate is not None and not reader.problems:
+            problems += [one for one in check(estate) if not (agreeing and one.rule in UNDER_WAY)]
         if estate is None or problems:
             raise EstateRefused(problems)
         return estate
@@ -51,11 +53,16 @@ def load_estate(root: Path, proposed: Sequence[Path] = (), *, agreeing: bool = F
 
 @dataclass
 class _Reader:
-    """Reads the manifests of one estate and remembers what it met."""
+    """Reads the manifests of one estate and remembers what it met.
+
+    A manifest in `problems` is left out, and what refers to it cannot be judged; one in `misnamed` only has another name than
+    its file.
+    """
 
     root: Path
     cache: Cache
     problems: list[Problem] = field(default_factory=list)
+    misnamed: list[Problem] = field(default_factory=list)
     sources: dict[str, Path] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
@@ -105,20 +112,20 @@ class _Reader:
             self.problems.append(Problem(name, line, column, words, "agreement-text", WHO["Agreement"], fix))
 
     def _name(self, path: Path, name: str, model: type[BaseModel], key: str, own: str) -> None:
-        def refuse(message: str, rule: str, who: str, fix: str) -> None:
-            line, column = locate(path, ("metadata", "name"))
-            self.problems.append(Problem(name, line, column, message, rule, who, fix))
+        def problem(message: str, rule: str, who: str, fix: str) -> Problem:
+            return Problem(name, *locate(path, ("metadata", "name")), message, rule, who, fix)
 
         if path.stem != own:
+            words = f"the name {own!r} differs from the file's"
             fix = f"rename the file to {own}.yaml, or the manifest to {suggestion(path.stem, 40)}"
-            refuse(f"the name {own!r} differs from the file's", "file-name", WHO[model.__name__], fix)
+            self.misnamed.append(problem(words, "file-name", WHO[model.__name__], fix))
         if key in self.sources:
-            other = show_path(self.sources[key], self.root)
-            refuse(f"{own!r} is declared in {shown(other)} too", "name-duplicate", Problem.who, "choose another name")
+            words = f"{own!r} is declared in {shown(show_path(self.sources[key], self.root))} too"
+            self.problems.append(problem(words, "name-duplicate", Problem.who, "choose another name"))
 
 
-def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | None, list[Problem]]:
-    reader = _Reader(root, cache)
+def _read(reader: _Reader, proposed: Sequence[Path]) -> Estate | None:
+    root = reader.root
     if not (root / POOL_FILE).is_file():
         problem = Problem(
             show_path(root / POOL_FILE, root),
@@ -129,7 +136,8 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
             WHO["Pool"],
             "name the estate's folder with --estate",
         )
-        return None, [problem]
+        reader.problems.append(problem)
+        return None
     _misspelt(root, reader.problems)
     linked = {
         name for name in (POOL_FILE, DICTIONARY_FILE, HOLIDAYS_FILE) if _leaves(root / name, root, reader.problems)
@@ -146,11 +154,11 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
     if HOLIDAYS_FILE not in linked and (root / HOLIDAYS_FILE).is_file():
         holidays = reader.manifest(root / HOLIDAYS_FILE, Holidays, "holidays")
     if pool is None:
-        return None, reader.problems
+        return None
     machines = _machines(pool, reader)
     told = [[one.name, one.site, one.address, one.facts] for one in machines]
     reader.digests["machines"] = hashlib.sha256(pydantic_core.to_json(told)).hexdigest()
-    estate = Estate(
+    return Estate(
         root,
         pool,
         tuple(machines),
@@ -168,7 +176,6 @@ def _read(root: Path, proposed: Sequence[Path], cache: Cache) -> tuple[Estate | 
         progress=tuple(found["progress"]),
         own_holidays=holidays,
     )
-    return estate, reader.problems
 
 
 def _in_place(path: Path, root: Path) -> bool:

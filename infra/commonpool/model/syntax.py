@@ -10,7 +10,9 @@ _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|(?:^|\s)#.*")
 _WIDE = re.compile(
     r"(?:^[ -]*|[{,] *)[\w./-]+ *(：)|[{\[].*?(，)|[:：,，\[{] *([“”‘’＂＇｛［])|[{\[].*?([｝］])|^ *(　)"
 )
-_NARROW = {"：": ": ", "，": ", ", "“": '"', "”": '"', "‘": "'", "’": "'"}
+_NARROW = {"：": ": ", "，": ", ", "“": '"', "”": '"', "‘": "'", "’": "'", "\u3000": "  "}
+_CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
+_UNFINISHED = ("cannot start any token", "alphabetic or numeric character", "whitespace or line break")
 _DASH = re.compile(r" *-(?=[A-Za-z])")
 _START = re.compile(r"(?: *- +)*(?= *[^\s#])")
 
@@ -20,6 +22,9 @@ def mending(text: str, words: str, at: Mark, inside: Mark | None) -> str:
 
     `words` are the parser's, `at` is where it stopped, `inside` is where the collection or scalar begins that it was in.
     """
+    conflict = _CONFLICT.search(text)
+    if conflict:
+        return f"keep one side of the merge conflict that begins at line {text.count(chr(10), 0, conflict.start()) + 1}"
     lines = text.split("\n")
     line = lines[at.line] if at.line < len(lines) else ""
     slip = _slip(lines, at.line)
@@ -27,7 +32,9 @@ def mending(text: str, words: str, at: Mark, inside: Mark | None) -> str:
         return slip
     if "tab character" in words or "\t" in line[: at.column + 1]:
         return "write spaces instead of the tab"
-    if "cannot start any token" in words or ("mapping values" in words and ":" in line[: at.column].lstrip()[1:]):
+    if any(one in words for one in _UNFINISHED) or (
+        "mapping values" in words and ":" in line[: at.column].lstrip()[1:]
+    ):
         return "put the value in quotes"
     if (inside and "'}'" in words) or (inside and "']'" in words):
         closing = "}" if "'}'" in words else "]"
@@ -75,7 +82,31 @@ def _aligned(lines: list[str], last: int) -> str:
     if not open_at or column in open_at:
         return ""
     nearest = min(open_at, key=lambda known: (abs(known - column), -known))
+    odd = open_at[nearest]
+    if _stands_alone(lines, odd, nearest, column) and _goes_on(lines[last + 1 :], column):
+        return f"indent line {odd + 1} by {column} spaces, not {nearest}, as the lines below it are"
     return f"indent it by {nearest} spaces, not {column}, as line {open_at[nearest] + 1} is"
+
+
+def _stands_alone(lines: list[str], odd: int, indented: int, column: int) -> bool:
+    """Whether a line is the first of its block, and could start at `column` instead, with what is in it."""
+    above = next((line for line in reversed(lines[:odd]) if line.strip() and not line.lstrip().startswith("#")), "")
+    start = _START.match(above)
+    outer = max(_indentation(above), start.end() if start else 0)
+    return (
+        _indentation(lines[odd]) == indented
+        and outer < indented
+        and (not above or outer < column)
+        and column < indented
+    )
+
+
+def _goes_on(below: list[str], column: int) -> bool:
+    """Whether more lines start at `column` before the block ends."""
+    for line in below:
+        if line.strip() and _indentation(line) <= column:
+            return _indentation(line) == column
+    return False
 
 
 def _indentation(line: str) -> int:
