@@ -12,6 +12,7 @@ from commonpool.engine.record import Identity, Record
 from commonpool.engine.unknown import UNKNOWN
 
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+_WITH_NOTHING = frozenset({"gateway.networking.k8s.io", "gateway.envoyproxy.io", "commonpool.dev"})
 _POLICIES = {"orphan": "Orphan", "background": "Background", "foreground": "Foreground"}
 _WITH_PODS = frozenset({"apps", "batch"})
 _ON_NODES = ("NodePort", "LoadBalancer")
@@ -78,9 +79,11 @@ def propagation(place: Identity, annotations: Mapping[str, str]) -> str:
     """How the deletion of an object goes on to what stands below it, as the API server calls it.
 
     As in pulumi-kubernetes, pods, and who knows what of an operator's, are gone before the object is: what comes next may
-    be what they stood on, or their successors.
+    be what they stood on, or their successors. Routes and their policies have nothing below them; and the garbage collector,
+    which ends a deletion that waits for it, may not write them in a pool.
     """
-    holds = place.group in _WITH_PODS or place.group not in BUILT_IN or place.kind == "ReplicationController"
+    of_others = place.group not in BUILT_IN and place.group not in _WITH_NOTHING
+    holds = place.group in _WITH_PODS or of_others or place.kind == "ReplicationController"
     usual = "Foreground" if holds else "Background"
     return _POLICIES.get(str(annotations.get(PROPAGATION, "")).lower(), usual)
 
