@@ -155,15 +155,28 @@ def test_another_departments_namespace_is_invisible(person: Person, sample: Esta
 
 
 ALLOWED = {
-    "admins": {"write workloads": True, "read secrets": True, "exec": True, "read quota": True},
-    "developers": {"write workloads": True, "read secrets": False, "exec": True, "read quota": True},
-    "viewers": {"write workloads": False, "read secrets": False, "exec": False, "read quota": True},
+    "admins": {"write workloads": True, "read secrets": True, "exec": True, "read quota": True, "read routes": True},
+    "developers": {
+        "write workloads": True,
+        "read secrets": False,
+        "exec": True,
+        "read quota": True,
+        "read routes": True,
+    },
+    "viewers": {
+        "write workloads": False,
+        "read secrets": False,
+        "exec": False,
+        "read quota": True,
+        "read routes": True,
+    },
 }
 ASKED: dict[str, list[tuple[str, str, str]]] = {
     "write workloads": [("create", "apps", "deployments"), ("delete", "", "pods"), ("create", "", "configmaps")],
     "read secrets": [("get", "", "secrets"), ("list", "", "secrets")],
     "exec": [("create", "", "pods/exec"), ("create", "", "pods/portforward")],
     "read quota": [("get", "", "resourcequotas"), ("list", "networking.k8s.io", "networkpolicies")],
+    "read routes": [("get", "gateway.networking.k8s.io", "httproutes"), ("list", "gateway.envoyproxy.io", "backends")],
 }
 NEVER = [
     *[(verb, "", resource) for resource in ("resourcequotas", "limitranges", "namespaces", "nodes", "persistentvolumes")

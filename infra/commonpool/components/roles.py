@@ -29,6 +29,8 @@ _LOOK: list[Body] = [
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]},
     {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"]},
     {"apiGroups": [RBAC.split("/")[0]], "resources": ["roles", "rolebindings"]},
+    # What leads to a service, and what the proxy says of it, in the service's own namespace.
+    *({"apiGroups": [group], "resources": kinds} for group, kinds in guarded_kinds().items()),
 ]
 _ENTER: Body = {
     "apiGroups": [""],
