@@ -46,9 +46,11 @@ spec:
   duty: {{role: Duty desk, phone: "+86 555 0100"}}
   consumers: {{everyone: true}}
 """
-NAMESPACE = {
-    "environment": "test", "resources": [{"flavor": "performance", "guaranteed": {"cpu": "10m", "memory": "16Mi"}}]
-}  # fmt: skip
+NAMESPACE = """\
+  namespace:
+    environment: test
+    resources: [{flavor: performance, guaranteed: {cpu: 10m, memory: 16Mi}}]
+"""
 
 
 def code(number: int) -> str:
@@ -64,10 +66,9 @@ def department(name: str, number: int, *, environment: str = "test", cpu: str = 
 
 def service(name: str, *, owner: str = "d0", **spec: object) -> str:
     """A manifest; `spec` are further fields of its spec, as the file spells them."""
-    fields = [
-        f"  {key}: {json.dumps(value, ensure_ascii=False)}\n"
-        for key, value in ({"namespace": NAMESPACE} | spec).items()
-    ]
+    fields = [f"  {key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in spec.items()]
+    if "namespace" not in spec:
+        fields.insert(0, NAMESPACE)
     return SERVICE.format(name=name, owner=owner) + "".join(fields)
 
 

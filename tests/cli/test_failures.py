@@ -194,11 +194,10 @@ def test_a_machine_that_does_not_answer_for_its_key_is_one_document_too(
     assert run(words) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.splitlines() == [
-        "silent-1: no SSH server answers at 127.0.0.1, port 1",
-        "  next: check power, cable, address (ansible_host) and port; then commonpool machine trust"
-        f" --estate {tmp_path} silent-1",
-    ]
+    what, then = printed.err.splitlines()
+    assert what == "silent-1: no SSH server answers at 127.0.0.1, port 1"
+    assert then.startswith("  next: check power, cable, address (ansible_host) and port; then ")
+    assert then.endswith(f" machine trust --estate {tmp_path} silent-1")
     assert run([*words, "-o", "json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["items"], found["silent"]) == ("HostKeyList", [], ["silent-1"])

@@ -105,9 +105,7 @@ def test_a_service_is_refused_with_the_edit_that_passes(
 
 def test_a_workload_needs_a_namespace_in_which_it_can_run(estate: Path) -> None:
     path = estates.add_service(estate, "register", workload=WORKLOAD)
-    path.write_text(
-        "".join(line for line in path.read_text("utf-8").splitlines(True) if "  namespace:" not in line), "utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8").replace(estates.NAMESPACE, ""), encoding="utf-8")
     fix = problems(estate)["resources-missing"]
     assert fix == f"add namespace: {{{SOME}}} under spec"
     path.write_text(path.read_text("utf-8") + f"  namespace: {{{SOME}}}\n", "utf-8")
