@@ -27,9 +27,8 @@ def place(target: Target, name: str = "") -> tuple[Path, Path]:
     """Folder and key: `$COMMONPOOL_JOURNAL`, else the embedded pool's, else one on this machine for the named cluster's pool."""
     named = os.environ.get("COMMONPOOL_JOURNAL")
     if named:
-        return Path(named), Path(
-            f"{Path(named)}.key"
-        )  # beside it also where the name ends in a slash: never in what is handed on
+        folder = Path(named)  # without a slash at its end: the key lies beside it, and never in what is handed on
+        return folder, Path(f"{folder}.key")
     pool = target.own_pool
     if pool is not None:
         return pool.layout.journal, pool.layout.journal_key

@@ -109,7 +109,8 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
     level = pool.spec.security.pod_security
     modes = {f"{POD_SECURITY}/{mode}": level for mode in ("enforce", "audit", "warn")}
     versions = {f"{POD_SECURITY}/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
-    found["metadata"]["labels"] |= fence.labels | {FLAVOR: _first_flavor(fence)} | modes | versions
+    flavor = next((item.flavor for item in fence.resources), "")
+    found["metadata"]["labels"] |= fence.labels | {FLAVOR: flavor} | modes | versions
     if not fence.registries:
         found["metadata"]["labels"][GRANTED_REGISTRIES] = EVERY_REGISTRY
     found["metadata"]["annotations"] = fence.annotations | {
@@ -117,10 +118,6 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
         GRANTED_REGISTRIES: ",".join(fence.registries or pool.spec.security.registries),
     }
     return found
-
-
-def _first_flavor(fence: Fence) -> str:
-    return fence.resources[0].flavor if fence.resources else ""
 
 
 def quotas(pool: Pool, fence: Fence) -> list[Body]:

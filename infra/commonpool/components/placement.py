@@ -64,7 +64,7 @@ def _placed(pool: Pool) -> list[Body]:
 
 def _led(pool: Pool, of: str, when: str) -> str:
     """CEL: the changes that lead pods to the machines of their flavor, and let them stay where it is dedicated."""
-    root = of.removeprefix("object").replace(".", "/")
+    root = _pointer(of)
     path = f"'{root}/nodeSelector/' + jsonpatch.escapeKey('{FLAVOR}')"
     select = (
         f"has({of}.nodeSelector)"
@@ -91,9 +91,14 @@ def _dedicated(pool: Pool) -> list[str]:
     return [flavor.name for flavor in pool.spec.compute.flavors if flavor.dedicated]
 
 
+def _pointer(of: str) -> str:
+    """The JSON Pointer (RFC 6901) of a field that CEL knows by its path."""
+    return of.removeprefix("object").replace(".", "/")
+
+
 def _append(of: str, field: str, item: str) -> str:
     # In two operations: the API server of 1.36 panics on a list literal that holds a map or an object.
-    path = f"{of.removeprefix('object').replace('.', '/')}/{field}"
+    path = f"{_pointer(of)}/{field}"
     empty = f"has({of}.{field}) ? [] : [JSONPatch{{op: 'add', path: '{path}', value: []}}]"
     return f"({empty}) + [JSONPatch{{op: 'add', path: '{path}/-', value: {item}}}]"
 

@@ -96,9 +96,8 @@ class Deployment:
     unchanged: int = 0
     registered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    wanted: dict[str, set[Identity]] = field(
-        default_factory=dict
-    )  # by unit what it declares, where all of it is known at once
+    # By unit what it declares, where all of it is known at once.
+    wanted: dict[str, set[Identity]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # of these units, those of which an object failed; the others go on
     halted: bool = False  # whether something failed that is of no unit, or says nothing of one object alone
     continued: set[str] = field(default_factory=set)  # the records whose objects resources of this run stand for

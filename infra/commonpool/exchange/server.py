@@ -21,10 +21,11 @@ from commonpool.exchange.call import Call, Refusal
 from commonpool.exchange.room import Room
 from commonpool.exchange.tally import Tally
 from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
-from commonpool.exchange.vault import BODIES, Vault
+from commonpool.exchange.vault import Vault
 from commonpool.exchange.volume import Volume
 from commonpool.journal import Entry, Journal, JournalError, JournalUnavailable, Record
 from commonpool.journal.recorder import GRACE_SECONDS, Recorder
+from commonpool.journal.segment import BODIES
 from commonpool.journal.timestamp import Stamping
 from commonpool.model.today import today
 

@@ -11,8 +11,7 @@ import pyrage  # type: ignore[import-untyped]
 from commonpool.journal import Record
 from commonpool.journal.journal import sync_folder
 from commonpool.journal.report import Finding
-
-BODIES = "bodies"  # beside the journal's segments
+from commonpool.journal.segment import BODIES
 
 
 class Vault:

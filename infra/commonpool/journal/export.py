@@ -37,6 +37,6 @@ def _copy(journal: Path, target: Path) -> str:
     shutil.copyfile(journal / "keys", target / "keys")  # after the seals: one by a newer key has it there
     note = query.newest(target)
     (target / segment.CHECKPOINT).write_text(note, encoding="utf-8")
-    if (journal / "bodies").is_dir():
-        shutil.copytree(journal / "bodies", target / "bodies")
+    if (journal / segment.BODIES).is_dir():
+        shutil.copytree(journal / segment.BODIES, target / segment.BODIES)
     return note

@@ -23,6 +23,7 @@ from commonpool.journal.tree import Frontier
 
 RECORDS = 4096  # of one segment: a power of two, so that each full one is one complete subtree
 FORMAT = "commonpool.dev/journal/v1"
+BODIES = "bodies"  # what was kept of calls, beside the segments
 CHECKPOINT = "checkpoint"  # of a copy: how many records were handed on
 LOCK = "lock"  # beside the segments; held by whoever writes
 PATIENCE_SECONDS = 2.0  # with a writer, before what stands there is taken as it is

@@ -82,7 +82,10 @@ class Token:
 
 def public_key(request: Body) -> bytes:
     """The key that a certificate is asked for."""
-    asked = x509.load_pem_x509_csr(base64.b64decode(request["spec"]["request"]))
+    return _key_of(x509.load_pem_x509_csr(base64.b64decode(request["spec"]["request"])))
+
+
+def _key_of(asked: x509.CertificateSigningRequest) -> bytes:
     return asked.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -117,8 +120,7 @@ def _asks_for_more(request: bytes, token: Token, known: bytes | None) -> str:
         return "it asks for more names"
     if not asked.is_signature_valid:
         return "its signature is not by its own key"
-    own = asked.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return "this token was used for another key" if known not in (None, own) else ""
+    return "this token was used for another key" if known not in (None, _key_of(asked)) else ""
 
 
 def decision(request: Body, *, approved: bool, words: str, now: datetime) -> Body:

@@ -56,9 +56,9 @@ def _within(address: Address, cidr: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def block(cidr: str) -> Network | None:
-    """A block of addresses; None for what is none, and `pool_check` says so."""
+def block(cidr: str, *, strict: bool = True) -> Network | None:
+    """A block of addresses; None for what is none, and `pool_check` says so. Any address in it spells it unless `strict`."""
     try:
-        return ipaddress.ip_network(cidr)
+        return ipaddress.ip_network(cidr, strict=strict)
     except ValueError:
         return None

@@ -56,14 +56,6 @@ def objection(egress: Egress, allowed: Sequence[Egress], ranges: Iterable[Range]
     )
 
 
-def listed(base: Egress) -> Network | None:
-    """The block of an entry of the allow-list, which may be spelt by any address in it; None for what is none."""
-    try:
-        return ipaddress.ip_network(base.cidr, strict=False)
-    except ValueError:
-        return None
-
-
 def _own(ranges: Iterable[Range]) -> Iterator[Network]:
     """The pool's own blocks, and where metadata services answer."""
     for cidr in (*(one.cidr for one in ranges), *_METADATA):
@@ -74,7 +66,7 @@ def _own(ranges: Iterable[Range]) -> Iterator[Network]:
 
 def _permits(base: Egress, egress: Egress, network: Network) -> Network | None:
     """The block that an entry of the allow-list names, when this opening lies in it with all of its ports."""
-    named = listed(base)
+    named = block(base.cidr, strict=False)
     ports = all(any(_covers(wide, port) for wide in base.ports) for port in egress.ports)
     return named if named is not None and ports and _inside(network, named) else None
 

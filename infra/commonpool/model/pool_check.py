@@ -4,8 +4,8 @@ import ipaddress
 from pathlib import PurePosixPath
 from posixpath import normpath
 
+from commonpool.model import address
 from commonpool.model.estate import Estate
-from commonpool.model.opening import listed
 from commonpool.model.organisation_code import WRONG_CODE, is_valid
 from commonpool.model.pool import NfsExport
 from commonpool.model.problem import Problem, shown
@@ -50,7 +50,7 @@ def _ranges(estate: Estate, subject: Subject) -> Found:
                 )
         known.append((block.name, network))
     for index, egress in enumerate(estate.pool.spec.network.egress_allow_list):
-        if listed(egress) is None:
+        if address.block(egress.cidr, strict=False) is None:
             yield subject.problem(
                 ("spec", "network", "egressAllowList", index, "cidr"),
                 f"{shown(egress.cidr)} is not an address block",
