@@ -372,8 +372,10 @@ def test_a_namespace_is_waited_for_until_it_is_gone(embedded_pool: EmbeddedPool)
             assert found
             key = ("v1", "Namespace", "", namespace)
             await cluster.delete(*key)
+            while "example.org/hold" not in str(await cluster.read(*key)):  # Kubernetes says so in its own time
+                await asyncio.sleep(0.2)
             with pytest.raises(NotReady, match=r"example\.org/hold"):
-                await wait_gone(cluster, key, found["metadata"]["uid"], timeout=8)
+                await wait_gone(cluster, key, found["metadata"]["uid"], timeout=3)
             await cluster.merge_patch("v1", "ConfigMap", namespace, "a", {"metadata": {"finalizers": None}})
             await wait_gone(cluster, key, found["metadata"]["uid"], timeout=60)
 

@@ -10,6 +10,7 @@ import pytest
 from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.engine.error import EngineError
+from commonpool.engine.readiness import wait_gone
 from proxy.conftest import Proxy
 from proxy.declarations import ENVOY_GATEWAY, GATEWAY_API
 from proxy.estate import DeclaredEstate
@@ -158,6 +159,19 @@ def test_a_controller_lets_go_of_its_class_but_nobody_makes_another(
     assert attempt(mistaken, body) == ""
     another = body | {"metadata": {"name": "another"}, "spec": {"controllerName": "example.org/mine"}}
     assert "only the platform" in attempt(mistaken, another)
+
+
+def test_who_deletes_a_route_and_waits_for_what_is_below_it_is_not_kept_waiting(estate: DeclaredEstate) -> None:
+    """`kubectl delete --cascade=foreground`: the garbage collector takes its finalizer away, and changes nothing else."""
+
+    async def work() -> None:
+        async with await Cluster.connect(kubeconfig.load(estate.pool.kubeconfig)) as cluster:
+            made = await cluster.apply(route(hostnames=["gone.d0.pool.jiangnan.example"]))
+            key = (GATEWAY_API, "HTTPRoute", NAMESPACE, "x")
+            await cluster.delete(*key, propagation="Foreground")
+            await wait_gone(cluster, key, made["metadata"]["uid"], timeout=60)
+
+    asyncio.run(work())
 
 
 def test_there_is_no_kind_that_runs_a_script_in_envoy(estate: DeclaredEstate) -> None:

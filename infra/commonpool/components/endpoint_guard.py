@@ -45,8 +45,11 @@ def _writers(pool: Pool) -> list[Body]:
     check = admission.Check(
         f"{admission.by_platform(pool)}"
         f" || (request.userInfo.username in {list(_CONTROLLERS)!r} && request.resource.group in ['', 'discovery.k8s.io'])"
-        # A controller marks a class as in use and lets go of it; where that leads stands in the spec.
-        " || (request.resource.resource == 'gatewayclasses' && request.operation == 'UPDATE' && object.spec == oldObject.spec)",
+        # A controller marks a class as in use and lets go of it, and the garbage collector ends a deletion that waits for it;
+        # where any of them leads stands in the spec.
+        f" || (request.resource.group in {sorted(guarded_kinds())!r} && request.operation == 'UPDATE'"
+        f" && (request.resource.resource == 'gatewayclasses' || {admission.by_controllers()})"
+        " && object.spec == oldObject.spec)",
         "only the platform says where traffic goes; declare a SharedService with its backends",
     )
     return admission.validating(pool, "endpoint-writers", admission.anywhere(*rules), [check])

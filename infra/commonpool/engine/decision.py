@@ -79,8 +79,7 @@ def propagation(place: Identity, annotations: Mapping[str, str]) -> str:
     """How the deletion of an object goes on to what stands below it, as the API server calls it.
 
     As in pulumi-kubernetes, pods, and who knows what of an operator's, are gone before the object is: what comes next may
-    be what they stood on, or their successors. Routes and their policies have nothing below them; and the garbage collector,
-    which ends a deletion that waits for it, may not write them in a pool.
+    be what they stood on, or their successors. Routes and their policies have nothing below them that could be waited for.
     """
     of_others = place.group not in BUILT_IN and place.group not in _WITH_NOTHING
     holds = place.group in _WITH_PODS or of_others or place.kind == "ReplicationController"

@@ -13,6 +13,8 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from pulumi.runtime.proto import resource_pb2
+
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.condition import SKIP
 from commonpool.engine.error import Refused, UnknownKind
@@ -25,6 +27,15 @@ DEPENDS_ON = "config.kubernetes.io/depends-on"
 DOWNLOAD_SECONDS = 60.0
 
 Register = Callable[[Registration], Awaitable[None]]
+
+
+def plain(request: Any) -> resource_pb2.RegisterResourceRequest:  # noqa: ANN401
+    """The component's request with the options that its children inherit, and without what makes it a remote one."""
+    found = resource_pb2.RegisterResourceRequest()
+    found.CopyFrom(request)
+    found.remote = False
+    found.ClearField("object")
+    return found
 
 
 async def read(inputs: Properties, directory: Path) -> list[dict[str, Any]]:

@@ -112,7 +112,7 @@ async def _evaluate_outside(run: Deployment, monitor: "Monitor") -> None:
     try:
         code, ending = await _run_process(run, address, threads)
     finally:
-        await monitor.transforms.close()
+        await monitor.registrar.transforms.close()
         server.stop(grace=None)
     if run.interrupted:
         return
