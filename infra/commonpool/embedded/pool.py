@@ -70,6 +70,7 @@ class ProxyStatus:
     address: str
     ports: dict[int, int]
     rejections: tuple[proxy.Rejection, ...]
+    silent: bool = False  # it runs, and does not answer
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ class EmbeddedStatus:
         if self.running and not self.ready and not found:
             words = "the API server does not answer, as after a start, or because it or its store (etcd) hangs"
             found.append((words, f"where it lasts for longer than a minute, commonpool embedded start {self.name}"))
+        again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
+        if self.proxy.silent:
+            found.append(("Envoy runs and does not answer", f"where it lasts for longer than a minute, {again}"))
         if self.outdated:
-            again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
             found.append((f"{', '.join(self.outdated)} of another version of Commonpool still runs", again))
         return found
 
@@ -525,6 +528,7 @@ def _outdated(place: proxy.Place, supervisor: psutil.Process) -> tuple[str, ...]
 
 
 def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:
-    served = admin.serving_ports(place.admin) if running else frozenset()
+    silent = running and admin.silent(place.admin)
+    served = admin.serving_ports(place.admin) if running and not silent else frozenset()
     ports = {declared: port for declared, port in place.ports().items() if port in served}
-    return ProxyStatus(place.listeners, ports, place.rejections() if running else ())
+    return ProxyStatus(place.listeners, ports, place.rejections() if running else (), silent)

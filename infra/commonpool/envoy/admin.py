@@ -13,6 +13,10 @@ class NoAnswer(Exception):
     """Envoy does not run, or does not answer in time."""
 
 
+class Silent(NoAnswer):
+    """Envoy runs, and does not answer in time."""
+
+
 @dataclass(frozen=True)
 class Listener:
     """A listener that Envoy was told to have and has not refused."""
@@ -45,6 +49,8 @@ def ask(admin: Path, path: str) -> bytes:
         connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read()
+    except TimeoutError as error:
+        raise Silent(f"{admin}: no answer within {PATIENCE_SECONDS:.0f} s") from error
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(f"{admin}: {error}") from error
     finally:
@@ -52,6 +58,15 @@ def ask(admin: Path, path: str) -> bytes:
     if answer.status != 200:
         raise NoAnswer(f"{path}: {answer.status} {body[:200].decode(errors='replace')}")
     return body
+
+
+def silent(admin: Path) -> bool:
+    """Whether Envoy runs and says nothing: its main thread, which alone takes new configuration, stands still."""
+    try:
+        ask(admin, "/ready")
+    except NoAnswer as error:
+        return isinstance(error, Silent)
+    return False
 
 
 def serving_ports(admin: Path) -> frozenset[int]:

@@ -7,6 +7,9 @@ belongs to a listener or a route (header sizes, streams, time limits, paths) is 
 from typing import Any
 
 MEGABYTE = 1 << 20
+# A thread that answers nothing for so long is beyond hope: Envoy ends, and whoever watches it starts another. Far above what
+# a thread waits for a processor on a machine with too much to do.
+STUCK_SECONDS = 30
 CONNECTIONS = 20_000  # of callers at a time; each costs some 20 to 60 kB under load, hence 1.2 GB at the very worst
 _MONITOR = "type.googleapis.com/envoy.extensions.resource_monitors"
 # What is read: by `service show`, the cut-over engine and the dashboard. Without a list, every host of every service
@@ -22,8 +25,10 @@ _STATISTICS = (
 
 
 def bounds(heap_megabytes: int, connections: int = CONNECTIONS) -> dict[str, Any]:
-    """Parts of a bootstrap: overload manager, statistics, runtime."""
+    """Parts of a bootstrap: overload manager, watchdogs, statistics, runtime."""
+    watchdog = {"kill_timeout": f"{STUCK_SECONDS}s"}
     return {
+        "watchdogs": {"main_thread_watchdog": watchdog, "worker_watchdog": watchdog},
         "overload_manager": overload_manager(heap_megabytes, connections),
         "stats_config": {
             "use_all_default_tags": True,
