@@ -28,7 +28,7 @@ clean:  ## delete the embedded pool's data and .venv; the built binaries stay in
 test: check  ## lint, types, layers, and all tests against a real control plane
 	@[ -z "$${CI:-}" ] || scripts/test-hosts
 	@.venv/bin/python tests/prepare.py
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check:  ## lint, types, layers
 	@echo "Commonpool: checking and testing (about 20 minutes; the very first time Kubernetes and Envoy Gateway are built too)"

@@ -32,6 +32,8 @@ if any(name.lower() == "http_proxy" or name.lower() == "https_proxy" for name in
     direct = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, direct))
 TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines"})
+# What takes longest in one piece begins first; what starts a pool with a proxy, which stays for the rest, comes last.
+FIRST, LAST = ("tests/machines", "tests/escapes", "tests/handbook"), ("tests/proxy",)
 T = TypeVar("T")
 
 
@@ -42,6 +44,18 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
         return folder if folder in TOGETHER else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order in which files are handed out."""
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.nodeid.partition("::")[0].rpartition("/")[0]
+        if folder in FIRST:
+            return FIRST.index(folder) - len(FIRST)
+        return 1 if folder in LAST else 0
+
+    items.sort(key=turn)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:

@@ -27,21 +27,21 @@ def commonpool(pool: EmbeddedPool, *arguments: str, check: bool = True) -> "subp
     return ended
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedded_pool(worker: str) -> Iterator[EmbeddedPool]:
     """A pool for the sample alone: what it protects would stand in the way of others' estates."""
     with own_pool.running(f"sample-{worker}") as pool:
         yield pool
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sample(embedded_pool: EmbeddedPool) -> Estate:
     """The sample estate, standing."""
     commonpool(embedded_pool, "up", "--yes", "--skip-preview", "--estate", "examples/estate")
     return replace(load_estate(ROOT / "examples" / "estate"), exchange=embedded_pool.exchange)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def person(
     embedded_pool: EmbeddedPool, sample: Estate, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Callable[[Work[T]], T]]:

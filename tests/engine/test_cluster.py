@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPool]:
     """A control plane of its own, so that it may be shaken."""
     pool = EmbeddedPool("client-tests", tmp_path_factory.mktemp("pools"))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from commonpool.components.fairness import DEPARTMENTS, FLOW_CONTROL, PLATFORM
+
 from escapes.attempt import STRATEGIC
 from escapes.attempts import CORE, IMAGE, OTHER, OWN, SECURE, container, pod, thing
 from escapes.attempts import PLATFORM as SYSTEM
@@ -66,8 +67,10 @@ def test_a_flood_of_objects_ends_at_the_quota_and_others_are_answered(ground: Gr
 
     def work_next_door() -> None:
         while not over.is_set():
-            body = thing("v1", "ConfigMap", "quiet", OTHER)
-            others.update([neighbour.send("POST", elsewhere, body).status])
+            made = neighbour.send("POST", elsewhere, thing("v1", "ConfigMap", "quiet", OTHER))
+            if made.status == 409 and "resourcequotas" in made.words:  # its own controller counts at the same moment
+                continue
+            others.update([made.status])
             others.update([neighbour.send("GET", elsewhere).status])
             others.update([neighbour.send("DELETE", f"{elsewhere}/quiet").status])
 
@@ -89,7 +92,7 @@ def test_a_flood_of_objects_ends_at_the_quota_and_others_are_answered(ground: Gr
     assert made == {"made": room, "quota": 50}
     assert used == hard
     assert set(lists) <= {200, 429}, "it waits, or is told to come again"
-    assert set(others) == {200, 201}, "nobody else is"
+    assert set(others) == {200, 201}, f"nobody else is: {others}"
 
 
 @pytest.mark.parametrize("person", ["admin", "developer", "account", "mistake"])

@@ -252,7 +252,7 @@ def _kwok(layout: Layout, ports: Ports, settings: Settings) -> dict[str, str]:
         "kubeconfig": str(layout.component_kubeconfig("kwok")),
         "config": str(layout.config / "kwok.yaml"),
         "manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake",
-        "node-lease-duration-seconds": "40",
+        "node-lease-duration-seconds": "0",  # a process that follows another would wait until the leases of that one end
         "node-ip": "127.0.0.1",
         "v": "WARN",
     }

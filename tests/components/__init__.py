@@ -1,0 +1,1 @@
+"""What the components make of an estate, in a pool of the sample alone."""

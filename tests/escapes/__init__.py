@@ -1,0 +1,1 @@
+"""Everything that somebody may try against the guard rails, and what has to pass nevertheless."""
