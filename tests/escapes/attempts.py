@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from commonpool.components.names import PROXY
+
 from escapes.attempt import MERGE, Attempt, Body, changed, gone
 
 OWN, OTHER, SERVED = "water0-main", "water1-main", "service-register"

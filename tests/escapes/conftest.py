@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import own_pool
 import pytest
 from commonpool.embedded import EmbeddedPool
+
 from escapes.ground import Ground, stand
 
 

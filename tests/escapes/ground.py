@@ -12,6 +12,7 @@ from typing import Any
 
 import estates
 from commonpool.embedded import EmbeddedPool
+
 from escapes.attempt import Attempt, Body
 from escapes.attempts import CATALOGUE, CORE, OWN, RBAC, pod, thing
 from escapes.caller import Answer, Caller

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from commonpool.components.admission import RULES
 from commonpool.engine.refusals import NOTE, of_line
+
 from escapes.attempt import MERGE
 from escapes.attempts import ADMISSION, CORE, OWN, RBAC, container, pod, thing
 from escapes.caller import Caller

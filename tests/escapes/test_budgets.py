@@ -8,6 +8,7 @@ import pytest
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.machines import leaving
 from commonpool.machines.error import MachineError
+
 from escapes.attempts import CORE, OWN, pod, thing
 from escapes.ground import Ground
 

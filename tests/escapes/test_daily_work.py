@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from escapes.attempts import CORE, IMAGE, OWN, SECURE, pod, thing
 from escapes.ground import Ground
 

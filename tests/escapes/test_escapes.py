@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from escapes.attempt import MERGE
 from escapes.attempts import CATALOGUE, CORE, OWN, SERVED, container, pod, thing
 from escapes.ground import Ground, attack, differences, send

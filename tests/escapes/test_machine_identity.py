@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from escapes.attempt import APPLY, MERGE, STRATEGIC, Attempt, Body, changed
 from escapes.attempts import CORE, IMAGE, OTHER, PLATFORM, SERVED, SYSTEM, container, pod, thing
 from escapes.caller import Caller

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import estates
 import pytest
+from programs import BARE
+
 from escapes.attempts import CATALOGUE, CORE, OTHER, OWN, SYSTEM, container, pod, thing
 from escapes.caller import Caller
 from escapes.ground import ROOT, Ground, apply, attack, differences
-from programs import BARE
 
 CANARY = "canary-30b7-of-water1"
 MODES: dict[str, list[str]] = {

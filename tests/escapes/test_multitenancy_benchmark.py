@@ -4,6 +4,7 @@ import re
 
 import pytest
 from benchmarks.listing import Item, checked_table, existing_tests, items
+
 from escapes.ground import Ground, attack
 
 ITEMS = items("mtb")

@@ -3,6 +3,7 @@
 import time
 
 from commonpool.embedded import EmbeddedPool
+
 from escapes import race
 from escapes.attempts import CORE
 from escapes.caller import Caller

@@ -13,6 +13,7 @@ import pytest
 from commonpool.components import roles
 from commonpool.components.catalogue import NAMESPACE as CATALOGUE
 from commonpool.model import load_estate
+
 from escapes.attempt import MERGE
 from escapes.attempts import CORE, OTHER, OWN, PLATFORM, RBAC, SERVED, SYSTEM, pod, thing
 from escapes.caller import Caller
