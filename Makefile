@@ -31,7 +31,7 @@ test: check  ## lint, types, layers, and all tests against a real control plane
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check:  ## lint, types, layers
-	@echo "Commonpool: checking and testing (about 20 minutes; the very first time Kubernetes and Envoy Gateway are built too)"
+	@echo "Commonpool: checking and testing (20 to 50 minutes, as fast as the machine is; the very first time Kubernetes and Envoy Gateway are built too)"
 	@scripts/bootstrap dev
 	@.venv/bin/ruff check infra stacks tests bench
 	@.venv/bin/ruff format --check infra stacks tests bench

@@ -31,9 +31,9 @@ if any(name.lower() == "http_proxy" or name.lower() == "https_proxy" for name in
     # Tests ask what they started on this machine; what they install comes by the proxy all the same.
     direct = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, direct))
-TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines"})
-# What takes longest in one piece begins first; what starts a pool with a proxy, which stays for the rest, comes last.
-FIRST, LAST = ("tests/machines", "tests/escapes", "tests/handbook"), ("tests/proxy",)
+TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines", "tests/proxy"})
+FIRST = ("tests/machines", "tests/proxy", "tests/escapes", "tests/handbook")  # what takes longest in one piece
+os.environ.setdefault("GOGC", "300")  # the tests' own pools have memory, and the processors are what is short
 T = TypeVar("T")
 
 
@@ -51,9 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def turn(item: pytest.Item) -> int:
         folder = item.nodeid.partition("::")[0].rpartition("/")[0]
-        if folder in FIRST:
-            return FIRST.index(folder) - len(FIRST)
-        return 1 if folder in LAST else 0
+        return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
     items.sort(key=turn)
 

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import fcntl
-import multiprocessing
 import os
 import resource
 import signal
@@ -27,23 +26,22 @@ from commonpool.journal.verification import verify
 from journals import edit, flipped_bit, made
 
 
-def _append(folder: Path, key: Path, name: str, count: int) -> None:
-    journal = Journal(folder, key)
-    for number in range(count):
-        journal.append([Entry("up.begun", name, {"number": number})])
+WRITER = """
+import sys
+from pathlib import Path
+from commonpool.journal import Entry, Journal
+folder, key, name, count = sys.argv[1:]
+journal = Journal(Path(folder), Path(key))
+for number in range(int(count)):
+    journal.append([Entry("up.begun", name, {"number": number})])
+"""
 
 
 def test_a3_writers_beside_each_other_make_one_chain_and_lose_nothing(tmp_path: Path) -> None:
     journal = made(tmp_path, [])
-    fork = multiprocessing.get_context("spawn")
-    writers = [
-        fork.Process(target=_append, args=(journal.folder, tmp_path / "journal.key", f"w{number}", 60))
-        for number in range(3)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    places = (str(journal.folder), str(tmp_path / "journal.key"))
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, *places, f"w{number}", "60"]) for number in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert verify(journal.folder).good
     for number in range(3):
         own = [one.data["number"] for one in records(journal.folder) if one.actor == f"w{number}"]

@@ -15,6 +15,7 @@ import estates
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
+
 from proxy.backend import Backend
 from proxy.declarations import gateway
 from proxy.estate import DeclaredEstate
@@ -122,7 +123,7 @@ def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serving(worker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """A pool of its own for these tests, with the proxy as our stacks declare it and one more Gateway without callers' identities."""
     pool = EmbeddedPool(f"proxied-{worker}", Path(tempfile.gettempdir()) / f"commonpool-tests-{os.getuid()}")

@@ -21,6 +21,7 @@ from commonpool.proxy.engine import CutOverEngine, Progress
 from commonpool.proxy.look import Looker
 from commonpool.proxy.record import Record
 from commonpool.proxy.store import Kept
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy
 from proxy.declarations import backend, http_route

@@ -21,6 +21,7 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.engine.error import Refused
 from commonpool.model import load_estate
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import GATEWAY_API

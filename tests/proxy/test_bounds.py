@@ -16,6 +16,7 @@ from commonpool.embedded import binaries
 from commonpool.embedded.certificate import Authority, Pair
 from commonpool.embedded.proxy import Place
 from commonpool.envoy.bootstrap import XDS_PORT
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import backend, http_route

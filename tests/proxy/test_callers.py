@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import estates
 import pytest
 from commonpool.components import envoy_gateway
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate

@@ -14,6 +14,7 @@ import pytest
 from commonpool.embedded import https
 from commonpool.embedded.certificate import Authority
 from commonpool.proxy.certificate import issue
+
 from proxy import systems
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until

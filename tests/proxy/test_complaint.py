@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.proxy.complaint import complaints, lines
+
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY, NAMESPACE
 

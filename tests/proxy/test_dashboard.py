@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from commonpool.proxy import metrics
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.load import Load

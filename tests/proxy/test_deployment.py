@@ -11,6 +11,7 @@ import pytest
 import yaml
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.proxy.deployment import ImageRefused, Images, configured, manifests
+
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY, GATEWAY_API, NAMESPACE
 

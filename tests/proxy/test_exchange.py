@@ -30,6 +30,7 @@ from commonpool.journal.query import records
 from commonpool.journal.verification import verify
 from commonpool.model import load_estate
 from cryptography.hazmat.primitives import serialization
+
 from proxy import systems
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until

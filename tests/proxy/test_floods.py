@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import estates
 import pytest
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate

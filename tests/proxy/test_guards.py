@@ -11,6 +11,7 @@ from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.engine.error import EngineError
 from commonpool.engine.readiness import wait_gone
+
 from proxy.conftest import Proxy
 from proxy.declarations import ENVOY_GATEWAY, GATEWAY_API
 from proxy.estate import DeclaredEstate

@@ -20,11 +20,12 @@ from commonpool.proxy.engine import CutOverRefused
 from commonpool.proxy.look import Looker
 from commonpool.proxy.record import Phase, Record
 from commonpool.proxy.weights import MANAGER
+from set_clock import SetClock
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.load import Load
 from proxy.moving import STEP, Moving, declare, route
-from set_clock import SetClock
 
 Start = Callable[[str], Backend]
 STEPS = [{"weight": 10, **STEP}, {"weight": 50, **STEP}, {"weight": 100, **STEP}]

@@ -18,6 +18,7 @@ from commonpool.embedded.node_archive import MODULES
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.engine.error import Refused
 from commonpool.machines import dns
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, ROOT, DeclaredEstate

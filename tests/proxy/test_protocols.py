@@ -26,6 +26,7 @@ from commonpool.model import load_estate
 from commonpool.proxy.engine import CutOverEngine
 from commonpool.proxy.look import Looker
 from commonpool.proxy.record import Phase, Record
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate

@@ -10,6 +10,7 @@ from typing import Any
 
 from commonpool.embedded import ProxyStatus
 from commonpool.embedded.certificate import Authority
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import ENVOY_GATEWAY, NAMESPACE, backend, gateway, http_route

@@ -16,6 +16,7 @@ import estates
 import pytest
 from commonpool.cli import run
 from commonpool.proxy import metrics
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.load import Load

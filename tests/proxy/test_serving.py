@@ -9,6 +9,7 @@ import psutil
 from commonpool.embedded import proxy_start
 from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import backend, gateway, http_route

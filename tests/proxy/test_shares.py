@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import estates
 import pytest
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, Answer, DeclaredEstate

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 from commonpool.embedded import EmbeddedPool
+
 from proxy.backend import Backend
 from proxy.conftest import PORT, Proxy, until
 from proxy.declarations import backend, gateway, http_route, plain_fleet

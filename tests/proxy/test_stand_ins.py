@@ -16,6 +16,7 @@ import psutil
 import pytest
 from commonpool.embedded import stand_in, stand_in_database
 from commonpool.model import load_estate
+
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, ROOT, DeclaredEstate
 

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import estates
 import pytest
+
 from proxy import frames
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until

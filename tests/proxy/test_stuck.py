@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from commonpool.envoy.bounds import STUCK_SECONDS
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import backend, http_route

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from commonpool.components.envoy_gateway.fleet import KEYS_SECONDS
 from commonpool.embedded.certificate import signing_key
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, DeclaredEstate

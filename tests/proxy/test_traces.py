@@ -10,6 +10,7 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DeclaredEstate

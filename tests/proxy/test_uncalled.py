@@ -6,6 +6,7 @@ from typing import Any
 
 import estates
 import pytest
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.declarations import backend, http_route

@@ -18,6 +18,7 @@ from commonpool.proxy import engine, store
 from commonpool.proxy.engine import CutOverEngine, Progress
 from commonpool.proxy.look import Looker
 from commonpool.proxy.record import Phase, Record
+
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
 from proxy.estate import DOMAIN, ROOT, DeclaredEstate

@@ -1,0 +1,1 @@
+"""Real Envoys and Envoy Gateways, callers and backends."""
