@@ -25,7 +25,6 @@ from commonpool.journal.tree import Frontier, consistency, is_consistent, leaf_h
 from commonpool.journal.verification import verify
 from journals import edit, flipped_bit, made
 
-
 WRITER = """
 import sys
 from pathlib import Path
