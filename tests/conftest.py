@@ -33,7 +33,6 @@ if any(name.lower() == "http_proxy" or name.lower() == "https_proxy" for name in
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, direct))
 TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines", "tests/proxy"})
 FIRST = ("tests/machines", "tests/proxy", "tests/escapes", "tests/handbook")  # what takes longest in one piece
-os.environ.setdefault("GOGC", "300")  # the tests' own pools have memory, and the processors are what is short
 T = TypeVar("T")
 
 
