@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import estates
+import psutil
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import Cluster, kubeconfig
 
 from proxy.backend import Backend
-from proxy.declarations import gateway
+from proxy.declarations import backend, gateway, http_route
 from proxy.estate import DeclaredEstate
 
 PORT = 8081
@@ -42,6 +43,10 @@ class Proxy:
     def url(self) -> str:
         return f"http://{self.address}:{self.port}"
 
+    def component(self, name: str) -> psutil.Process:
+        """The process of a part of the pool, as it runs now."""
+        return psutil.Process({one.name: one.pid for one in self.pool.status().components}[name])
+
     def ask(self, host: str, path: str = "/", port: int = 0, **headers: str) -> tuple[int, bytes]:
         """(status, body) of a GET; status 0 when nobody answers."""
         connection = http.client.HTTPConnection(self.address, port or self.port, timeout=10)
@@ -64,6 +69,11 @@ class Proxy:
                     await cluster.apply(body, field_manager="tests")
 
         asyncio.run(work())
+
+    def serve(self, name: str, port: int) -> None:
+        """Lead `<name>.test` to a port of this machine; returns when it answers."""
+        self.apply(backend(name, port), http_route(name, {name: 1}))
+        self.await_status(f"{name}.test", 200)
 
     def forget(self) -> None:
         """Delete what was applied, last first."""

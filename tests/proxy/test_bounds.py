@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from commonpool.embedded import binaries
 from commonpool.embedded.certificate import Authority, Pair
@@ -23,10 +22,6 @@ from proxy.declarations import backend, http_route
 from proxy.load import Load
 
 BODY = 100 << 20
-
-
-def component(proxy: Proxy, name: str) -> psutil.Process:
-    return psutil.Process({one.name: one.pid for one in proxy.pool.status().components}[name])
 
 
 def test_envoy_takes_its_bootstrap_without_a_word_of_warning(proxy: Proxy) -> None:
@@ -76,7 +71,7 @@ def test_a_body_of_100_megabytes_streams_without_being_held(
 ) -> None:
     proxy.apply(backend("large", start_backend("large").port), http_route("large", {"large": 1}))
     proxy.await_status("large.test", 200)
-    envoy = component(proxy, "envoy")
+    envoy = proxy.component("envoy")
     before, peak, ended = envoy.memory_info().rss, 0, threading.Event()
 
     def watch() -> None:
@@ -119,7 +114,7 @@ def test_the_proxy_serves_on_while_the_api_server_is_killed_and_hears_of_changes
     proxy.apply(backend("kept", start_backend("kept").port), http_route("kept", {"kept": 1}))
     proxy.await_status("kept.test", 200)
     with Load(proxy.url, "kept.test", rate=50) as load:
-        component(proxy, "kube-apiserver").kill()
+        proxy.component("kube-apiserver").kill()
         load.await_answers(50)
         until(proxy.pool.ready, "the API server is back")
         proxy.apply(http_route("again", {"kept": 1}))

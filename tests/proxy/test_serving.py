@@ -5,7 +5,6 @@ import ipaddress
 import json
 from collections.abc import Callable
 
-import psutil
 from commonpool.embedded import proxy_start
 from commonpool.embedded.proxy import Place
 from commonpool.engine import Cluster, kubeconfig
@@ -24,13 +23,9 @@ def test_a_route_to_a_host_outside_of_the_pool_answers(proxy: Proxy, start_backe
     assert proxy.ask("nobody.test")[0] == 404
 
 
-def component(proxy: Proxy, name: str) -> psutil.Process:
-    return psutil.Process({one.name: one.pid for one in proxy.pool.status().components}[name])
-
-
 def test_envoy_listens_on_the_pools_own_loopback_addresses_only(proxy: Proxy) -> None:
     until(lambda: proxy.ask("nobody.test")[0] == 404, "Envoy listens")  # as `start` saw; it may have been killed since
-    found = {at.laddr for at in component(proxy, "envoy").net_connections(kind="inet") if at.status == "LISTEN"}
+    found = {at.laddr for at in proxy.component("envoy").net_connections(kind="inet") if at.status == "LISTEN"}
     assert all(ipaddress.ip_address(address).is_loopback and address != "127.0.0.1" for address, _ in found), found
 
 
@@ -60,12 +55,11 @@ def test_envoy_goes_on_serving_while_envoy_gateway_is_killed_again_and_again(
     proxy: Proxy, start_backend: Callable[[str], Backend]
 ) -> None:
     legacy = start_backend("legacy")
-    proxy.apply(backend("steady", legacy.port), http_route("steady", {"steady": 1}))
-    proxy.await_status("steady.test", 200)
-    envoy = component(proxy, "envoy").pid
+    proxy.serve("steady", legacy.port)
+    envoy = proxy.component("envoy").pid
     with Load(proxy.url, "steady.test", rate=100) as load:
         for _ in range(3):
-            before = component(proxy, "envoy-gateway")
+            before = proxy.component("envoy-gateway")
             before.kill()
             load.await_answers(100)
             until_another(proxy, before.pid)
@@ -74,20 +68,19 @@ def test_envoy_goes_on_serving_while_envoy_gateway_is_killed_again_and_again(
         proxy.await_status("later.test", 200)
         load.await_answers(100)
     assert load.outcome.failed == 0, load.outcome
-    assert component(proxy, "envoy").pid == envoy
+    assert proxy.component("envoy").pid == envoy
 
 
 def test_a_killed_envoy_comes_back_and_serves_what_it_served(
     proxy: Proxy, start_backend: Callable[[str], Backend]
 ) -> None:
     legacy = start_backend("legacy")
-    proxy.apply(backend("back", legacy.port), http_route("back", {"back": 1}))
-    proxy.await_status("back.test", 200)
-    before = component(proxy, "envoy")
+    proxy.serve("back", legacy.port)
+    before = proxy.component("envoy")
     before.kill()
     before.wait()
     proxy.await_status("back.test", 200)
-    assert component(proxy, "envoy").pid != before.pid
+    assert proxy.component("envoy").pid != before.pid
 
 
 def test_traffic_goes_on_while_envoy_gateway_is_silent_for_longer_than_envoy_trusts_its_connection(
@@ -95,9 +88,8 @@ def test_traffic_goes_on_while_envoy_gateway_is_silent_for_longer_than_envoy_tru
 ) -> None:
     """Frozen, not killed: no connection is closed, and Envoy's keepalive notices after at most 35 s. Later is like then."""
     legacy = start_backend("legacy")
-    proxy.apply(backend("silent", legacy.port), http_route("silent", {"silent": 1}))
-    proxy.await_status("silent.test", 200)
-    frozen = component(proxy, "envoy-gateway")
+    proxy.serve("silent", legacy.port)
+    frozen = proxy.component("envoy-gateway")
     with Load(proxy.url, "silent.test", rate=50) as load:
         frozen.suspend()
         try:
@@ -115,10 +107,9 @@ def test_traffic_goes_on_for_the_whole_minute_for_which_envoy_gateway_is_killed(
 ) -> None:
     """Without its program, the supervisor cannot start another one; what was declared meanwhile arrives when it can."""
     legacy = start_backend("legacy")
-    proxy.apply(backend("killed", legacy.port), http_route("killed", {"killed": 1}))
-    proxy.await_status("killed.test", 200)
+    proxy.serve("killed", legacy.port)
     program = Place(proxy.pool.layout).program("envoy-gateway")
-    away, gateway = program.with_suffix(".away"), component(proxy, "envoy-gateway")
+    away, gateway = program.with_suffix(".away"), proxy.component("envoy-gateway")
     with Load(proxy.url, "killed.test", rate=50) as load:
         program.rename(away)
         try:
@@ -137,9 +128,8 @@ def test_both_killed_at_once_come_back_and_serve_what_they_served(
     proxy: Proxy, start_backend: Callable[[str], Backend]
 ) -> None:
     legacy = start_backend("legacy")
-    proxy.apply(backend("both", legacy.port), http_route("both", {"both": 1}))
-    proxy.await_status("both.test", 200)
-    before = [component(proxy, name) for name in ("envoy-gateway", "envoy")]
+    proxy.serve("both", legacy.port)
+    before = [proxy.component(name) for name in ("envoy-gateway", "envoy")]
     for one in before:
         one.kill()
     for one in before:

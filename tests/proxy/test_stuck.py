@@ -10,7 +10,6 @@ from commonpool.envoy.bounds import STUCK_SECONDS
 
 from proxy.backend import Backend
 from proxy.conftest import Proxy, until
-from proxy.declarations import backend, http_route
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
 
@@ -30,27 +29,28 @@ def standing_still(thread: int) -> Iterator[Callable[[], bool]]:
     def ended() -> bool:
         nonlocal gone
         if not gone:
-            number, state = os.waitpid(
-                thread, os.WNOHANG | WALL
-            )  # who traces it has to see its end before its parent does
+            # Who traces it has to see its end before its parent does.
+            number, state = os.waitpid(thread, os.WNOHANG | WALL)
             gone = number != 0 and not os.WIFSTOPPED(state)
         return gone
 
-    yield ended
-    until(ended, "the thread's end was seen")
+    try:
+        yield ended
+    finally:
+        until(ended, "the thread's end was seen")
 
 
 def test_an_envoy_whose_main_thread_stands_still_serves_on_is_told_of_and_replaced(
     proxy: Proxy, start_backend: Callable[[str], Backend]
 ) -> None:
     legacy = start_backend("legacy")
-    proxy.apply(backend("stuck", legacy.port), http_route("stuck", {"stuck": 1}))
-    proxy.await_status("stuck.test", 200)
-    before = {one.name: one.pid for one in proxy.pool.status().components}["envoy"]
+    proxy.serve("stuck", legacy.port)
+    until(lambda: proxy.pool.status().troubles == [], "nothing is wrong that others did to it")
+    before = proxy.component("envoy").pid
     with standing_still(before) as ended:
         assert [words for words, _ in proxy.pool.status().troubles] == ["Envoy runs and does not answer"]
         assert proxy.ask("stuck.test")[0] == 200, "its other threads know their routes"
         until(ended, "it gave itself up", 3 * STUCK_SECONDS)
     proxy.await_status("stuck.test", 200)
-    assert {one.name: one.pid for one in proxy.pool.status().components}["envoy"] != before
-    assert proxy.pool.status().troubles == []
+    assert proxy.component("envoy").pid != before
+    until(lambda: proxy.pool.status().troubles == [], "and nothing is wrong any more")
