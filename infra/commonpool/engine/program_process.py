@@ -24,6 +24,8 @@ import pulumi
 from pulumi.runtime import Settings, configure, resource, run_in_stack, set_all_config
 from pulumi.runtime.proto import source_pb2
 
+_OWN_MAIN = sys.modules["__main__"]
+
 
 def run(entry: Path, settings: Settings, config: dict[str, str], secret_keys: list[str], threads: int) -> None:
     """Run a program to its end; raises what it raises.
@@ -67,7 +69,10 @@ def _without_stack_traces() -> Iterator[None]:
 
 
 def _main(entry: Path) -> None:
-    runpy.run_path(str(entry), run_name="__main__")
+    try:
+        runpy.run_path(str(entry), run_name="__main__")
+    finally:  # programs that run at once each put back whom they found, which may be one another
+        sys.modules["__main__"] = _OWN_MAIN
 
 
 def place(error: BaseException, root: Path) -> tuple[str, int]:
