@@ -22,8 +22,10 @@ from commonpool.embedded import EmbeddedPool
 from commonpool.embedded.certificate import RENEW_BEFORE_DAYS, Authority, Pair
 from commonpool.embedded.configuration import Ports
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, StartFailed
-from commonpool.embedded.pool import COMPONENTS, ComponentStatus, _message
+from commonpool.embedded.log import message
+from commonpool.embedded.process import COMPONENTS
 from commonpool.embedded.proxy import Place
+from commonpool.embedded.status import ComponentStatus
 from commonpool.engine import Cluster, kubeconfig
 
 
@@ -158,14 +160,14 @@ def test_a_start_on_a_busy_machine_is_waited_for_and_no_component_blamed_that_on
 
 def test_what_a_component_says_of_itself_is_without_its_time_and_place() -> None:
     line = '{"time":"2026-11-27","source":{"file":"root.go"},"msg":"Failed to list nodes","err":"nodes is forbidden"}'
-    assert _message(line) == "Failed to list nodes: nodes is forbidden"
-    assert [_message(one) for one in ("out of paper", '["x"]', "{}")] == ["out of paper", '["x"]', "{}"]
+    assert message(line) == "Failed to list nodes: nodes is forbidden"
+    assert [message(one) for one in ("out of paper", '["x"]', "{}")] == ["out of paper", '["x"]', "{}"]
 
 
 def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_finds_all_data(own: EmbeddedPool) -> None:
     ask(own, lambda cluster: cluster.create(config_map("before-supervisor")))
     pids = [one.pid for one in own.status().components]
-    supervisor = own._supervisor()
+    supervisor = own.processes.supervisor()
     assert supervisor is not None
     supervisor.kill()
     until(
@@ -257,12 +259,12 @@ def test_two_starts_at_once_make_one_pool(tmp_path: Path) -> None:
     try:
         starting = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
         assert [process.wait(90) for process in starting] == [0, 0]
-        supervisors = [process for process in pool._processes() if "commonpool.embedded" in process.cmdline()]
+        supervisors = [process for process in pool.processes.found() if "commonpool.embedded" in process.cmdline()]
         assert len(supervisors) == 1
         assert pool.ready()
     finally:
         pool.reset()
-    assert not pool._processes()
+    assert not pool.processes.found()
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "a b", "-a", "a" * 40])
@@ -275,7 +277,7 @@ def test_a_stop_ends_everything_and_a_start_finds_the_same_pool(own: EmbeddedPoo
     ask(own, lambda cluster: cluster.apply(config_map("kept")))
     url = own.status().url
     assert own.stop()
-    assert not own._processes()
+    assert not own.processes.found()
     assert not own.stop(), "stopping what does not run is no error"
     own.start()
     assert own.status().url == url
@@ -283,9 +285,9 @@ def test_a_stop_ends_everything_and_a_start_finds_the_same_pool(own: EmbeddedPoo
 
 
 def test_signals_reach_only_the_pools_own_processes(own: EmbeddedPool, embedded_pool: EmbeddedPool) -> None:
-    other = {process.pid for process in embedded_pool._processes()}
+    other = {process.pid for process in embedded_pool.processes.found()}
     assert other
-    assert not other & {process.pid for process in own._processes()}
+    assert not other & {process.pid for process in own.processes.found()}
 
 
 def test_what_does_not_stay_up_is_told_with_its_last_words(

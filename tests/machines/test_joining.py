@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 from commonpool.engine import Cluster
 from commonpool.engine.error import Stale
+from commonpool.machines.approval import approve
 from commonpool.machines.joining import SIGNER, Token, decision, objection, public_key, ready, without_joining
-from commonpool.machines.onboard import approve, skew
+from commonpool.machines.onboard import skew
 from commonpool.machines.run import Event
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

@@ -84,7 +84,7 @@ def test_a_new_backend_that_fails_is_rolled_back_by_itself_and_the_record_says_w
 
 
 def test_a_new_backend_that_is_slow_is_rolled_back(proxy: Proxy, fresh: str, ends: tuple[Backend, Backend]) -> None:
-    ends[1].behave(delay=0.1)
+    ends[1].behave(delay=1.0)
     moving = declare(proxy, fresh, *ends, [{"weight": 50, **STEP, "maximumLatencyRatio": "3"}, {"weight": 100, **STEP}])
     with Load(proxy.url, moving.host, rate=RATE) as load:
         record = moving.run()

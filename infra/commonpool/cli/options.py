@@ -25,7 +25,7 @@ agreements, requests, corrections = names.files("agreements"), names.files("requ
 
 
 def _logs(incomplete: str) -> list[str]:
-    from commonpool.embedded.pool import COMPONENTS
+    from commonpool.embedded.process import COMPONENTS
 
     return [name for name in sorted((*COMPONENTS, "audit", "supervisor")) if name.startswith(incomplete)]
 

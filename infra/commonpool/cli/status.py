@@ -11,7 +11,7 @@ from commonpool.cli.screen import capacity, sites
 from commonpool.cli.target import Target, programs
 
 if TYPE_CHECKING:
-    from commonpool.embedded.pool import EmbeddedStatus
+    from commonpool.embedded import EmbeddedStatus
     from commonpool.engine import Cluster, Result
     from commonpool.ledger import Live
     from commonpool.model import Estate

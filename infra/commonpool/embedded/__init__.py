@@ -6,7 +6,8 @@ listen beyond loopback unless told, and to give out identities of Kubernetes its
 
 from commonpool.embedded.configuration import Issuer, Settings
 from commonpool.embedded.error import EmbeddedError
-from commonpool.embedded.pool import ComponentStatus, EmbeddedPool, EmbeddedStatus, ProxyStatus, pool_names
+from commonpool.embedded.pool import EmbeddedPool, pool_names
+from commonpool.embedded.status import ComponentStatus, EmbeddedStatus, ProxyStatus
 
 __all__ = [
     "ComponentStatus",

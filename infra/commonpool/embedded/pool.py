@@ -1,112 +1,40 @@
 """An embedded pool by name: start, stop, look at, forget. A real control plane on this machine, for one person or CI."""
 
 import asyncio
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psutil
-
-from commonpool.embedded import binaries, proxy, proxy_start, stand_in, token_keys
+from commonpool.embedded import binaries, log, proxy, proxy_start, stand_in, token_keys
 from commonpool.embedded.certificate import Authority, Pair
-from commonpool.embedded.configuration import COMPONENTS as CONTROL_PLANE
 from commonpool.embedded.configuration import Layout, Ports, Settings, kubeconfig
 from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning, StartFailed
 from commonpool.embedded.hosts.trial import Trial
 from commonpool.embedded.objects import bootstrap_objects
 from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
+from commonpool.embedded.process import SUPERVISOR, Processes
+from commonpool.embedded.status import EmbeddedStatus, component_statuses, outdated, proxy_status
 from commonpool.embedded.store import stored
 from commonpool.embedded.supervisor import api_ready
-from commonpool.envoy import admin
 from commonpool.envoy.bootstrap import METRICS_PORT
 from commonpool.folder import data_folder
 
 if TYPE_CHECKING:
     from commonpool.engine.cluster import Cluster
 
-COMPONENTS = (*CONTROL_PLANE, *proxy.COMPONENTS)
 START_SECONDS = 60.0
 SLOW_SECONDS = 180.0  # more, as long as no component fails: a machine that is only busy gets there
 STAND_IN_SECONDS = 15.0
 LEAST_FREE = 256 << 20  # bytes: what etcd and the logs of an hour take
 SERVING_SECONDS = 20.0  # 1,000 routes take Envoy some 6 s after a start
-SUPERVISOR = "commonpool.embedded"
-AGAIN_AND_AGAIN = 2  # ends soon after a start: one can be anybody's doing
-PROVEN_SECONDS = 10.0  # what ended again and again and has run for so long stays up
-LONGEST_WORDS = 200
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
-
-
-@dataclass(frozen=True)
-class ComponentStatus:
-    """One component: `state` is running, starting, restarting or stopped; memory in bytes of resident set.
-
-    `last_words` are those of one that does not stay up.
-    """
-
-    name: str
-    pid: int
-    state: str
-    restarts: int
-    rss_bytes: int
-    last_words: str = ""
-
-
-@dataclass(frozen=True)
-class ProxyStatus:
-    """What Envoy serves: at which address, which declared ports and where, and what it was told and refused."""
-
-    address: str
-    ports: dict[int, int]
-    rejections: tuple[proxy.Rejection, ...]
-    silent: bool = False  # it runs, and does not answer
-
-
-@dataclass(frozen=True)
-class EmbeddedStatus:
-    """What there is to know about an embedded pool."""
-
-    name: str
-    running: bool
-    ready: bool
-    url: str
-    version: str
-    data: Path
-    kubeconfig: Path
-    certificates_expire: datetime | None
-    components: tuple[ComponentStatus, ...]
-    proxy: ProxyStatus
-    outdated: tuple[str, ...] = ()  # what runs from programs of another version; the next start takes this one's
-
-    @property
-    def troubles(self) -> list[tuple[str, str]]:
-        """What is wrong with its components while it runs, and the command that mends it or says more."""
-        logs = f"commonpool embedded logs --pool {self.name}"
-        found = [
-            (f"{part.name} does not stay up: {part.last_words}", f"{logs} {part.name}")
-            for part in self.components
-            if part.last_words
-        ]
-        if self.running and not self.ready and not found:
-            words = "the API server does not answer, as after a start, or because it or its store (etcd) hangs"
-            found.append((words, f"where it lasts for longer than a minute, commonpool embedded start {self.name}"))
-        again = f"commonpool embedded stop {self.name} && commonpool embedded start {self.name}"
-        if self.proxy.silent:
-            found.append(("Envoy runs and does not answer", f"where it lasts for longer than a minute, {again}"))
-        if self.outdated:
-            found.append((f"{', '.join(self.outdated)} of another version of Commonpool still runs", again))
-        return found
 
 
 def pool_names() -> list[str]:
@@ -124,6 +52,7 @@ class EmbeddedPool:
             raise EmbeddedError(f"{name!r} is no name for an embedded pool: a-z, 0-9 and '-', at most 32 characters")
         self.name = name
         self.layout = Layout((data or data_folder()) / "pools" / name)
+        self.processes = Processes(self.layout)
 
     @property
     def kubeconfig(self) -> Path:
@@ -212,7 +141,7 @@ class EmbeddedPool:
             self._start(observer, settings, timeout)
 
     def _start(self, observer: binaries.Observer, settings: Settings | None, timeout: float) -> None:
-        supervisor = self._supervisor()
+        supervisor = self.processes.supervisor()
         marker = self.layout.root / "bootstrapped"
         place = proxy.Place(self.layout)
         if supervisor and settings is None and marker.exists() and proxy_start.stands(place) and self.ready():
@@ -221,17 +150,17 @@ class EmbeddedPool:
         with binaries.fetching(binaries.ENVOY_GATEWAY, observer):
             built = binaries.built(binaries.KUBERNETES, observer)
         if supervisor:
-            self._stop()
-        self._end_leftovers()
+            self.processes.stop()
+        self.processes.end_leftovers()
         ports, chosen = settle(self.layout, settings)
         prepare(self.layout, ports, chosen)
         proxy_start.withdraw(place)
         observer(f"starting the embedded pool {self.name}", None)
-        with (self.layout.logs / "supervisor.log").open("ab") as log:
+        with (self.layout.logs / "supervisor.log").open("ab") as said:
             process = subprocess.Popen(
                 [sys.executable, "-m", SUPERVISOR, str(self.layout.root), str(built)],
-                stdout=log,
-                stderr=log,
+                stdout=said,
+                stderr=said,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
@@ -247,13 +176,13 @@ class EmbeddedPool:
         began, patience = time.monotonic(), timeout
         while not api_ready(self.layout, ports):
             if process.poll() is not None:
-                raise StartFailed(f"the supervisor ended at once:\n{self._tail('supervisor')}")
+                raise StartFailed(f"the supervisor ended at once:\n{log.end(self.layout, 'supervisor')}")
             if time.monotonic() > began + patience:
                 if patience == timeout and not any(part.last_words for part in self.status().components):
                     patience += SLOW_SECONDS
                     continue
                 words = self._what_fails()
-                self._stop()
+                self.processes.stop()
                 raise StartFailed(f"not ready after {patience:.0f} s: {words}")
             time.sleep(0.02)
 
@@ -316,25 +245,12 @@ class EmbeddedPool:
     def stop(self, timeout: float = 60.0) -> bool:
         """Stop it in good order, and its test hosts before; False when it did not run."""
         Trial(self.layout).stop()
-        return self._stop(timeout)
-
-    def _stop(self, timeout: float = 60.0) -> bool:
-        supervisor = self._supervisor()
-        if supervisor is None:
-            self._end_leftovers()
-            return False
-        supervisor.send_signal(signal.SIGTERM)
-        try:
-            supervisor.wait(timeout)
-        except psutil.TimeoutExpired:
-            supervisor.kill()
-        self._end_leftovers()
-        return True
+        return self.processes.stop(timeout)
 
     def reset(self) -> None:
         """Stop it and delete its data."""
         Trial(self.layout).remove()
-        self._stop()
+        self.processes.stop()
         stand_in.Stage(self.layout).forget()
         shutil.rmtree(self.layout.root, ignore_errors=True)
 
@@ -352,14 +268,13 @@ class EmbeddedPool:
 
     def running(self) -> bool:
         """Whether somebody looks after its components, ready or not."""
-        return self._supervisor() is not None
+        return self.processes.supervisor() is not None
 
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
-        ports = self._ports()
-        noted, supervisor = self._running().get("components", {}), self._supervisor()
-        processes, supervised = {process.pid: process for process in self._processes()}, supervisor is not None
+        ports, processes, supervisor = self._ports(), self.processes.found(), self.processes.supervisor()
         pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
+        place, supervised = proxy.Place(self.layout), supervisor is not None
         return EmbeddedStatus(
             name=self.name,
             running=supervised,
@@ -369,31 +284,14 @@ class EmbeddedPool:
             data=self.layout.root,
             kubeconfig=self.kubeconfig,
             certificates_expire=pair.expires if pair.certificate.exists() else None,
-            components=tuple(
-                replace(
-                    _component_status(name, noted.get(name, {}), processes, supervised=supervised),
-                    last_words=self._last_words(name) if _fails(noted.get(name, {}), processes) and supervised else "",
-                )
-                for name in self._components()
-            ),
-            proxy=_proxy_status(proxy.Place(self.layout), running=supervised),
-            outdated=_outdated(proxy.Place(self.layout), supervisor) if supervisor else (),
+            components=tuple(component_statuses(self.layout, processes, supervised=supervised)),
+            proxy=proxy_status(place, running=supervised),
+            outdated=outdated(place, supervisor) if supervisor else (),
         )
 
     def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:
         """The last lines of a component's log, then what comes when `follow` is set."""
-        path = self.layout.logs / f"{component}.log"
-        if not path.exists():
-            known = ", ".join(sorted(log.stem for log in self.layout.logs.glob("*.log")))
-            raise NotRunning(f"there is no log of {component!r}; there are {known or 'none'}")
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from (line.rstrip("\n") for line in file.readlines()[-lines:])
-            while follow:
-                line = file.readline()
-                if line:
-                    yield line.rstrip("\n")
-                else:
-                    time.sleep(0.2)
+        return log.lines(self.layout, component, lines, follow)
 
     def issue_kubeconfig(self, user: str, groups: tuple[str, ...], path: Path, days: int = 30) -> Path:
         """A kubeconfig with a client certificate for a user and groups. Raises `IdentityRefused` for Kubernetes' own."""
@@ -419,49 +317,9 @@ class EmbeddedPool:
         write_private(path, content)
         return path
 
-    def _components(self) -> tuple[str, ...]:
-        wanted = {
-            stand_in.COMPONENT: stand_in.Stage(self.layout).file,
-            proxy.EXCHANGE: proxy.Place(self.layout).exchange_wanted,
-        }
-        return (*COMPONENTS, *(name for name, marker in wanted.items() if marker.exists()))
-
     def _ports(self) -> Ports | None:
         path = self.layout.root / "pool.json"
         return Ports(**json.loads(path.read_text(encoding="utf-8"))["ports"]) if path.exists() else None
-
-    def _running(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.layout.root / "running.json").read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError):
-            return {}
-
-    def _supervisor(self) -> psutil.Process | None:
-        return next((process for process in self._processes() if SUPERVISOR in process.cmdline()), None)
-
-    def _processes(self) -> list[psutil.Process]:
-        """Processes of this user that name this pool's folder on their command line; pids alone may be somebody else's."""
-        found = []
-        root = str(self.layout.root)
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                words = process.cmdline()
-                own = process.uids().real == os.getuid() and any(root == word or f"{root}/" in word for word in words)
-                ours = {SUPERVISOR, stand_in.MODULE, proxy.EXCHANGE_MODULE} & set(words)
-                if own and (ours or Path(words[0]).name in ("kubernetes", *COMPONENTS)):
-                    found.append(process)
-        return found
-
-    def _end_leftovers(self) -> None:
-        """End components whose supervisor is gone."""
-        leftovers = self._processes()
-        for process in leftovers:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        _, alive = psutil.wait_procs(leftovers, timeout=10)
-        for process in alive:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
 
     def _what_fails(self) -> str:
         """The last words of the first component that does not stay up, else the API server's: the others wait for it."""
@@ -470,65 +328,4 @@ class EmbeddedPool:
         component = next(found, "kube-apiserver")
         free = shutil.disk_usage(self.layout.root).free
         room = f"{free / 1e6:.0f} MB are free in {self.layout.root}; " if free < LEAST_FREE else ""
-        return f"{room}{component} says\n{self._tail(component)}"
-
-    def _last_words(self, component: str) -> str:
-        with contextlib.suppress(EmbeddedError):
-            said = [line.strip() for line in self.logs(component, 15) if line.strip()]
-            return _message(said[-1])[:LONGEST_WORDS] if said else "it said nothing"
-        return "it said nothing"
-
-    def _tail(self, component: str) -> str:
-        try:
-            return "\n".join(self.logs(component, 15))
-        except EmbeddedError:
-            return "(no log)"
-
-
-def _message(line: str) -> str:
-    """What a line of a log says; of a structured one what is for people, which stands behind the time and the place."""
-    try:
-        said = json.loads(line)
-        words = [said.get(key) for key in ("msg", "err", "error")]
-    except (ValueError, AttributeError):
-        return line
-    return ": ".join(str(one) for one in words if one) or line
-
-
-def _component_status(
-    name: str, noted: dict[str, Any], processes: Mapping[int, psutil.Process], *, supervised: bool
-) -> ComponentStatus:
-    """What the supervisor noted, as far as it is still so: a pid of old may be nobody's, or somebody else's."""
-    process = processes.get(int(noted.get("pid", 0)))
-    restarts = int(noted.get("restarts", 0))
-    with contextlib.suppress(psutil.Error):
-        if process is not None:
-            return ComponentStatus(name, process.pid, "running", restarts, process.memory_info().rss)
-    waiting = "restarting" if restarts or noted.get("pid") else "starting"
-    return ComponentStatus(name, 0, waiting if noted and supervised else "stopped", restarts, 0)
-
-
-def _fails(noted: Mapping[str, Any], processes: Mapping[int, psutil.Process]) -> bool:
-    """Whether a component ends soon after each start; between two ends it may look well for a moment."""
-    if int(noted.get("failures", 0)) < AGAIN_AND_AGAIN:
-        return False
-    process = processes.get(int(noted.get("pid", 0)))
-    with contextlib.suppress(psutil.Error):
-        return process is None or time.time() - process.create_time() < PROVEN_SECONDS
-    return True
-
-
-def _outdated(place: proxy.Place, supervisor: psutil.Process) -> tuple[str, ...]:
-    links = {place.program(name): program for name, program in binaries.proxy_programs().items()}
-    found = [link.name for link, program in links.items() if link.exists() and link.resolve() != program.resolve()]
-    with contextlib.suppress(psutil.Error):
-        if Path(supervisor.cmdline()[-1]).name != binaries.folder_of(binaries.KUBERNETES).name:
-            found.insert(0, "Kubernetes")
-    return tuple(found)
-
-
-def _proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:
-    silent = running and admin.silent(place.admin)
-    served = admin.serving_ports(place.admin) if running and not silent else frozenset()
-    ports = {declared: port for declared, port in place.ports().items() if port in served}
-    return ProxyStatus(place.listeners, ports, place.rejections() if running else (), silent)
+        return f"{room}{component} says\n{log.end(self.layout, component)}"

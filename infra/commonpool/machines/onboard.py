@@ -6,7 +6,7 @@ A machine that goes wrong stops no other; what is half joined keeps its taint, s
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,26 +17,15 @@ from commonpool.components.rendering import SIMULATED
 from commonpool.engine import Cluster
 from commonpool.engine.error import EngineError, Stale
 from commonpool.machines import asset, dns
+from commonpool.machines.approval import approve
 from commonpool.machines.error import MachineError
 from commonpool.machines.facts import Facts, digest
-from commonpool.machines.joining import (
-    JOINING,
-    MACHINE,
-    Token,
-    decision,
-    objection,
-    public_key,
-    ready,
-    rights,
-    shut,
-    without_joining,
-)
+from commonpool.machines.joining import JOINING, MACHINE, Token, ready, rights, shut, without_joining
 from commonpool.machines.run import Event, MachineRun, Observer, Play, played
 from commonpool.machines.survey import Access, Survey, explain
 from commonpool.model import Machine, Pool
 
 MANAGER = "commonpool-machines"
-DECIDE = "Decide on its certificate"
 READY_SECONDS = 90.0
 RESOLVED = "/run/systemd/resolve/resolv.conf"  # of systemd-resolved: without its stub at loopback
 OLDER_KUBELET = 3  # minor versions
@@ -46,7 +35,6 @@ SERVING: Mapping[str, tuple[str, ...]] = {
     "storage": ("node", "storage"),
     "backend": ("node", "storage", "backend"),
 }
-REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
 
 @dataclass(frozen=True)
@@ -395,40 +383,6 @@ async def _run(
         approving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await approving
-
-
-async def approve(cluster: Cluster, expected: Mapping[str, Token], observer: Observer) -> None:
-    """Decide on certificate requests of our tokens until cancelled; one key for each token, however often it asks."""
-    keys: dict[str, bytes] = {}
-    told: set[str] = set()
-    while expected:
-        try:
-            for request, token in await _pending(cluster, expected):
-                await _decide(cluster, request, token, keys, observer)
-        except EngineError as error:  # what is undecided now the next look finds again; one answer less ends no run
-            for token in expected.values() if str(error) not in told else ():
-                observer(Event(token.machine, DECIDE, "failed", str(error)))
-            told.add(str(error))
-        await asyncio.sleep(0.3)
-
-
-async def _decide(
-    cluster: Cluster, request: dict[str, Any], token: Token, keys: dict[str, bytes], observer: Observer
-) -> None:
-    words = objection(request, token, keys.get(token.user))
-    if not words:
-        keys[token.user] = public_key(request)
-    told = words or f"{token.machine} joins"
-    body = decision(request, approved=not words, words=told, now=datetime.now(UTC))
-    await cluster.request("PUT", f"{REQUESTS}/{request['metadata']['name']}/approval", body)
-    observer(Event(token.machine, DECIDE, "failed" if words else "ok", words))
-
-
-async def _pending(cluster: Cluster, expected: Mapping[str, Token]) -> Iterator[tuple[dict[str, Any], Token]]:
-    found = (await cluster.request("GET", REQUESTS))["items"]
-    undecided = [one for one in found if not (one.get("status") or {}).get("conditions")]
-    kinds = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
-    return (({**kinds, **one}, expected[one["spec"]["username"]]) for one in undecided if one["spec"].get("username") in expected)  # fmt: skip
 
 
 async def _open(cluster: Cluster, pool: Pool, machines: Sequence[Machine], observer: Observer) -> dict[str, str]:
