@@ -46,14 +46,14 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     from typer.main import get_command
 
-    from commonpool.cli.app import app
+    from commonpool.cli.app import part
     from commonpool.cli.failure import INTERRUPTED, report
 
     words = cwd_first(arguments)
     if "COMP_WORDS" in os.environ:
         _join_what_bash_split()
     try:
-        found = get_command(app).main(args=words, prog_name="commonpool", standalone_mode=False)
+        found = get_command(part(words)).main(args=words, prog_name="commonpool", standalone_mode=False)
         if found == INTERRUPTED:  # what the parser makes of Ctrl-C, without a word
             raise KeyboardInterrupt
         return found if isinstance(found, int) else 0

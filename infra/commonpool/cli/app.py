@@ -1,9 +1,11 @@
 """The command line: names, options and help. What commands do is in the modules beside this one, imported when called."""
 
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.models import CommandInfo
 
 from commonpool.cli import options as o
 from commonpool.cli.failure import CommandFailed
@@ -21,6 +23,19 @@ app = Group(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+
+
+def part(words: list[str]) -> typer.Typer:
+    """The commands that a command line can mean: to build all of them takes longer than many a command."""
+    first = next(iter(words[2:] if words[:1] in (["-C"], ["--cwd"]) else words), "")
+    found = copy(app)
+    found.registered_groups = [one for one in app.registered_groups if one.name == first]
+    found.registered_commands = [one for one in app.registered_commands if _name(one) == first]
+    return found if found.registered_groups or found.registered_commands else app
+
+
+def _name(command: CommandInfo) -> str:
+    return str(command.name or getattr(command.callback, "__name__", ""))
 
 
 def _version(wanted: bool) -> None:

@@ -30,12 +30,11 @@ _OBEYED = re.compile(
 # names in parts where there is no room, commands between their options.
 _OPEN, _CLOSE, _CHINESE = r"(\[（《「『【〔“‘", r")\],.;:!?，。；：、）》」』】〕”’！？", r"\u2e80-\uffff"
 _SIGN = rf"[{_OPEN}]?(?![{_OPEN}])[{_CHINESE}][{_CLOSE}]* *"
-_WHOLE = re.compile(
-    rf"`[^`]*`[^ {_CHINESE}]* *|[^ {_CHINESE}]*[{_OPEN}][{_CHINESE}][{_CLOSE}]* *|[^ {_CHINESE}]+ *|{_SIGN}|[{_CHINESE}] *| +"
-)
-_PARTS = re.compile(rf"(?:[^ {_CHINESE}-]+|-(?![a-z]))+(?:-(?=[a-z])| *)|{_SIGN}|[{_CHINESE}] *|[ -]+")
-_OPTIONS = re.compile(r"(?:\| )?(?:--?[\w-]+ (?=[^|-]))?(?:'[^']*'|[^\s'])+ *")
-_ANY = re.compile(r".", re.DOTALL)
+# These are compiled when something is too long for its line: with so many signs in them that takes 30 ms.
+_WHOLE = rf"`[^`]*`[^ {_CHINESE}]* *|[^ {_CHINESE}]*[{_OPEN}][{_CHINESE}][{_CLOSE}]* *|[^ {_CHINESE}]+ *|{_SIGN}|[{_CHINESE}] *| +"
+_PARTS = rf"(?:[^ {_CHINESE}-]+|-(?![a-z]))+(?:-(?=[a-z])| *)|{_SIGN}|[{_CHINESE}] *|[ -]+"
+_OPTIONS = r"(?:\| )?(?:--?[\w-]+ (?=[^|-]))?(?:'[^']*'|[^\s'])+ *"
+_ANY = r"(?s:.)"
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|~&!@]")
 NARROWEST = 8  # columns below which wrapped text is no longer read
 # Where a line goes on: below what stands behind a label and two spaces, else two columns further in than it began.
@@ -324,7 +323,7 @@ class _Layout:
 
     widths: list[int]
     gap: int = 2
-    words: re.Pattern[str] = _WHOLE
+    words: str = _WHOLE  # a regular expression
 
 
 def _fitting(lines: list[list[str]], widths: list[int], room: int, left: int) -> _Layout:
@@ -355,8 +354,8 @@ def _fitting(lines: list[list[str]], widths: list[int], room: int, left: int) ->
     return _Layout(widths)
 
 
-def _split(text: str, words: re.Pattern[str]) -> list[str]:
-    return words.findall(re.sub(_COLOUR, "", text)) or [""]
+def _split(text: str, words: str) -> list[str]:
+    return re.findall(words, re.sub(_COLOUR, "", text)) or [""]
 
 
 def _folded(line: list[str], layout: _Layout) -> Iterator[list[str]]:
@@ -366,7 +365,7 @@ def _folded(line: list[str], layout: _Layout) -> Iterator[list[str]]:
     yield from (list(part) for part in zip_longest(*folded, fillvalue=""))
 
 
-def _wrapped(text: str, room: int, words: re.Pattern[str]) -> list[str]:
+def _wrapped(text: str, room: int, words: str) -> list[str]:
     """The text in parts of `room` columns, each in its colour."""
     color = re.match(_COLOUR, text)
     parts, part = [], ""
