@@ -226,6 +226,9 @@ def _controller_manager(layout: Layout, ports: Ports, settings: Settings) -> dic
         "cluster-signing-key-file": str(pki / "ca.key"),
         "allocate-node-cidrs": "true",
         "cluster-cidr": POD_RANGE,
+        # Instead of 50 s, so that simulated machines need to report twice in it and not four times, which is most of what an
+        # idle pool does; one that has joined and dies is noticed by so much later.
+        "node-monitor-grace-period": "2m0s",
         "concurrent-namespace-syncs": "20",
         "concurrent-resource-quota-syncs": "10",
         "kube-api-qps": "200",
