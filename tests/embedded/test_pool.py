@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import ipaddress
+import signal
 import socket
 import ssl
 import subprocess
@@ -27,6 +28,11 @@ from commonpool.embedded.process import COMPONENTS
 from commonpool.embedded.proxy import Place
 from commonpool.embedded.status import ComponentStatus
 from commonpool.engine import Cluster, kubeconfig
+
+WAITING = """
+import pulumi_kubernetes as k8s
+k8s.core.v1.Pod("waits", spec={"containers": [{"name": "one", "image": "registry.k8s.io/pause:3.10"}]})
+"""
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +294,30 @@ def test_signals_reach_only_the_pools_own_processes(own: EmbeddedPool, embedded_
     other = {process.pid for process in embedded_pool.processes.found()}
     assert other
     assert not other & {process.pid for process in own.processes.found()}
+
+
+def test_a_run_that_waits_in_vain_says_what_does_not_stay_up(
+    own: EmbeddedPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMONPOOL_DATA", str(own.layout.root.parents[1]))
+    own.start()
+    stages = own.layout.config / "kwok.yaml"
+    whole = stages.read_text(encoding="utf-8")
+    stages.write_text("kind: Nothing\n", encoding="utf-8")
+    psutil.Process({one.name: one.pid for one in own.status().components}["kwok"]).kill()
+    (tmp_path / "Pulumi.yaml").write_text("name: waits\nruntime: python\n", encoding="utf-8")
+    (tmp_path / "__main__.py").write_text(WAITING, encoding="utf-8")
+    words = ("up", "--yes", "--skip-preview", "--pool", own.name, "--program", str(tmp_path))
+    command_line = [sys.executable, "-m", "commonpool.cli", *words]
+    with subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        told = next(line for line in run.stderr if "does not stay up" in line)
+        assert told.startswith("  warning: kwok does not stay up: ")
+        assert f"; commonpool embedded logs --pool {own.name} kwok" in told
+        run.send_signal(signal.SIGINT)
+        assert any("[interrupted]" in line for line in run.stderr)
+    stages.write_text(whole, encoding="utf-8")
+    until(lambda: own.status().troubles == [], "it stays up again")
 
 
 def test_what_does_not_stay_up_is_told_with_its_last_words(

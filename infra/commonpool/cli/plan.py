@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from commonpool.journal import Entry
     from commonpool.model import Estate
 
+LOOK_SECONDS = 10.0  # between two looks at the embedded pool's components while a run goes on
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -206,9 +208,11 @@ async def _with_cluster(run: Run) -> int:
         run.writing = run.verb in ("up", "destroy")
         if run.writing:
             _stop_in_good_order(run)
+        watching = asyncio.create_task(_tell_of_the_fallen(run))
         try:
             await _stacks(run, run.verb)
         finally:
+            watching.cancel()
             await _ended(run, run.evidence)
         if run.verb == "destroy":
             play_nothing(run)
@@ -454,6 +458,17 @@ def _close(run: Run) -> None:
     called = call(run.estate, command) if served and run.estate is not None else ""
     if called:
         run.output.say(run.output.command("call", called))
+
+
+async def _tell_of_the_fallen(run: Run) -> None:
+    """Say while a run goes on why what it waits for may never come, each reason once."""
+    told: set[str] = set()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for words in await asyncio.to_thread(_fallen, run):
+            if words not in told:
+                told.add(words)
+                run.output.say(f"  warning: {words}")
 
 
 def _fallen(run: Run) -> list[str]:
