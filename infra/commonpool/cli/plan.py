@@ -4,16 +4,17 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commonpool.cli import consent, report
+from commonpool.cli.ending import fallen, finish, pool_screen
 from commonpool.cli.evidence import RunEvidence, refused
-from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed, Interrupted, nearest
-from commonpool.cli.output import Format, Output, count
-from commonpool.cli.target import Target, left_out, needs_exchange, programs, stand_ins
+from commonpool.cli.failure import CommandFailed, Interrupted, nearest
+from commonpool.cli.output import Format, count
+from commonpool.cli.run import Run, Wishes
+from commonpool.cli.target import left_out, needs_exchange, programs, stand_ins
 
 if TYPE_CHECKING:
     from commonpool.engine import Cluster, Event, Options, Program, Result
@@ -21,40 +22,6 @@ if TYPE_CHECKING:
     from commonpool.model import Estate
 
 LOOK_SECONDS = 10.0  # between two looks at the embedded pool's components while a run goes on
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """How a run was asked for."""
-
-    yes: bool = False
-    diff: bool = False
-    skip_preview: bool = False
-    detailed_exitcode: bool = False
-    expect_no_changes: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Run:
-    """What the phases hand on to each other."""
-
-    target: Target
-    wishes: Wishes
-    output: Output
-    verb: str
-    estate: "Estate | None" = None
-    programs: "list[Program]" = field(default_factory=list)
-    cluster: "Cluster | None" = None
-    engine: "Cluster | None" = None  # by the account that writes services and departments
-    connections: AsyncExitStack = field(default_factory=AsyncExitStack)
-    results: "list[Result]" = field(default_factory=list)
-    writing: bool = False
-    previewed: set[tuple[str, str]] | None = None
-    consent: str = "--yes"
-    evidence: RunEvidence | None = None
-    started: float = field(default_factory=time.monotonic)
-    laps: dict[str, float] = field(default_factory=dict)  # seconds by phase
 
 
 def read_estate(run: Run) -> str:
@@ -199,7 +166,7 @@ async def _with_cluster(run: Run) -> int:
         if run.verb == "destroy" or (run.verb == "up" and not (run.wishes.yes and _unseen(run.wishes))):
             await _stacks(run, "destroy" if run.verb == "destroy" else "preview", preview=True)
             if any(result.problems for result in run.results):
-                return _finish(run)
+                return finish(run)
             if any(result.changed for result in run.results):
                 asked = time.monotonic()
                 run.consent = consent.ask(run.results, _owner(run), run.verb, run.wishes, run.output)
@@ -221,8 +188,8 @@ async def _with_cluster(run: Run) -> int:
             run.output.say(f"  the pool moved since the preview: {count(len(moved), 'change')} were not in it")
         brief = run.previewed is not None and not moved and not run.wishes.yes
         if run.verb == "up" and run.estate is not None and run.output.format is Format.TEXT:
-            return _finish(run, brief, await _screen(run))
-        return _finish(run, brief)
+            return finish(run, brief, await pool_screen(run))
+        return finish(run, brief)
 
 
 def _evidence(run: Run, cluster: "Cluster") -> RunEvidence:
@@ -383,111 +350,15 @@ def _known_targets(run: Run) -> None:
             )
 
 
-def _finish(run: Run, brief: bool = False, screen: str = "") -> int:
-    """Print the result; returns the exit code. A failure stands in the document as it does in `kind: Error`."""
-    kind = {"preview": "Preview", "up": "Update", "destroy": "Destroy", "refresh": "Refresh"}[run.verb]
-    failed = _failure(run)
-    if run.output.structured:
-        run.output.document(kind, **report.to_json(run.results, failed))
-    elif run.output.format is Format.MARKDOWN:
-        run.output.data(report.to_markdown(run.results, run.verb, failed))
-    else:
-        for result in run.results:
-            diff = run.wishes.diff or run.verb == "refresh"
-            found = report.lines(result, run.output, diff=diff)
-            for line in found[:1] if brief and not result.problems else found:
-                run.output.words(line)
-    if screen:
-        run.output.data(f"\n{screen}\n")
-    _close(run)
-    if failed is not None:
-        run.output.say(f"error: {failed} [{failed.code}]")
-        return FAILED
-    changed = any(result.changed for result in run.results)
-    return CHANGES if changed and run.wishes.detailed_exitcode else OK
-
-
-def _failure(run: Run) -> CommandFailed | None:
-    problems = [problem for result in run.results for problem in result.problems]
-    if problems:
-        wrote = run.writing and any(result.changed for result in run.results)
-        applied = "; what was applied stays and is recorded" if wrote else ""
-        return CommandFailed(
-            f"{count(len(problems), 'problem')}{applied}",
-            code=problems[0].code,
-            next_step="mend what is named above and run it again",
-        )
-    if run.wishes.expect_no_changes and any(result.changed for result in run.results):
-        message = "there are changes, and none were expected (--expect-no-changes)"
-        return CommandFailed(message, code="unexpected_changes", next_step=f"{run.target.rerun('preview')} shows them")
-    return None
-
-
-def _close(run: Run) -> None:
-    """The three lines at the end: what changed, how long it took, what comes next."""
-    from commonpool.cli.screen import call, next_commands
-
-    changed = any(result.changed for result in run.results)
-    command, rerun = run.target.command, run.target.rerun
-    if any(result.problems for result in run.results):
-        steps = [(rerun(run.verb), "again, when it is mended")]
-    elif changed and run.wishes.expect_no_changes:
-        steps = [(rerun("preview"), "shows them")]
-    elif run.verb == "up" and run.estate is not None:
-        steps = next_commands(run.estate, command)
-    elif run.verb == "destroy":
-        kept = any(change.kept for result in run.results for change in result.changes)
-        steps = [
-            (f"{rerun('up')} --adopt", "makes it again, with what was kept")
-            if kept
-            else (rerun("up"), "makes it again")
-        ]
-    elif run.verb == "refresh" and any(result.damage for result in run.results):
-        steps = [(rerun("up"), "rebuilds what is remembered from what stands")]
-    elif changed and run.verb != "up":
-        steps = [(rerun("up"), "applies this" if run.verb == "preview" else "mends what drifted")]
-    elif run.estate is not None:
-        steps = [(command("status"), "what stands, what drifted, what is about to expire")]
-    else:
-        steps = [(rerun("refresh"), "tells how the cluster drifts from this")]
-    for words in _fallen(run):
-        run.output.say(f"  warning: {words}")
-    for line in report.closing(run.results, time.monotonic() - run.started, steps, run.laps, run.output):
-        run.output.say(line)
-    served = run.verb == "up" and run.target.embedded and not any(result.problems for result in run.results)
-    called = call(run.estate, command) if served and run.estate is not None else ""
-    if called:
-        run.output.say(run.output.command("call", called))
-
-
 async def _tell_of_the_fallen(run: Run) -> None:
     """Say while a run goes on why what it waits for may never come, each reason once."""
     told: set[str] = set()
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        for words in await asyncio.to_thread(_fallen, run):
+        for words in await asyncio.to_thread(fallen, run):
             if words not in told:
                 told.add(words)
                 run.output.say(f"  warning: {words}")
-
-
-def _fallen(run: Run) -> list[str]:
-    """What is wrong with the embedded pool: what was applied stands, and may not be served."""
-    if run.verb != "up" or not run.target.embedded:
-        return []
-    from commonpool.embedded import EmbeddedPool
-
-    return [f"{words}; {step}" for words, step in EmbeddedPool(run.target.pool).status().troubles]
-
-
-async def _screen(run: Run) -> str:
-    from commonpool.cli.screen import screen
-    from commonpool.engine.live import read_live
-
-    assert run.cluster is not None
-    assert run.estate is not None
-    touched = {change.unit for result in run.results for change in result.changes}
-    return screen(run.estate, await read_live(run.cluster), run.output, touched)
 
 
 def _stop_in_good_order(run: Run) -> None:
