@@ -218,14 +218,19 @@ def test_a_clock_that_is_set_neither_ends_a_step_nor_lengthens_it(
 ) -> None:
     clock = SetClock()
     monkeypatch.setattr(engine, "datetime", clock)
-    slow = {"minimumSeconds": 3600, "minimumRequests": 20}
+    slow = {"minimumSeconds": 3600, "minimumRequests": 20, "maximumErrorRate": "0.5"}  # one lost call ends nothing
     moving = declare(proxy, fresh, *ends, [{"weight": 20, **slow}, {"weight": 100, **STEP}])
+
+    def noted() -> int:
+        assert running.is_alive(), moving.history()
+        return moving.history().count(SET)
+
     with Load(proxy.url, moving.host, rate=RATE) as load:
         running = in_the_background(moving)
         until(lambda: waits_for(moving, "minimum-time"), "the step waits for its time")
         for by in (timedelta(days=1), timedelta(hours=-2)):
-            noted, clock.ahead = moving.history().count(SET), clock.ahead + by
-            until(lambda before=noted: moving.history().count(SET) > before, "it is noted")  # type: ignore[misc]
+            before, clock.ahead = noted(), clock.ahead + by
+            until(lambda before=before: noted() > before, "it is noted")  # type: ignore[misc]
             seen = len(moving.told)
             load.await_answers(50)
             until(lambda seen=seen: any(one.window for one in moving.told[seen:]), "it is looked at again")  # type: ignore[misc]
