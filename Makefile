@@ -35,7 +35,7 @@ check:  ## lint, types, layers
 	@scripts/bootstrap dev
 	@.venv/bin/ruff check infra stacks tests bench
 	@.venv/bin/ruff format --check infra stacks tests bench
-	@.venv/bin/mypy --cache-dir "$${COMMONPOOL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/commonpool}/mypy"
+	@.venv/bin/mypy --cache-dir "$$(.venv/bin/python -c 'from commonpool.folder import cache_folder; print(cache_folder() / "mypy")')"
 	@.venv/bin/lint-imports
 	@.venv/bin/cog --check -I scripts -I bench README.md bench/README.md
 	@scripts/lint-playbooks

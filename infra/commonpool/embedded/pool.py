@@ -19,7 +19,7 @@ from commonpool.embedded.error import EmbeddedError, IdentityRefused, NotRunning
 from commonpool.embedded.hosts.trial import Trial
 from commonpool.embedded.objects import bootstrap_objects
 from commonpool.embedded.preparation import kept_settings, prepare, settle, write_private
-from commonpool.embedded.process import SUPERVISOR, Processes
+from commonpool.embedded.process import SUPERVISOR, Processes, supervisor
 from commonpool.embedded.status import EmbeddedStatus, component_statuses, outdated, proxy_status
 from commonpool.embedded.store import stored
 from commonpool.embedded.supervisor import api_ready
@@ -141,17 +141,14 @@ class EmbeddedPool:
             self._start(observer, settings, timeout)
 
     def _start(self, observer: binaries.Observer, settings: Settings | None, timeout: float) -> None:
-        supervisor = self.processes.supervisor()
         marker = self.layout.root / "bootstrapped"
         place = proxy.Place(self.layout)
-        if supervisor and settings is None and marker.exists() and proxy_start.stands(place) and self.ready():
+        if self.running() and settings is None and marker.exists() and proxy_start.stands(place) and self.ready():
             asyncio.run(self._serve(observer))
             return
         with binaries.fetching(binaries.ENVOY_GATEWAY, observer):
             built = binaries.built(binaries.KUBERNETES, observer)
-        if supervisor:
-            self.processes.stop()
-        self.processes.end_leftovers()
+        self.processes.stop()
         ports, chosen = settle(self.layout, settings)
         prepare(self.layout, ports, chosen)
         proxy_start.withdraw(place)
@@ -272,9 +269,10 @@ class EmbeddedPool:
 
     def status(self) -> EmbeddedStatus:
         """Look at processes, readiness and certificates; changes nothing."""
-        ports, processes, supervisor = self._ports(), self.processes.found(), self.processes.supervisor()
+        ports, processes, place = self._ports(), self.processes.found(), proxy.Place(self.layout)
         pair = Pair(self.layout.pki / "apiserver.crt", self.layout.pki / "apiserver.key")
-        place, supervised = proxy.Place(self.layout), supervisor is not None
+        supervising = supervisor(processes)
+        supervised = supervising is not None
         return EmbeddedStatus(
             name=self.name,
             running=supervised,
@@ -286,7 +284,7 @@ class EmbeddedPool:
             certificates_expire=pair.expires if pair.certificate.exists() else None,
             components=tuple(component_statuses(self.layout, processes, supervised=supervised)),
             proxy=proxy_status(place, running=supervised),
-            outdated=outdated(place, supervisor) if supervisor else (),
+            outdated=outdated(place, supervising) if supervising else (),
         )
 
     def logs(self, component: str, lines: int = 100, follow: bool = False) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Processes:
 
     def supervisor(self) -> psutil.Process | None:
         """Who starts the others, and again when they end."""
-        return next((process for process in self.found() if SUPERVISOR in process.cmdline()), None)
+        return supervisor(self.found())
 
     def stop(self, timeout: float = 60.0) -> bool:
         """End them in good order, by force after `timeout` seconds; False when nobody looked after them."""
@@ -61,3 +62,12 @@ class Processes:
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+
+def supervisor(processes: Iterable[psutil.Process]) -> psutil.Process | None:
+    """The supervisor among a pool's processes; one that ended meanwhile is none."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if SUPERVISOR in process.cmdline():
+                return process
+    return None
