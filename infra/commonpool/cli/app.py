@@ -86,7 +86,7 @@ def _pairs(option: str, items: list[str] | None) -> dict[str, str]:
 
 def _run(verb: str, target: Target, output: Output, **wishes: Any) -> None:  # noqa: ANN401
     from commonpool.cli.plan import execute
-    from commonpool.cli.run import Run, Wishes
+    from commonpool.cli.stack_run import Run, Wishes
     from commonpool.engine.duration import seconds
 
     chosen = wishes.pop("options", {})

@@ -9,7 +9,7 @@ from commonpool.cli.failure import CommandFailed
 from commonpool.cli.output import Output, count
 
 if TYPE_CHECKING:
-    from commonpool.cli.run import Wishes
+    from commonpool.cli.stack_run import Wishes
     from commonpool.engine import Result
 
 

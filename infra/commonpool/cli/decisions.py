@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from commonpool.journal import Entry
 
 if TYPE_CHECKING:
-    from commonpool.cli.run import Run
+    from commonpool.cli.stack_run import Run
     from commonpool.engine import Result
     from commonpool.ledger import Decision
     from commonpool.model import Department, Estate, Problem

@@ -5,7 +5,7 @@ import time
 from commonpool.cli import report
 from commonpool.cli.failure import CHANGES, FAILED, OK, CommandFailed
 from commonpool.cli.output import Format, count
-from commonpool.cli.run import Run
+from commonpool.cli.stack_run import Run
 
 
 def finish(run: Run, brief: bool = False, screen: str = "") -> int:

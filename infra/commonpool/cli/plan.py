@@ -13,7 +13,7 @@ from commonpool.cli.ending import fallen, finish, pool_screen
 from commonpool.cli.evidence import RunEvidence, refused
 from commonpool.cli.failure import CommandFailed, Interrupted, nearest
 from commonpool.cli.output import Format, count
-from commonpool.cli.run import Run, Wishes
+from commonpool.cli.stack_run import Run, Wishes
 from commonpool.cli.target import left_out, needs_exchange, programs, stand_ins
 
 if TYPE_CHECKING:
