@@ -77,7 +77,7 @@ def _department(estate: Estate, department: Department) -> list[str]:
     return [
         estate.digests[f"department/{department.name}"],
         standing,
-        repr([estate.resources(department, spec) for _, spec in department.namespaces()]),
+        repr(estate.added(department)),
         repr([service.name for service in services if estate.grants(service, department)]),
         *(estate.digests[f"service/{name}"] for name in names),
     ]

@@ -1,5 +1,6 @@
 """Whether a department's guaranteed promises fit, and what would fit when they do not. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -84,7 +85,7 @@ def _decide(estate: Estate, department: Department, sums: _Sums) -> Decision:
     checks = tuple(
         _check(estate, department, flavor, sums)
         for flavor in estate.pool.spec.compute.flavors
-        if _wants(estate, department, flavor)
+        if _asks_of(estate, department, flavor)
     )
     failing = [check for check in checks if not check.fits]
     reasons = tuple(_reason(estate, check) for check in checks)
@@ -98,20 +99,23 @@ def problems(estate: Estate) -> list[Problem]:
     served = [grant for grant in grants(estate) if grant.namespace.startswith("service-")]
     standing = [one for one in estate.departments if one.standing(estate.day) != "reclaimed"]
     standing.sort(key=lambda one: _seniority(estate, one))
+    asked: dict[str, list[tuple[Department, int, int, Amount]]] = defaultdict(list)
+    for department in standing:
+        for name, index, position, amount in _asks(estate, department):
+            asked[name].append((department, index, position, amount))
     for flavor in estate.pool.spec.compute.flavors:
         capacity = capacity_of(estate, flavor)
         taken = Amount.total(grant.guaranteed for grant in served if grant.flavor == flavor.name)
-        for department in standing:
-            for index, position, amount in _asks(estate, department, flavor):
-                room = (capacity - taken).clipped()
-                if amount.fits(room):
-                    taken = taken + amount
-                    continue
-                where = estate.locate(
-                    f"department/{department.name}", "spec", "namespaces", index, "resources", position, "guaranteed"
-                )
-                message = f"{department.name} asks for {amount} of {flavor.name}, but only {room} of {capacity} are not promised yet"
-                found.append(Problem(*where, message, "capacity-exceeded", WHO, _fix(amount, room)))
+        for department, index, position, amount in asked[flavor.name]:
+            room = (capacity - taken).clipped()
+            if amount.fits(room):
+                taken = taken + amount
+                continue
+            where = estate.locate(
+                f"department/{department.name}", "spec", "namespaces", index, "resources", position, "guaranteed"
+            )
+            message = f"{department.name} asks for {amount} of {flavor.name}, but only {room} of {capacity} are not promised yet"
+            found.append(Problem(*where, message, "capacity-exceeded", WHO, _fix(amount, room)))
     return found
 
 
@@ -121,17 +125,15 @@ def _seniority(estate: Estate, department: Department) -> tuple[bool, str, str]:
     return proposed, department.spec.term.start, department.spec.filing.number
 
 
-def _asks(estate: Estate, department: Department, flavor: Flavor) -> list[tuple[int, int, Amount]]:
-    return [
-        (index, position, Amount.of(item.guaranteed))
-        for index, namespace in enumerate(department.spec.namespaces)
-        for position, item in enumerate(estate.resources(department, namespace))
-        if item.flavor == flavor.name
-    ]
+def _asks(estate: Estate, department: Department) -> Iterator[tuple[str, int, int, Amount]]:
+    """The flavor, the places of the namespace and of the resource in it, and how much."""
+    for index, namespace in enumerate(department.spec.namespaces):
+        for position, item in enumerate(estate.resources(department, namespace)):
+            yield item.flavor, index, position, Amount.of(item.guaranteed)
 
 
-def _wants(estate: Estate, department: Department, flavor: Flavor) -> bool:
-    return bool(_asks(estate, department, flavor))
+def _asks_of(estate: Estate, department: Department, flavor: Flavor) -> list[Amount]:
+    return [amount for name, _, _, amount in _asks(estate, department) if name == flavor.name]
 
 
 def _check(estate: Estate, department: Department, flavor: Flavor, sums: _Sums) -> Check:
@@ -139,7 +141,7 @@ def _check(estate: Estate, department: Department, flavor: Flavor, sums: _Sums) 
     held = grants_of(estate, listed) if listed else ()
     own = Amount.total(grant.guaranteed for grant in held if grant.flavor == flavor.name)
     others = sums.promised[flavor.name] - own
-    wanted = Amount.total(amount for _, _, amount in _asks(estate, department, flavor))
+    wanted = Amount.total(_asks_of(estate, department, flavor))
     return Check(flavor.name, sums.capacity[flavor.name], others, wanted)
 
 
@@ -172,7 +174,7 @@ def _alternatives(estate: Estate, department: Department, check: Check, sums: _S
             continue
         other = _check(estate, department, flavor, sums)
         if (check.wanted + other.wanted).fits(other.room):
-            words = f" beside the {other.wanted} there" if _wants(estate, department, flavor) else ""
+            words = f" beside the {other.wanted} there" if _asks_of(estate, department, flavor) else ""
             text = f"the same on {flavor.name}{words}, which is trusted up to level {flavor.trust}"
             yield Alternative(own, flavor.name, check.wanted, text)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from commonpool.model.agreement import Agreement
+from commonpool.model.agreement import AgreedQuota, Agreement
 from commonpool.model.base import Resources
 from commonpool.model.clock import Clock, clock
 from commonpool.model.correction import Correction
@@ -163,11 +163,15 @@ class Estate:
     def resources(self, department: Department, namespace: NamespaceSpec) -> list[FlavorResources]:
         """What one of its namespaces gets today: what its manifest says, and what agreements in force add."""
         found = list(namespace.resources)
-        for agreement in self._quotas.get(department.name, ()):
-            for more in agreement.spec.quota:
-                if more.namespace == namespace.name and self.standings[agreement.name].in_force:
-                    found = [_with(one, more.guaranteed) if one.flavor == more.flavor else one for one in found]
+        for more in self.added(department):
+            if more.namespace == namespace.name:
+                found = [_with(one, more.guaranteed) if one.flavor == more.flavor else one for one in found]
         return found
+
+    def added(self, department: Department) -> list[AgreedQuota]:
+        """What agreements in force add to the resources of its namespaces today."""
+        agreements = self._quotas.get(department.name, ())
+        return [more for one in agreements if self.standings[one.name].in_force for more in one.spec.quota]
 
     @cached_property
     def _quotas(self) -> Mapping[str, tuple[Agreement, ...]]:
