@@ -22,7 +22,7 @@ from commonpool.embedded.preparation import kept_settings, prepare, settle, writ
 from commonpool.embedded.process import SUPERVISOR, Processes, supervisor
 from commonpool.embedded.status import EmbeddedStatus, component_statuses, outdated, proxy_status
 from commonpool.embedded.store import stored
-from commonpool.embedded.supervisor import api_ready
+from commonpool.embedded.supervisor import READY_PAUSE_SECONDS, api_ready
 from commonpool.envoy.bootstrap import METRICS_PORT
 from commonpool.folder import data_folder
 
@@ -181,7 +181,7 @@ class EmbeddedPool:
                 words = self._what_fails()
                 self.processes.stop()
                 raise StartFailed(f"not ready after {patience:.0f} s: {words}")
-            time.sleep(0.02)
+            time.sleep(READY_PAUSE_SECONDS)
 
     async def _bootstrap(self, observer: binaries.Observer) -> None:
         """Apply what a fresh API server lacks; a start that was killed half-way is completed by the next one."""

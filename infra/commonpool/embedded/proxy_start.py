@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the client costs a quarter of a second of import; `status` 
 MANAGER = "commonpool-embedded"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 ESTABLISHED_SECONDS = 20.0
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.2
 
 
 def withdraw(place: proxy.Place) -> None:

@@ -30,6 +30,9 @@ from commonpool.folder import cache_folder
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a component that ran this long starts over with the shortest pause
 STOP_SECONDS = 15.0
+READY_PAUSE_SECONDS = (
+    0.15  # between two questions whether the API server is ready: each is a handshake while it has most to do
+)
 LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
 CLOCK_SET_SECONDS = 60.0  # by which the clock was set, or the machine slept: certificates may have ended meanwhile
@@ -182,7 +185,7 @@ class Supervisor:
         while not self.stopping and not api_ready(self.layout, self.ports):
             if self._mend(first):
                 self._report()
-            time.sleep(0.05)
+            time.sleep(READY_PAUSE_SECONDS)
         self._watch()
         for component in reversed(self.components):
             component.stop()
