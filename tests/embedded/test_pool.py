@@ -84,6 +84,12 @@ def test_it_listens_on_loopback_only(own: EmbeddedPool) -> None:
     assert all(ipaddress.ip_address(address).is_loopback for _, address in listening()), listening()
 
 
+def test_the_process_that_keeps_it_running_carries_neither_models_nor_clients() -> None:
+    heavy = ("pydantic", "aiohttp", "grpc", "pulumi")
+    code = f"import sys, commonpool.embedded.supervisor; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_its_files_are_private(own: EmbeddedPool) -> None:
     assert own.layout.root.stat().st_mode & 0o077 == 0
     for path in (own.kubeconfig, *own.layout.pki.glob("*.key"), *own.layout.config.iterdir()):

@@ -13,12 +13,13 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from commonpool.components.backend import pods_key
 from commonpool.embedded.configuration import Layout
-from commonpool.model import Estate, SharedService
-from commonpool.model.backend import Backend
+
+if TYPE_CHECKING:  # what models an estate takes a quarter of a second to import; whoever runs a pool does without
+    from commonpool.model import Estate, SharedService
+    from commonpool.model.backend import Backend
 
 COMPONENT = "stand-ins"
 MODULE = "commonpool.embedded.stand_in_server"
@@ -60,7 +61,7 @@ class Role:
         return cls(**{**values, "services": tuple(values["services"]), "checks": checks, "items": items})
 
 
-def roles(estate: Estate) -> dict[str, Role]:
+def roles(estate: "Estate") -> dict[str, Role]:
     """What is to be played, by the keys of `commonpool:standIns`. Pure."""
     found: dict[str, Role] = {}
     if estate.pool.spec.network.proxy is None:
@@ -72,7 +73,9 @@ def roles(estate: Estate) -> dict[str, Role]:
     return found
 
 
-def _places(estate: Estate, service: SharedService, backend: Backend) -> Iterable[tuple[str, str]]:
+def _places(estate: "Estate", service: "SharedService", backend: "Backend") -> Iterable[tuple[str, str]]:
+    from commonpool.components.backend import pods_key
+
     if backend.tls or backend.peer:
         return
     if backend.pods and not _real_pods(estate, service):
@@ -83,14 +86,14 @@ def _places(estate: Estate, service: SharedService, backend: Backend) -> Iterabl
             yield f"{name}:{backend.port}", f"the machine {name}"
 
 
-def _real_pods(estate: Estate, service: SharedService) -> bool:
+def _real_pods(estate: "Estate", service: "SharedService") -> bool:
     """Whether a node has joined, or a test host joins, on which its pods may run."""
     flavors = {item.flavor for item in service.spec.namespace.resources}
     real = (one.facts for one in estate.machines if one.facts.role == "node" and (one.facts.joined or one.facts.trial))
     return any(not flavors or one.flavor in flavors for one in real)
 
 
-def _role(estate: Estate, service: SharedService, key: str, of: str) -> Role:
+def _role(estate: "Estate", service: "SharedService", key: str, of: str) -> Role:
     spec = service.spec
     protocol = spec.endpoint.protocol if spec.endpoint else "HTTP"
     if protocol == "HTTP":
