@@ -31,8 +31,6 @@ if any(name.lower() == "http_proxy" or name.lower() == "https_proxy" for name in
     # Tests ask what they started on this machine; what they install comes by the proxy all the same.
     direct = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, direct))
-# A test's pool is small and short-lived: its Go programs collect garbage half as often, which spares a seventh of their time.
-os.environ.setdefault("GOGC", "200")
 TOGETHER = frozenset({"tests/components", "tests/escapes", "tests/machines", "tests/proxy"})
 FIRST = ("tests/machines", "tests/proxy", "tests/escapes", "tests/handbook")  # what takes longest in one piece
 T = TypeVar("T")

@@ -30,15 +30,16 @@ from commonpool.folder import cache_folder
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0  # a component that ran this long starts over with the shortest pause
 STOP_SECONDS = 15.0
-READY_PAUSE_SECONDS = (
-    0.15  # between two questions whether the API server is ready: each is a handshake while it has most to do
-)
+# Between two questions whether the API server is ready: each is a handshake, while it has most to do.
+READY_PAUSE_SECONDS = 0.15
 LARGEST_LOG = 20 << 20  # bytes; what a log had before stands in one older file
 RENEWAL_CHECK_SECONDS = 6 * 3600.0
 CLOCK_SET_SECONDS = 60.0  # by which the clock was set, or the machine slept: certificates may have ended meanwhile
 RENEWAL_MODULE = "commonpool.embedded.renewal"
 # What does not ask the API server; that one retries until etcd answers.
 FIRST = ("etcd", "kube-apiserver", stand_in.COMPONENT)
+# Half of what the API server does to list a large pool is its search for garbage. Half as often, it takes a third more memory.
+ENVIRONMENTS = {"kube-apiserver": {"GOGC": "200"}}
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 _PR_SET_PDEATHSIG = 1
 
@@ -156,7 +157,8 @@ class Supervisor:
         words = arguments(name, self.layout, self.ports, self.settings)
         own = self.binaries / name
         command = [str(own), *words[1:]] if own.exists() else [str(self.binaries / "kubernetes"), *words]
-        return Component(name, command, self.layout.logs / f"{name}.log", _direct())
+        environment = ENVIRONMENTS.get(name, {}) | _direct()
+        return Component(name, command, self.layout.logs / f"{name}.log", environment)
 
     def _proxy_component(self, name: str) -> Component:
         place = proxy.Place(self.layout)
