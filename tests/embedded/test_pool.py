@@ -361,6 +361,8 @@ def test_what_does_not_stay_up_is_told_with_its_last_words(
     program.symlink_to(whole)
     until(lambda: words() == "", "it stays up again")
     assert own.status().troubles == []
+    monkeypatch.setenv("COMMONPOOL_CACHE", str(tmp_path / "elsewhere"))
+    assert own.status().outdated == (), "the same programs are no other version where they lie elsewhere"
 
 
 def command(*words: str) -> str:

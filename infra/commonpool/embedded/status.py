@@ -96,9 +96,9 @@ def proxy_status(place: proxy.Place, *, running: bool) -> ProxyStatus:
 
 
 def outdated(place: proxy.Place, supervisor: psutil.Process) -> tuple[str, ...]:
-    """What runs from programs that are not this version's."""
-    links = {place.program(name): program for name, program in binaries.proxy_programs().items()}
-    found = [link.name for link, program in links.items() if link.exists() and link.resolve() != program.resolve()]
+    """What runs from programs that are not this version's: their folders are named by what is in them, wherever they lie."""
+    links = {place.program(name): program.parent.name for name, program in binaries.proxy_programs().items()}
+    found = [link.name for link, folder in links.items() if link.exists() and link.resolve().parent.name != folder]
     with contextlib.suppress(psutil.Error):
         if Path(supervisor.cmdline()[-1]).name != binaries.folder_of(binaries.KUBERNETES).name:
             found.insert(0, "Kubernetes")
