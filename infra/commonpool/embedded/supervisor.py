@@ -39,7 +39,7 @@ RENEWAL_MODULE = "commonpool.embedded.renewal"
 # What does not ask the API server; that one retries until etcd answers.
 FIRST = ("etcd", "kube-apiserver", stand_in.COMPONENT)
 # Half of what the API server does to list a large pool is its search for garbage. Half as often, it takes a third more memory.
-ENVIRONMENTS = {"kube-apiserver": {"GOGC": "200"}}
+ENVIRONMENTS = {"kube-apiserver": {"GOGC": os.environ.get("GOGC", "200")}}
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 _PR_SET_PDEATHSIG = 1
 
