@@ -25,13 +25,15 @@ clean:  ## delete the embedded pool's data and .venv; the built binaries stay in
 	@rm -rf .venv 2>/dev/null || { sleep 2; rm -rf .venv; }  # packages may still be compiled in the background
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-test: check  ## lint, types, layers, and all tests against a real control plane
+test:  ## lint, types, layers, and all tests against a real control plane
+	@echo "Commonpool: checking and testing (20 to 50 minutes, as fast as the machine is; the very first time Kubernetes and Envoy Gateway are built too)"
+	@scripts/bootstrap dev
 	@[ -z "$${CI:-}" ] || scripts/test-hosts
-	@.venv/bin/python tests/prepare.py
+	@.venv/bin/python tests/prepare.py & building=$$!; trap "kill $$building 2>/dev/null || :" EXIT; \
+	$(MAKE) --no-print-directory check && wait $$building
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check:  ## lint, types, layers
-	@echo "Commonpool: checking and testing (20 to 50 minutes, as fast as the machine is; the very first time Kubernetes and Envoy Gateway are built too)"
 	@scripts/bootstrap dev
 	@.venv/bin/ruff check infra stacks tests bench
 	@.venv/bin/ruff format --check infra stacks tests bench

@@ -1,5 +1,8 @@
 """Build what the tests run, once, before the first of them: their time limits are for tests. `make test` calls it."""
 
+import signal
+import sys
+
 from commonpool.cli.output import Output
 from commonpool.embedded import binaries
 from commonpool.embedded.hosts import why_not
@@ -8,6 +11,7 @@ from commonpool.embedded.node_archive import node_archive
 
 def main() -> None:
     """Nothing is done where all of it stands."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a build that is ended leaves nothing behind
     output = Output()
     with output.working("building what the tests run"):
         binaries.built(binaries.KUBERNETES, output.build)

@@ -204,15 +204,19 @@ def _build(module: Module, folder: Path, target: Path, observer: Observer) -> No
         assert process.stderr is not None
         tail: list[str] = []
         compiled = 0
-        for line in process.stderr:
-            if line.startswith("go: downloading"):
-                observer("fetching Go modules", None)
-                continue
-            compiled += 1
-            tail = [*tail[-30:], line.rstrip()]
-            done = min(compiled / module.packages, 0.99)
-            observer(f"building {module.title}: {compiled} of about {module.packages} packages", done)
-        if process.wait() != 0:
+        try:
+            for line in process.stderr:
+                if line.startswith("go: downloading"):
+                    observer("fetching Go modules", None)
+                    continue
+                compiled += 1
+                tail = [*tail[-30:], line.rstrip()]
+                done = min(compiled / module.packages, 0.99)
+                observer(f"building {module.title}: {compiled} of about {module.packages} packages", done)
+            failed = process.wait() != 0
+        finally:
+            process.terminate()  # where we are interrupted; it has ended otherwise
+        if failed:
             raise BuildFailed(f"building {module.title} failed:\n" + "\n".join(tail))
         output.replace(target)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
