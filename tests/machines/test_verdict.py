@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from commonpool.machines import Facts, facts, judge
+from commonpool.machines.survey import explain
 from commonpool.machines.verdict import ROLES, rules
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,3 +212,17 @@ def test_what_one_machine_prints_stops_no_survey_and_fills_no_record(words: str,
 def test_no_nonsense_that_a_machine_prints_is_taken_for_a_fact(text: str, part: str) -> None:
     seen = facts(f"== {part}\n{text}\n== end\n", (0.0, 1.0))
     judge(seen, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("words", "then"),
+    [
+        ("ssh: Could not resolve hostname m-1: Name or service not known", "ansible_host"),
+        ("ssh: connect to host 10.0.0.1 port 22: No route to host", "cable"),
+        ("m-1: Permission denied (publickey)", "authorized_keys"),
+        ("Incorrect sudo password", "--ask-become-pass"),
+    ],
+)
+def test_what_to_do_next_fits_why_a_machine_was_not_seen(words: str, then: str) -> None:
+    machine: Any = SimpleNamespace(name="m-1")
+    assert then in explain(machine, words)[1]

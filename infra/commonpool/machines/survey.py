@@ -151,7 +151,9 @@ def explain(machine: Machine, words: str) -> tuple[str, str]:
         return "it refuses the operator's key", "put the public key into its ansible_user's authorized_keys"
     if re.search(r"sudo.*password|incorrect.*password|become.*password", words, re.IGNORECASE):
         return "sudo does not accept the password", "check the password, or run without --ask-become-pass"
-    if re.search(r"timed? ?out|no route|refused|unreachable|could not resolve", words, re.IGNORECASE):
+    if "could not resolve" in words.lower():
+        return f"nobody knows its name ({shown(words)})", "declare its address (ansible_host); then survey again"
+    if re.search(r"timed? ?out|no route|refused|unreachable", words, re.IGNORECASE):
         return f"it does not answer ({shown(words)})", "check power, cable, address; then survey again"
     return shown(words), "look at the run's folder for the whole story"
 
