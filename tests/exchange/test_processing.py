@@ -24,4 +24,5 @@ def test_no_module_comes_from_two_distributions() -> None:
     owners = Counter(
         str(file) for one in metadata.distributions() for file in one.files or () if file.suffix in (".py", ".so")
     )
-    assert [file for file, number in owners.items() if number > 1] == []
+    twice = [file for file, number in owners.items() if number > 1]
+    assert twice == [], "a .venv that once had another lock may be full of such: rm -r .venv"
