@@ -14,7 +14,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a build that is ended leaves nothing behind
     output = Output()
     with output.working("building what the tests run"):
-        binaries.built(binaries.KUBERNETES, output.build)
+        with binaries.fetching([binaries.ENVOY_GATEWAY], output.build):
+            binaries.built(binaries.KUBERNETES, output.build)
         binaries.built(binaries.ENVOY_GATEWAY, output.build)
         binaries.envoy(output.build)
         if why_not() is None:

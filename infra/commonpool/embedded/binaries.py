@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,23 +119,25 @@ def folder_of(module: Module) -> Path:
 
 
 @contextmanager
-def fetching(module: Module, observer: Observer = silent) -> Iterator[None]:
-    """Fetch what a module's build will need while the block runs, which needs no network; nothing when it is built."""
-    if folder_of(module).is_dir():
-        yield
-        return
-    folder = source_folder(module)
-    process = subprocess.Popen(
-        [find_go(folder, observer), "mod", "download"],
-        cwd=folder,
-        env=os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # what cannot be fetched is told by the build
-    )
+def fetching(modules: Iterable[Module], observer: Observer = silent) -> Iterator[None]:
+    """Fetch what these modules' builds will need while the block runs, which needs no network; nothing of those that are built."""
+    processes = []
     try:
+        for module in modules:
+            if not folder_of(module).is_dir():
+                folder = source_folder(module)
+                process = subprocess.Popen(
+                    [find_go(folder, observer), "mod", "download"],
+                    cwd=folder,
+                    env=os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": ""},
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # what cannot be fetched is told by the build
+                )
+                processes.append(process)
         yield
     finally:
-        process.wait()
+        for process in processes:
+            process.wait()
 
 
 def used(folder: Path) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonpool.embedded.binaries import KUBERNETES, VERSION, Module, Observer, alone, as_it_is, built, silent
+from commonpool.embedded.binaries import KUBERNETES, VERSION, Module, Observer, alone, as_it_is, built, fetching, silent
 from commonpool.folder import cache_folder
 from commonpool.machines.image import image
 
@@ -50,7 +50,8 @@ class NodeArchive:
 
 def node_archive(observer: Observer = silent) -> NodeArchive:
     """The archive, made now if these parts never were packed. Raises `BuildFailed`."""
-    folders = {name: built(module, observer) for name, module in MODULES.items()}
+    with fetching(list(MODULES.values())[1:], observer):
+        folders = {name: built(module, observer) for name, module in MODULES.items()}
     recipe = "\n".join((*sorted(folder.name for folder in folders.values()), *PLUGINS, *LINKS, "layout 1"))
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     made = NodeArchive(cache_folder() / "nodes" / f"{digest}.tar.gz", digest)

@@ -146,7 +146,7 @@ class EmbeddedPool:
         if self.running() and settings is None and marker.exists() and proxy_start.stands(place) and self.ready():
             asyncio.run(self._serve(observer))
             return
-        with binaries.fetching(binaries.ENVOY_GATEWAY, observer):
+        with binaries.fetching([binaries.ENVOY_GATEWAY], observer):
             built = binaries.built(binaries.KUBERNETES, observer)
         self.processes.stop()
         ports, chosen = settle(self.layout, settings)
