@@ -94,6 +94,8 @@ spec:
         ('k8s.Provider("p", enable_server_side_apply=False)', "enableServerSideApply"),
         ('pulumi.ResourceHook("h", lambda given: None)', "hooks"),
         ('config_map("a", {}, replacement_trigger="1")', "replacement_trigger"),
+        ('config_map("a", {}, replace_with=[space])', "replace_with"),
+        ('config_map("a", {"file": pulumi.FileAsset("a.txt")})', "assets"),
         ('pulumi.runtime.invoke("aws:index/getRegion:getRegion", {})', "aws:index/getRegion:getRegion"),
     ],
 )
@@ -101,6 +103,7 @@ def test_what_needs_a_plugin_or_the_cli_is_refused_by_its_name(stack: Stack, sou
     refused = stack.preview(source)
     assert {problem.code for problem in refused.problems} == {"unsupported"}, messages(refused)
     assert name in messages(refused)
+    assert all(problem.next_step for problem in refused.problems), "how it would pass"
 
 
 def test_transforms_run_from_the_resource_outwards_and_change_inputs_and_options(

@@ -9,8 +9,9 @@ from typing import Any
 
 from commonpool.engine import kubeconfig
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import EngineError, Refused, Unsupported
+from commonpool.engine.error import EngineError, Refused
 from commonpool.engine.memory_file import memory_file
+from commonpool.engine.plugin import not_done
 from commonpool.engine.unknown import UNKNOWN
 
 # What a provider may say without changing what is applied; the rest is refused by name.
@@ -66,7 +67,7 @@ class Clusters:
         if unknown or str(inputs.get("enableServerSideApply", "true")).lower() == "false":
             words = ", ".join(unknown) or "enableServerSideApply: false"
             whose = f"provider {urn}" if urn else "the configuration of the default provider (kubernetes:…)"
-            raise Unsupported(f"{whose} sets {words}, which the embedded engine does not do")
+            raise not_done(f"{whose} sets {words}, which the embedded engine does not do")
         if urn in self._open and any(inputs.get(key) != self._providers[urn].get(key) for key in _PLACES):
             self._former.append(self._open.pop(urn))
         self._providers[urn] = inputs

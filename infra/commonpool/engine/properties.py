@@ -85,7 +85,9 @@ def _decode_special(struct: struct_pb2.Struct, path: Path, result: Properties) -
     if signature == RESOURCE_REFERENCE:
         reference = struct.fields["id"] if "id" in struct.fields else struct.fields["urn"]
         return _decode_value(reference, path, result)
-    raise Unsupported(f"assets and archives are not values of a Kubernetes object (at {show_path(path)})")
+    error = Unsupported(f"assets and archives are not values of a Kubernetes object (at {show_path(path)})")
+    error.next_step = "give what is in it as a text: open(path).read()"
+    raise error
 
 
 def secret_values(properties: Properties) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from pulumi.runtime.proto import resource_pb2
 
 from commonpool.engine.error import Unsupported
+from commonpool.engine.plugin import not_done
 from commonpool.engine.properties import Path, decode, encode, parse_path, remove_path
 from commonpool.engine.record import MANAGER, Identity, field_manager_of
 from commonpool.engine.unknown import UNKNOWN
@@ -121,11 +122,11 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, al
     """Decode a request. Raises `Unsupported` for options that this engine does not claim."""
     for option, words in _BLANK_OPTIONS.items():
         if getattr(request, option):
-            raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
+            raise not_done(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
     told: Any = request  # whose stubs know fields by literals alone
     for option, words in _MESSAGE_OPTIONS.items():
         if told.HasField(option) and getattr(request, option).ByteSize():
-            raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
+            raise not_done(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
     inputs = decode(request.object)
     return Registration(
         urn=urn,
