@@ -74,7 +74,7 @@ async def register(
     }
     for body in found:
         if await _namespaced(cluster, body, scopes):
-            body["metadata"].setdefault("namespace", template.values["namespace"])
+            body["metadata"]["namespace"] = body["metadata"].get("namespace") or template.values["namespace"]
     children = [_child(template, inputs.values, body) for body in found]
     _order(children)
     names = {_reference(child.values): child for child in children}

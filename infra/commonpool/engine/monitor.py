@@ -13,7 +13,7 @@ from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
 
 from commonpool.engine.deployment import Deployment
 from commonpool.engine.error import EngineError
-from commonpool.engine.manifest import documents
+from commonpool.engine.manifest import declared, documents
 from commonpool.engine.plugin import needs_plugin, not_done
 from commonpool.engine.properties import decode, encode
 from commonpool.engine.registrar import Registrar
@@ -107,7 +107,7 @@ class Monitor:
         """The two functions that need no plugin: decoding YAML, and looking at a resource of a manifest component."""
         if request.tok == "kubernetes:yaml:decode":
             try:
-                found = encode({"result": documents(decode(request.args).values["text"])})
+                found = encode({"result": declared(documents(decode(request.args).values["text"]))})
             except EngineError as error:
                 raise self._refuse(error) from error
         elif (
