@@ -1,9 +1,11 @@
-"""Manifests as components of a program."""
+"""Manifests as components of a program: how what they make is previewed, waited for and deleted."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commonpool.embedded import EmbeddedPool
+from commonpool.engine import destroy, up
 from programs import Stack, messages
 
 
@@ -29,3 +31,38 @@ def test_the_older_component_takes_manifests_with_a_status_too(stack: Stack) -> 
         k8s.yaml.ConfigGroup("g", yaml=[text], skip_await=True, opts=Options(depends_on=[space]))
     """)
     assert (messages(applied), applied.counts) == ("", {"create": 2})
+
+
+def test_what_waited_for_a_component_goes_before_what_the_component_made(stack: Stack) -> None:
+    program = stack.load("""
+        text = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: operator, namespace: {name}}}}}"
+        operator = k8s.yaml.v2.ConfigGroup("operator", yaml=text, opts=Options(depends_on=[space]))
+        metadata = {**inside, "name": "custom", "finalizers": ["example.com/operator"]}
+        k8s.core.v1.ConfigMap("custom", metadata=metadata, opts=Options(depends_on=[operator]))
+    """)
+
+    async def let_go(cluster: Any) -> None:
+        await cluster.merge_patch("v1", "ConfigMap", stack.name, "custom", {"metadata": {"finalizers": None}})
+
+    assert messages(stack.run(up, program)) == ""
+    held = stack.run(destroy, program, timeout=1, targets=("*custom", "*operator"))
+    assert "operator is left as it is, because what depends on it is" in messages(held)
+    assert stack.read("v1", "ConfigMap", stack.name, "operator") is not None
+    stack.ask(let_go)
+    assert messages(stack.destroy()) == ""
+
+
+def test_a_preview_that_does_not_know_a_manifest_yet_does_not_say_that_what_it_made_goes(stack: Stack) -> None:
+    source = """
+        service = k8s.core.v1.Service(config.require("service"), metadata=inside, spec={"ports": [{"port": 80}]})
+        text = service.spec.cluster_ip.apply(
+            lambda ip: f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, namespace: {name}}}, data: {{ip: {ip}}}}}")
+        k8s.yaml.v2.ConfigGroup("g", yaml=text)
+    """
+    assert stack.up(source, service="one").counts == {"create": 3}
+    shown = stack.preview(source, service="two")
+    assert {(change.operation, change.kind) for change in shown.changes} == {
+        ("create", "Service"),
+        ("delete", "Service"),
+    }
+    assert stack.up(source, service="two").counts == {"create": 1, "update": 1, "delete": 1}

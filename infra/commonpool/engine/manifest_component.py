@@ -7,7 +7,7 @@ The provider of the Pulumi CLI builds these components itself, so this engine ha
 
 import asyncio
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from glob import glob
 from pathlib import Path
@@ -60,6 +60,12 @@ def _texts(name: str, directory: Path) -> list[tuple[str, str]]:
         return [(path, (directory / path).read_text(encoding="utf-8")) for path in paths]
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def recorded(component: str, urns: Iterable[str]) -> set[str]:
+    """Those of the URNs that are of something below a component."""
+    chain = f"{component.split('::')[2]}$"
+    return {urn for urn in urns if urn.split("::")[2].startswith(chain)}
 
 
 async def register(

@@ -54,6 +54,7 @@ class Registrar:
         self.transforms = Transforms(run.program.project, run.program.stack)
         self.left_out: set[str] = set()  # what does not exist yet and is not among the targets of the run
         self.made: dict[str, tuple[str, struct_pb2.Struct]] = {}  # what components of manifests made: id, outputs
+        self.members: dict[str, list[str]] = {}  # of each of these components
 
     async def register(self, request: Any) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         """One registration; a resource that fails is reported to the program as failed, and the run goes on or stops."""
@@ -70,6 +71,8 @@ class Registrar:
                 return _failed(urn)
         self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
         self._inherit(urn, request)
+        # Components of manifests have no objects of their own: what waits for one goes before what it made.
+        request.dependencies.extend([one for urn in request.dependencies for one in self.members.get(urn, ())])
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
                 self.root = urn
@@ -204,10 +207,11 @@ class Registrar:
             if run.stops(unit) or self._lacks(request):
                 raise Interrupted("not tried, because something else failed before it")
             inputs = decode(request.object)
-            if inputs.unknowns:
-                run.note(f"{request.name}: its inputs are outputs of something new; this preview lacks what it makes")
-                return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": UNKNOWN}))
             provider = request.provider or request.providers.get("kubernetes", "")
+            if inputs.unknowns or not run.clusters.known(provider):
+                run.note(f"{request.name}: its inputs are outputs of something new; this preview lacks what it makes")
+                run.registered |= manifest_component.recorded(urn, run.state.records)  # which nothing says will go
+                return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": UNKNOWN}))
             run.clusters.admit(provider, f"{request.type} {request.name!r}")
             template = replace(
                 parse(manifest_component.plain(request), urn, unit, ()),
@@ -233,6 +237,7 @@ class Registrar:
             cluster = await run.clusters.connect(provider)
             directory = program_folder(run.program)
             urns = await manifest_component.register(template, inputs, directory, cluster, one)
+            self.members[urn] = urns
             references = [reference(child, self.made[child][0]) for child in urns if child in self.made]
             if len(references) < len(urns):
                 run.failed.add(urn)
