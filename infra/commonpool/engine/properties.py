@@ -4,7 +4,7 @@ The encoding is the public one of Pulumi's resource protocol (`google.protobuf.S
 Assets, archives and resource references of remote components have no meaning for Kubernetes objects and are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +102,11 @@ def secret_values(properties: Properties) -> list[Any]:
                 node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else None
         found.append(node)
     return found
+
+
+def secret_outputs(kind: object, named: Iterable[str]) -> frozenset[str]:
+    """The outputs that are secret: those that are named, and what a Secret holds."""
+    return frozenset(named) | (frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
 
 
 def reference(urn: str, identifier: str) -> dict[str, Any]:

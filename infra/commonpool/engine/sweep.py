@@ -203,7 +203,7 @@ async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool
         await _delete_live(run, record)
     if not run.preview:
         if record.retain:
-            await _let_go(run, record)
+            await let_go(run, record)
         run.state.drop(record.urn)
     if record.urn.partition(REPLACED)[0] not in run.registered:  # a replacement has been reported as one
         run.report(_change(record, unit, words))
@@ -254,7 +254,7 @@ async def _give_back(cluster: Cluster, version: str, record: Record) -> None:
     await cluster.apply(body, force=True, field_manager=record.owner)
 
 
-async def _let_go(run: Deployment, record: Record) -> None:
+async def let_go(run: Deployment, record: Record) -> None:
     """Take our marks off a retained object, so that no later run mistakes it for a leftover."""
     await run.begin_writing()
     cluster = await run.clusters.connect(record.provider)
