@@ -171,6 +171,22 @@ def test_what_is_looked_up_by_the_id_of_something_new_is_unknown_in_a_preview(st
     assert (messages(applied), applied.outputs) == ("", {"data": "b"})
 
 
+def test_metadata_that_is_known_only_after_others_is_unknown_in_a_preview(stack: Stack) -> None:
+    source = """
+        service = k8s.core.v1.Service("s", metadata=inside, spec={"ports": [{"port": 80}]})
+        marks = service.spec.cluster_ip.apply(lambda ip: {"ip": ip})
+        k8s.core.v1.ConfigMap("annotated", metadata={**inside, "annotations": marks}, data={})
+        k8s.core.v1.ConfigMap("labelled", metadata={**inside, "labels": marks}, data={})
+        k8s.core.v1.ConfigMap("whole", metadata=marks.apply(lambda found: {"namespace": name, "name": "whole", "labels": found}))
+        pod = {"containers": marks.apply(lambda found: [{"name": "a", "image": "b", "args": [found["ip"]]}]), "restart_policy": "Never"}
+        k8s.core.v1.Pod("p", metadata={**inside, "annotations": {"pulumi.com/skipAwait": "true"}}, spec=pod,
+            opts=Options(ignore_changes=["spec.containers[*].image"]))
+    """
+    shown, applied, again = stack.preview(source), stack.up(source), stack.preview(source)
+    assert (messages(shown), shown.counts) == ("", {"create": 6})
+    assert (messages(applied), applied.counts, again.counts) == ("", {"create": 6}, {})
+
+
 def test_outputs_are_told_alike_each_time(stack: Stack) -> None:
     words = [f"{number:x}" for number in range(40)]
     found = stack.preview(f"for word in {words}: pulumi.export(word, {{word + x: x for x in {words}}})").outputs

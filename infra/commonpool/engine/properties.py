@@ -181,7 +181,9 @@ def parse_path(expression: str) -> Path:
 def _remove(node: Any, parts: list[str | int]) -> None:  # noqa: ANN401
     head, tail = parts[0], parts[1:]
     if head == "*":
-        keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node)))
+        keys: list[Any] = (
+            list(node) if isinstance(node, dict) else list(range(len(node) if isinstance(node, list) else 0))
+        )
     elif isinstance(node, dict):
         keys = [head] if head in node else []
     else:

@@ -207,14 +207,15 @@ def body_of(
     body.pop("status", None)
     metadata = body.setdefault("metadata", {})
     if metadata is UNKNOWN:
-        raise Unsupported(f"{registration.urn}: metadata as a whole is an output; give name and namespace one by one")
-    if namespaced and "namespace" not in metadata:
+        metadata = body["metadata"] = {"name": UNKNOWN, "namespace": UNKNOWN}
+    if namespaced and not metadata.get("namespace"):
         metadata["namespace"] = namespace
     if not namespaced:
         metadata.pop("namespace", None)
     if "name" not in metadata:
         prefix = metadata.pop("generateName", f"{registration.name.lower()}-")
-        metadata.setdefault("annotations", {})[AUTONAMED] = "true"
+        if (annotations := metadata.setdefault("annotations", {})) is not UNKNOWN:
+            annotations[AUTONAMED] = "true"
         keep = previous is not None and (kept or previous.name.startswith(prefix))
         metadata["name"] = previous.name if previous and keep else prefix + suffix
     return body
@@ -256,7 +257,8 @@ def _without_ignored(registration: Registration, previous: Identity | None) -> d
 
 def autonamed(body: Mapping[str, Any]) -> bool:
     """Whether the engine chose the object's name, so that a replacement may stand beside the old one."""
-    return bool(body["metadata"].get("annotations", {}).get(AUTONAMED) == "true")
+    annotations = body["metadata"].get("annotations")
+    return isinstance(annotations, dict) and annotations.get(AUTONAMED) == "true"
 
 
 def field_manager(registration: Registration) -> str:
