@@ -187,6 +187,13 @@ def test_metadata_that_is_known_only_after_others_is_unknown_in_a_preview(stack:
     assert (messages(applied), applied.counts, again.counts) == ("", {"create": 6}, {})
 
 
+def test_an_output_is_secret_no_longer_than_the_program_says(stack: Stack) -> None:
+    stack.up('pulumi.export("a", pulumi.Output.secret("canary-3c1"))')
+    plain = 'pulumi.export("a", "canary-3c1")'
+    assert stack.preview(plain).outputs == stack.up(plain).outputs == {"a": "canary-3c1"}
+    assert stack.state().secret_outputs == ()
+
+
 def test_outputs_are_told_alike_each_time(stack: Stack) -> None:
     words = [f"{number:x}" for number in range(40)]
     found = stack.preview(f"for word in {words}: pulumi.export(word, {{word + x: x for x in {words}}})").outputs
