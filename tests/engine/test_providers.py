@@ -44,6 +44,16 @@ def kubeconfig_of(pool: EmbeddedPool, **user: str) -> str:
     return str(yaml.safe_dump(found))
 
 
+def test_the_path_of_a_kubeconfig_is_relative_to_the_program(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(kubeconfig_of(stack.pool), encoding="utf-8")
+    source = """
+        map_of(provider("p", kubeconfig="./cluster.yaml"), namespace=name)
+    """
+    applied = stack.up(source)
+    assert (messages(applied), applied.counts) == ("", {"create": 2})
+    assert messages(stack.destroy()) == ""
+
+
 def test_a_provider_that_names_no_cluster_means_the_pool_whatever_the_environment_names(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

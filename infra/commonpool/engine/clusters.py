@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,16 @@ _MUTABLE = {
 class Clusters:
     """Connections by provider URN, made at first use; "" is the pool itself, which is not ours to close."""
 
-    def __init__(self, pool: Cluster, namespace: str = "", *, named: bool = False) -> None:
-        """`namespace` is where objects without one go, the context's own when empty; `named` wants a provider for each."""
+    def __init__(
+        self, pool: Cluster, namespace: str = "", *, named: bool = False, folder: Callable[[], Path] = Path
+    ) -> None:
+        """`namespace` is where objects without one go, the context's own when empty; `named` wants a provider for each.
+
+        `folder` is what the paths of kubeconfigs are relative to.
+        """
         self._open: dict[str, asyncio.Task[Cluster]] = {}
         self._former: list[asyncio.Task[Cluster]] = []
-        self._pool, self._named = pool, named
+        self._pool, self._named, self._folder = pool, named, folder
         self._stated = namespace
         self._providers: dict[str, Mapping[str, Any]] = {}
 
@@ -112,7 +117,7 @@ class Clusters:
         return await self._open[urn]
 
     async def _opened(self, inputs: Mapping[str, Any]) -> Cluster:
-        cluster = await _connect(inputs)
+        cluster = await _connect(inputs, self._folder)
         cluster.evidence = self._pool.evidence
         return cluster
 
@@ -141,11 +146,12 @@ def provider_urn(reference: str) -> str:
     return "::".join(reference.split("::")[:4])
 
 
-async def _connect(inputs: Mapping[str, Any]) -> Cluster:
+async def _connect(inputs: Mapping[str, Any], folder: Callable[[], Path]) -> Cluster:
     text, names = str(inputs.get("kubeconfig", "")), (inputs.get("context"), inputs.get("cluster"))
     if not text:
         return await Cluster.connect(kubeconfig.load(None, *names))
     if "\n" not in text and "{" not in text:
-        return await Cluster.connect(kubeconfig.load(Path(text).expanduser(), *names))
+        path = Path(text).expanduser()
+        return await Cluster.connect(kubeconfig.load(path if path.is_absolute() else folder() / path, *names))
     with memory_file(text.encode()) as path:
         return await Cluster.connect(kubeconfig.load(path, *names))

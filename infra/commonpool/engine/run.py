@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -237,8 +238,11 @@ async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
+    from commonpool.engine.program import program_folder
+
     namespace = str(program.config.get("kubernetes:namespace", ""))
-    clusters = Clusters(cluster, namespace, named=wants_providers(program))
+    folder = partial(program_folder, program)
+    clusters = Clusters(cluster, namespace, named=wants_providers(program), folder=folder)
     clusters.declare("", default_provider(program))
     try:
         run = await _looked(program, cluster, clusters, observer, options, preview=preview)
