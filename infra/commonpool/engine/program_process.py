@@ -22,7 +22,6 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime import Settings, configure, resource, run_in_stack, set_all_config
-from pulumi.runtime.proto import source_pb2
 
 _OWN_MAIN = sys.modules["__main__"]
 
@@ -61,6 +60,8 @@ def _without_stack_traces() -> Iterator[None]:
     if before is None:
         yield
         return
+    from pulumi.runtime.proto import source_pb2  # older versions are without that as well
+
     module._get_stack_trace = source_pb2.StackTrace
     try:
         yield
