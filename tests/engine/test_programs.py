@@ -219,6 +219,16 @@ def test_a_preview_tells_all_problems_at_once_and_what_a_missing_package_would_n
     assert "the Pulumi CLI" in missing
 
 
+def test_what_raises_in_a_function_of_apply_is_told_with_its_line(stack: Stack) -> None:
+    failed = stack.preview("""
+        def raising(value):
+            raise ValueError("no luck")
+        pulumi.export("a", space.metadata.name.apply(raising))
+    """)
+    line = len(stack.head.splitlines()) + 3
+    assert f"{stack.folder / '__main__.py'}:{line} program_failed: ValueError: no luck" in messages(failed)
+
+
 def test_a_program_that_ends_itself_has_not_declared_everything(stack: Stack) -> None:
     refused = stack.preview("import sys\nsys.exit(0)")
     assert "the program ended itself by sys.exit(0)" in messages(refused)

@@ -15,7 +15,7 @@ import runpy
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import Settings, configure, resource, run_in_stack, set_all_config
 
+_RAISED_AT = "_commonpool_raised_at"
 _OWN_MAIN = sys.modules["__main__"]
 
 
@@ -76,6 +77,30 @@ def _main(entry: Path) -> None:
         sys.modules["__main__"] = _OWN_MAIN
 
 
+@contextlib.contextmanager
+def _with_places() -> Iterator[None]:
+    """Remember where functions given to `apply` raise: of an exception that several await, asyncio keeps it for the first."""
+    output: Any = pulumi.Output
+    before = output.apply
+
+    def apply(self: Any, func: Callable[[Any], Any], *others: Any, **options: Any) -> Any:  # noqa: ANN401
+        def placed(value: Any) -> Any:  # noqa: ANN401
+            try:
+                return func(value)
+            except Exception as error:
+                with contextlib.suppress(AttributeError):
+                    error.__dict__.setdefault(_RAISED_AT, error.__traceback__)
+                raise
+
+        return before(self, placed, *others, **options)
+
+    output.apply = apply
+    try:
+        yield
+    finally:
+        output.apply = before
+
+
 def place(error: BaseException, root: Path) -> tuple[str, int]:
     """File and line of the last frame inside the program's own folder; ("", 0) when there is none.
 
@@ -90,7 +115,8 @@ def place(error: BaseException, root: Path) -> tuple[str, int]:
         chain.append(current)
         current = current.__cause__ or current.__context__
     for link in chain:
-        for frame in traceback.extract_tb(link.__traceback__):
+        raised_at = getattr(link, _RAISED_AT, None)
+        for frame in (*traceback.extract_tb(link.__traceback__), *traceback.extract_tb(raised_at)):
             inside = Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
             if inside and not Path(frame.filename).is_relative_to(root / ".venv"):
                 seen = frame
@@ -164,7 +190,8 @@ def _script() -> None:
     )
     ending: dict[str, Any] = {}
     try:
-        run(entry, settings, orders["config"], orders["secretKeys"], orders["threads"])
+        with _with_places():
+            run(entry, settings, orders["config"], orders["secretKeys"], orders["threads"])
     except BaseException as error:
         file, line = place(error, root)
         message, advice = _words(error)
