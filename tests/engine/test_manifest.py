@@ -40,8 +40,9 @@ def test_what_is_empty_in_a_map_counts_as_not_there(  # as the API server would 
 
 
 def test_a_status_is_declared_by_nobody() -> None:
-    assert declared(documents("kind: A\nstatus: {}\n---\nkind: B\n---\n- status")) == [
-        {"kind": "A"},
-        {"kind": "B"},
+    text = "{apiVersion: v1, kind: A, status: {}}\n---\n{apiVersion: v1, kind: B}\n---\n- status\n---\nvalues: {}\n"
+    assert declared(documents(text)) == [
+        {"apiVersion": "v1", "kind": "A"},
+        {"apiVersion": "v1", "kind": "B"},
         ["status"],
     ]

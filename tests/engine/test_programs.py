@@ -187,6 +187,31 @@ def test_metadata_that_is_known_only_after_others_is_unknown_in_a_preview(stack:
     assert (messages(applied), applied.counts, again.counts) == ("", {"create": 6}, {})
 
 
+def test_fields_are_named_as_the_server_does_and_those_of_its_own_are_left_out(stack: Stack) -> None:
+    source = """
+        group = name + ".example"
+        k8s.apiextensions.v1.CustomResourceDefinition("d", metadata={"name": "gadgets." + group}, spec={
+            "group": group, "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"}, "versions": [{
+                "name": "v1", "served": True, "storage": True, "schema": {"open_apiv3_schema": {"type": "object",
+                    "properties": {"spec": {"type": "object", "x_kubernetes_preserve_unknown_fields": True,
+                        "x_kubernetes_validations": [{"rule": "true"}]}}}}}]})
+        found = k8s.core.v1.ConfigMap.get("found", "kube-system/kube-root-ca.crt")
+        k8s.core.v1.ConfigMap("copy", data=found.data,
+            metadata=found.metadata.apply(lambda read: {**read, "namespace": name, "name": "copy"}), opts=Options(depends_on=[space]))
+    """
+    shown, applied = stack.preview(source), stack.up(source)
+    assert (messages(shown), messages(applied)) == ("", "")
+    assert stack.up(source).counts == {"read": 1}
+    definition = stack.read("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"gadgets.{stack.name}.example")
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert schema["x-kubernetes-preserve-unknown-fields"] is True
+
+
+def test_a_patch_says_whose_fields_it_sets(stack: Stack) -> None:
+    refused = stack.preview('k8s.core.v1.ConfigMapPatch("p", metadata=inside, data={"a": "b"})')
+    assert "patch resources require the `.metadata.name` field to be set" in messages(refused)
+
+
 def test_an_output_is_secret_no_longer_than_the_program_says(stack: Stack) -> None:
     stack.up('pulumi.export("a", pulumi.Output.secret("canary-3c1"))')
     plain = 'pulumi.export("a", "canary-3c1")'

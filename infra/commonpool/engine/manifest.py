@@ -50,9 +50,14 @@ def documents(text: str, origin: str = "the YAML given") -> list[Any]:
 
 
 def declared(found: Iterable[Any]) -> list[Any]:
-    """The documents without `status`, which tools that write manifests leave in them and nobody declares."""
+    """The objects without `status`, which tools that write manifests leave in them and nobody declares.
+
+    A document that says neither apiVersion nor kind is none.
+    """
     return [
-        {key: value for key, value in one.items() if key != "status"} if isinstance(one, dict) else one for one in found
+        {key: value for key, value in one.items() if key != "status"} if isinstance(one, dict) else one
+        for one in found
+        if not isinstance(one, dict) or (one.get("apiVersion") and one.get("kind"))
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pulumi.runtime.proto import resource_pb2
 
-from commonpool.engine.error import Unsupported
+from commonpool.engine.error import Refused, Unsupported
 from commonpool.engine.plugin import not_done
 from commonpool.engine.properties import Path, decode, encode, parse_path, remove_path
 from commonpool.engine.record import MANAGER, Identity, field_manager_of
@@ -18,6 +18,32 @@ AUTONAMED = "pulumi.com/autonamed"
 FIELD_MANAGER = "pulumi.com/patchFieldManager"
 FORCE = "pulumi.com/patchForce"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
+# What an object that was read has in its metadata, and nobody declares.
+_SERVERS = frozenset(
+    {
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+# The SDKs have names without dashes for these fields of a schema.
+_DASHED = {
+    f"x_kubernetes_{name}": f"x-kubernetes-{name.replace('_', '-')}"
+    for name in (
+        "embedded_resource",
+        "int_or_string",
+        "list_map_keys",
+        "list_type",
+        "map_type",
+        "preserve_unknown_fields",
+        "validations",
+    )
+}
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
 _BLANK_OPTIONS = {
     "remote": "a remote component, which needs a Pulumi plugin and",
@@ -213,6 +239,8 @@ def body_of(
     if not namespaced:
         metadata.pop("namespace", None)
     if "name" not in metadata:
+        if registration.patch:
+            raise Refused(f"{registration.urn}: patch resources require the `.metadata.name` field to be set")
         prefix = metadata.pop("generateName", f"{registration.name.lower()}-")
         if (annotations := metadata.setdefault("annotations", {})) is not UNKNOWN:
             annotations[AUTONAMED] = "true"
@@ -227,6 +255,9 @@ def _declared(registration: Registration) -> dict[str, Any]:
     `stringData` is of no manager's, so the server would neither take out what is no longer declared nor tell of drift.
     """
     body: dict[str, Any] = copied(registration.values)
+    metadata = body.get("metadata")
+    if isinstance(metadata, dict):
+        body["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS}
     texts, data = body.get("stringData"), body.get("data", {})
     if body.get("kind") != "Secret" or not isinstance(texts, dict) or not isinstance(data, dict):
         return body
@@ -268,9 +299,9 @@ def field_manager(registration: Registration) -> str:
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401
-    """A copy that may be changed; what is not known stays the same unknown."""
+    """A copy that may be changed, its fields named as the API server does; what is not known stays the same unknown."""
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
+        return {_DASHED.get(key, key): copied(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copied(item) for item in value]
     return value
