@@ -1,6 +1,8 @@
 """Providers of other people's programs: which cluster each means, and what becomes of objects when that changes."""
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,24 @@ def test_a_provider_of_another_cluster_leaves_nothing_behind(
     assert stack.up(source, None, p="q", **away).counts == {}
     destroyed = stack.destroy()
     assert (messages(destroyed), there.read("v1", "ConfigMap", stack.name, "c")) == ("", None)
+
+
+def test_what_is_in_a_cluster_that_does_not_answer_is_forgotten_only_where_its_provider_says_so(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "connect", partial(Cluster.connect, patience=2.0))
+    source = """
+        map_of(provider("p", kubeconfig=config.require("kubeconfig"), deleteUnreachable=config.get("forget")), namespace=name)
+    """
+    dead = re.sub(r"https://127\.0\.0\.1:\d+", "https://127.0.0.1:1", kubeconfig_of(stack.pool))
+    assert messages(stack.up(source, kubeconfig=kubeconfig_of(stack.pool))) == ""
+    assert "unreachable" in messages(stack.up(source, kubeconfig=dead))
+    held = stack.destroy(targets=("c",))
+    assert ("unreachable" in messages(held), held.counts) == (True, {})
+    assert "unreachable" in messages(stack.up(source, kubeconfig=dead, forget="true"))
+    assert stack.destroy(targets=("c",)).counts == {"delete": 1}
+    assert stack.read("v1", "ConfigMap", stack.name, "c") is not None
+    assert messages(stack.destroy()) == ""
 
 
 def test_another_provider_of_the_same_cluster_changes_nothing(stack: Stack, embedded_pool: EmbeddedPool) -> None:

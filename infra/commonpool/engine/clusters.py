@@ -97,6 +97,10 @@ class Clusters:
         """Whether the provider takes over objects that exist already, as pulumi-kubernetes always did once."""
         return self._set(provider, "upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS")
 
+    def gives_up(self, provider: str) -> bool:
+        """Whether the provider wants what is in its cluster forgotten where that does not answer."""
+        return self._set(provider, "deleteUnreachable", "PULUMI_K8S_DELETE_UNREACHABLE")
+
     def known(self, provider: str) -> bool:
         """Whether the provider's cluster is known already; in a preview its kubeconfig may be an output of something new."""
         inputs = self._providers.get(provider_urn(provider), {})
@@ -118,7 +122,7 @@ class Clusters:
 
     async def _opened(self, inputs: Mapping[str, Any]) -> Cluster:
         cluster = await _connect(inputs, self._folder)
-        cluster.evidence = self._pool.evidence
+        cluster.evidence, cluster.trouble = self._pool.evidence, self._pool.trouble
         return cluster
 
     def states_namespace(self, provider: str) -> bool:

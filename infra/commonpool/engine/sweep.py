@@ -14,7 +14,7 @@ from commonpool.engine import readiness
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.decision import propagation
 from commonpool.engine.deployment import Deployment
-from commonpool.engine.error import EngineError, Protected, Refused, UnknownKind
+from commonpool.engine.error import EngineError, Protected, Refused, UnknownKind, Unreachable
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.index import Drift, urn_of
 from commonpool.engine.record import PART_OF, REPLACED, RESOURCE, SEAL, Identity, Record
@@ -187,8 +187,21 @@ async def _delete(
                     f"{record.identity} is left as it is, because what depends on it is: {', '.join(map(str, left))}"
                 )
             await _delete_one(run, record, reason, inside)
+        except Unreachable as error:
+            if record.provider and run.clusters.gives_up(record.provider):
+                await _forget(run, record, error)
+            else:
+                run.fail(record.urn, error)
         except EngineError as error:
             run.fail(record.urn, error)
+
+
+async def _forget(run: Deployment, record: Record, error: Unreachable) -> None:
+    """Give up what is in a cluster that does not answer, as its provider wants it."""
+    await run.begin_writing()
+    unit = run.state.unit_of[record.urn]
+    run.state.drop(record.urn)
+    run.report(_change(record, unit, f"it is forgotten (deleteUnreachable): {error}"))
 
 
 async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool) -> None:
