@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from commonpool.embedded import EmbeddedPool
 from commonpool.engine import preview, program_process
+from commonpool.engine import program as programs
 from programs import BARE, Stack, messages
 
 # The names of an SDK of 2023, which knew no sources of stack traces.
@@ -29,6 +30,21 @@ def test_an_older_sdk_is_enough(tmp_path: Path) -> None:
     script = Path(program_process.__file__)
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(script.parent)!r}]; import program_process"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+def test_where_python_puts_our_own_folder_on_the_path_is_no_matter(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import error as module\npulumi.export('own', module.OWN)"
+    (tmp_path / "error.py").write_text("OWN = True", encoding="utf-8")
+    folder = Path(program_process.__file__).parent
+    (tmp_path / "linked").symlink_to(folder)
+    script = tmp_path / "linked" / "program_process.py"
+    monkeypatch.setattr(programs, "__file__", str(script.with_name("program.py")))
+    assert stack.preview(source).outputs == {"own": True}
+    monkeypatch.undo()
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    assert stack.preview(source).outputs == {"own": True}
 
 
 def test_an_environment_that_lacks_the_sdk_is_named(stack: Stack) -> None:

@@ -171,7 +171,9 @@ def _words(error: BaseException) -> tuple[str, str]:
 
 
 def _script() -> None:
-    sys.path.remove(str(Path(__file__).parent))  # or our own modules would stand before those of the same name
+    # Our own modules would stand before those of the same name.
+    own = Path(__file__).resolve().parent
+    sys.path[:] = [path for path in sys.path if not path or Path(path).resolve() != own]
     orders: dict[str, Any] = json.loads(sys.stdin.readline())
     os.set_inheritable(orders["ending"], False)  # what the program starts must not keep us waiting
     threading.Thread(target=_end_with_the_engine, args=(_keep_standard_input(),), daemon=True).start()
