@@ -94,6 +94,8 @@ spec:
         ('k8s.Provider("p", enable_server_side_apply=False)', "enableServerSideApply"),
         ('pulumi.ResourceHook("h", lambda given: None)', "hooks"),
         ('config_map("a", {}, replacement_trigger="1")', "replacement_trigger"),
+        ('config_map("a", {}, replace_with=[space])', "replace_with"),
+        ('config_map("a", {"file": pulumi.FileAsset("a.txt")})', "assets"),
         ('pulumi.runtime.invoke("aws:index/getRegion:getRegion", {})', "aws:index/getRegion:getRegion"),
     ],
 )
@@ -101,6 +103,7 @@ def test_what_needs_a_plugin_or_the_cli_is_refused_by_its_name(stack: Stack, sou
     refused = stack.preview(source)
     assert {problem.code for problem in refused.problems} == {"unsupported"}, messages(refused)
     assert name in messages(refused)
+    assert all(problem.next_step for problem in refused.problems), "how it would pass"
 
 
 def test_transforms_run_from_the_resource_outwards_and_change_inputs_and_options(
@@ -168,6 +171,54 @@ def test_what_is_looked_up_by_the_id_of_something_new_is_unknown_in_a_preview(st
     assert (messages(applied), applied.outputs) == ("", {"data": "b"})
 
 
+def test_metadata_that_is_known_only_after_others_is_unknown_in_a_preview(stack: Stack) -> None:
+    source = """
+        service = k8s.core.v1.Service("s", metadata=inside, spec={"ports": [{"port": 80}]})
+        marks = service.spec.cluster_ip.apply(lambda ip: {"ip": ip})
+        k8s.core.v1.ConfigMap("annotated", metadata={**inside, "annotations": marks}, data={})
+        k8s.core.v1.ConfigMap("labelled", metadata={**inside, "labels": marks}, data={})
+        k8s.core.v1.ConfigMap("whole", metadata=marks.apply(lambda found: {"namespace": name, "name": "whole", "labels": found}))
+        pod = {"containers": marks.apply(lambda found: [{"name": "a", "image": "b", "args": [found["ip"]]}]), "restart_policy": "Never"}
+        k8s.core.v1.Pod("p", metadata={**inside, "annotations": {"pulumi.com/skipAwait": "true"}}, spec=pod,
+            opts=Options(ignore_changes=["spec.containers[*].image"]))
+    """
+    shown, applied, again = stack.preview(source), stack.up(source), stack.preview(source)
+    assert (messages(shown), shown.counts) == ("", {"create": 6})
+    assert (messages(applied), applied.counts, again.counts) == ("", {"create": 6}, {})
+
+
+def test_fields_are_named_as_the_server_does_and_those_of_its_own_are_left_out(stack: Stack) -> None:
+    source = """
+        group = name + ".example"
+        k8s.apiextensions.v1.CustomResourceDefinition("d", metadata={"name": "gadgets." + group}, spec={
+            "group": group, "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"}, "versions": [{
+                "name": "v1", "served": True, "storage": True, "schema": {"open_apiv3_schema": {"type": "object",
+                    "properties": {"spec": {"type": "object", "x_kubernetes_preserve_unknown_fields": True,
+                        "x_kubernetes_validations": [{"rule": "true"}]}}}}}]})
+        found = k8s.core.v1.ConfigMap.get("found", "kube-system/kube-root-ca.crt")
+        k8s.core.v1.ConfigMap("copy", data=found.data,
+            metadata=found.metadata.apply(lambda read: {**read, "namespace": name, "name": "copy"}), opts=Options(depends_on=[space]))
+    """
+    shown, applied = stack.preview(source), stack.up(source)
+    assert (messages(shown), messages(applied)) == ("", "")
+    assert stack.up(source).counts == {"read": 1}
+    definition = stack.read("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"gadgets.{stack.name}.example")
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert schema["x-kubernetes-preserve-unknown-fields"] is True
+
+
+def test_a_patch_says_whose_fields_it_sets(stack: Stack) -> None:
+    refused = stack.preview('k8s.core.v1.ConfigMapPatch("p", metadata=inside, data={"a": "b"})')
+    assert "patch resources require the `.metadata.name` field to be set" in messages(refused)
+
+
+def test_an_output_is_secret_no_longer_than_the_program_says(stack: Stack) -> None:
+    stack.up('pulumi.export("a", pulumi.Output.secret("canary-3c1"))')
+    plain = 'pulumi.export("a", "canary-3c1")'
+    assert stack.preview(plain).outputs == stack.up(plain).outputs == {"a": "canary-3c1"}
+    assert stack.state().secret_outputs == ()
+
+
 def test_outputs_are_told_alike_each_time(stack: Stack) -> None:
     words = [f"{number:x}" for number in range(40)]
     found = stack.preview(f"for word in {words}: pulumi.export(word, {{word + x: x for x in {words}}})").outputs
@@ -191,6 +242,16 @@ def test_a_preview_tells_all_problems_at_once_and_what_a_missing_package_would_n
     missing = messages(stack.preview("import pulumi_nosuch"))
     assert "No module named 'pulumi_nosuch'" in missing
     assert "the Pulumi CLI" in missing
+
+
+def test_what_raises_in_a_function_of_apply_is_told_with_its_line(stack: Stack) -> None:
+    failed = stack.preview("""
+        def raising(value):
+            raise ValueError("no luck")
+        pulumi.export("a", space.metadata.name.apply(raising))
+    """)
+    line = len(stack.head.splitlines()) + 3
+    assert f"{stack.folder / '__main__.py'}:{line} program_failed: ValueError: no luck" in messages(failed)
 
 
 def test_a_program_that_ends_itself_has_not_declared_everything(stack: Stack) -> None:

@@ -16,14 +16,14 @@ def project(folder: Path, text: str = "", settings: str = "") -> Path:
 
 
 def test_scalars_are_the_text_that_stands_there_and_only_what_is_inside_of_maps_has_types(tmp_path: Path) -> None:
-    settings = "  x:a: no\n  x:b: 010\n  x:c: 1.10\n  x:d: 2024-01-01\n  x:e: {n: 1, l: [true, no, 2024-01-01, 'true'], on: x}\n"
+    settings = "  x:a: no\n  x:b: 010\n  x:c: 1.10\n  x:d: 2024-01-01\n  x:e: {n: 1, l: [true, no, 2024-01-01, 'true', 12:30, =], on: x}\n"
     found = load(project(tmp_path, settings=settings), "organization/x/dev").config
     assert found == {
         "x:a": "no",
         "x:b": "010",
         "x:c": "1.10",
         "x:d": "2024-01-01",
-        "x:e": {"n": 1, "l": [True, "no", "2024-01-01", "true"], "on": "x"},
+        "x:e": {"n": 1, "l": [True, "no", "2024-01-01", "true", "12:30", "="], "on": "x"},
     }
 
 

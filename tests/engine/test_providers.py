@@ -1,6 +1,8 @@
 """Providers of other people's programs: which cluster each means, and what becomes of objects when that changes."""
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,16 @@ def kubeconfig_of(pool: EmbeddedPool, **user: str) -> str:
     if user:
         found["users"][0]["user"] = user
     return str(yaml.safe_dump(found))
+
+
+def test_the_path_of_a_kubeconfig_is_relative_to_the_program(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(kubeconfig_of(stack.pool), encoding="utf-8")
+    source = """
+        map_of(provider("p", kubeconfig="./cluster.yaml"), namespace=name)
+    """
+    applied = stack.up(source)
+    assert (messages(applied), applied.counts) == ("", {"create": 2})
+    assert messages(stack.destroy()) == ""
 
 
 def test_a_provider_that_names_no_cluster_means_the_pool_whatever_the_environment_names(
@@ -123,6 +135,24 @@ def test_a_provider_of_another_cluster_leaves_nothing_behind(
     assert stack.up(source, None, p="q", **away).counts == {}
     destroyed = stack.destroy()
     assert (messages(destroyed), there.read("v1", "ConfigMap", stack.name, "c")) == ("", None)
+
+
+def test_what_is_in_a_cluster_that_does_not_answer_is_forgotten_only_where_its_provider_says_so(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "connect", partial(Cluster.connect, patience=2.0))
+    source = """
+        map_of(provider("p", kubeconfig=config.require("kubeconfig"), deleteUnreachable=config.get("forget")), namespace=name)
+    """
+    dead = re.sub(r"https://127\.0\.0\.1:\d+", "https://127.0.0.1:1", kubeconfig_of(stack.pool))
+    assert messages(stack.up(source, kubeconfig=kubeconfig_of(stack.pool))) == ""
+    assert "unreachable" in messages(stack.up(source, kubeconfig=dead))
+    held = stack.destroy(targets=("c",))
+    assert ("unreachable" in messages(held), held.counts) == (True, {})
+    assert "unreachable" in messages(stack.up(source, kubeconfig=dead, forget="true"))
+    assert stack.destroy(targets=("c",)).counts == {"delete": 1}
+    assert stack.read("v1", "ConfigMap", stack.name, "c") is not None
+    assert messages(stack.destroy()) == ""
 
 
 def test_another_provider_of_the_same_cluster_changes_nothing(stack: Stack, embedded_pool: EmbeddedPool) -> None:

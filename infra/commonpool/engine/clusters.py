@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from commonpool.engine import kubeconfig
 from commonpool.engine.cluster import Cluster
-from commonpool.engine.error import EngineError, Refused, Unsupported
+from commonpool.engine.error import EngineError, Refused
 from commonpool.engine.memory_file import memory_file
+from commonpool.engine.plugin import not_done
 from commonpool.engine.unknown import UNKNOWN
 
 # What a provider may say without changing what is applied; the rest is refused by name.
@@ -46,11 +47,16 @@ _MUTABLE = {
 class Clusters:
     """Connections by provider URN, made at first use; "" is the pool itself, which is not ours to close."""
 
-    def __init__(self, pool: Cluster, namespace: str = "", *, named: bool = False) -> None:
-        """`namespace` is where objects without one go, the context's own when empty; `named` wants a provider for each."""
+    def __init__(
+        self, pool: Cluster, namespace: str = "", *, named: bool = False, folder: Callable[[], Path] = Path
+    ) -> None:
+        """`namespace` is where objects without one go, the context's own when empty; `named` wants a provider for each.
+
+        `folder` is what the paths of kubeconfigs are relative to.
+        """
         self._open: dict[str, asyncio.Task[Cluster]] = {}
         self._former: list[asyncio.Task[Cluster]] = []
-        self._pool, self._named = pool, named
+        self._pool, self._named, self._folder = pool, named, folder
         self._stated = namespace
         self._providers: dict[str, Mapping[str, Any]] = {}
 
@@ -66,7 +72,7 @@ class Clusters:
         if unknown or str(inputs.get("enableServerSideApply", "true")).lower() == "false":
             words = ", ".join(unknown) or "enableServerSideApply: false"
             whose = f"provider {urn}" if urn else "the configuration of the default provider (kubernetes:…)"
-            raise Unsupported(f"{whose} sets {words}, which the embedded engine does not do")
+            raise not_done(f"{whose} sets {words}, which the embedded engine does not do")
         if urn in self._open and any(inputs.get(key) != self._providers[urn].get(key) for key in _PLACES):
             self._former.append(self._open.pop(urn))
         self._providers[urn] = inputs
@@ -91,6 +97,10 @@ class Clusters:
         """Whether the provider takes over objects that exist already, as pulumi-kubernetes always did once."""
         return self._set(provider, "upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS")
 
+    def gives_up(self, provider: str) -> bool:
+        """Whether the provider wants what is in its cluster forgotten where that does not answer."""
+        return self._set(provider, "deleteUnreachable", "PULUMI_K8S_DELETE_UNREACHABLE")
+
     def known(self, provider: str) -> bool:
         """Whether the provider's cluster is known already; in a preview its kubeconfig may be an output of something new."""
         inputs = self._providers.get(provider_urn(provider), {})
@@ -111,8 +121,8 @@ class Clusters:
         return await self._open[urn]
 
     async def _opened(self, inputs: Mapping[str, Any]) -> Cluster:
-        cluster = await _connect(inputs)
-        cluster.evidence = self._pool.evidence
+        cluster = await _connect(inputs, self._folder)
+        cluster.evidence, cluster.trouble = self._pool.evidence, self._pool.trouble
         return cluster
 
     def states_namespace(self, provider: str) -> bool:
@@ -140,11 +150,12 @@ def provider_urn(reference: str) -> str:
     return "::".join(reference.split("::")[:4])
 
 
-async def _connect(inputs: Mapping[str, Any]) -> Cluster:
+async def _connect(inputs: Mapping[str, Any], folder: Callable[[], Path]) -> Cluster:
     text, names = str(inputs.get("kubeconfig", "")), (inputs.get("context"), inputs.get("cluster"))
     if not text:
         return await Cluster.connect(kubeconfig.load(None, *names))
     if "\n" not in text and "{" not in text:
-        return await Cluster.connect(kubeconfig.load(Path(text).expanduser(), *names))
+        path = Path(text).expanduser()
+        return await Cluster.connect(kubeconfig.load(path if path.is_absolute() else folder() / path, *names))
     with memory_file(text.encode()) as path:
         return await Cluster.connect(kubeconfig.load(path, *names))

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 from commonpool.engine.cluster import Cluster
+from commonpool.engine.clusters import provider_urn
 from commonpool.engine.error import CredentialRefused, EngineError, KubeconfigInvalid, Refused, Unreachable
 from commonpool.engine.managed_fields import applied_entries
 from commonpool.engine.record import PART_OF, RESOURCE, Identity, Record, sealed
@@ -110,7 +111,7 @@ async def complete(index: Index, connect: Connect, state: State, *, everything: 
     await asyncio.gather(*(_list_patched(index, connect, kind) for kind in state.patched_kinds()))
     await extend(index, connect, state, wanted)
     if everything:
-        for provider in {"", *state.providers}:
+        for provider in {"", *state.providers} - set(map(provider_urn, index.closed)):
             with _noting_closed(index, provider):
                 cluster = await connect(provider)
                 others = {(provider, kind.api_version, kind.kind) for kind in await cluster.kinds()} - wanted

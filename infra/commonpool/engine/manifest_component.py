@@ -7,7 +7,7 @@ The provider of the Pulumi CLI builds these components itself, so this engine ha
 
 import asyncio
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from glob import glob
 from pathlib import Path
@@ -62,6 +62,12 @@ def _texts(name: str, directory: Path) -> list[tuple[str, str]]:
         raise Refused(f"{name}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def recorded(component: str, urns: Iterable[str]) -> set[str]:
+    """Those of the URNs that are of something below a component."""
+    chain = f"{component.split('::')[2]}$"
+    return {urn for urn in urns if urn.split("::")[2].startswith(chain)}
+
+
 async def register(
     template: Registration, inputs: Properties, directory: Path, cluster: Cluster, one: Register
 ) -> list[str]:
@@ -74,7 +80,7 @@ async def register(
     }
     for body in found:
         if await _namespaced(cluster, body, scopes):
-            body["metadata"].setdefault("namespace", template.values["namespace"])
+            body["metadata"]["namespace"] = body["metadata"].get("namespace") or template.values["namespace"]
     children = [_child(template, inputs.values, body) for body in found]
     _order(children)
     names = {_reference(child.values): child for child in children}

@@ -56,6 +56,19 @@ def _parsed(text: str) -> Iterable[str]:
     if text[:1] not in ("{", "["):
         return
     try:
-        yield from _texts(json.loads(text))
+        found = json.loads(text)
     except ValueError:
         return
+    yield from _texts(_credentials(found) if _is_kubeconfig(found) else found)
+
+
+def _is_kubeconfig(found: Any) -> bool:  # noqa: ANN401
+    return isinstance(found, Mapping) and found.get("kind") == "Config" and isinstance(found.get("users"), list)
+
+
+def _credentials(kubeconfig: Mapping[str, Any]) -> list[Any]:
+    """What is secret in a kubeconfig: its names, addresses and its kind are in every other message."""
+    users = [entry.get("user") for entry in kubeconfig["users"] if isinstance(entry, Mapping)]
+    found = [value for user in users if isinstance(user, Mapping) for key, value in user.items() if key != "exec"]
+    plugins = [user["exec"] for user in users if isinstance(user, Mapping) and isinstance(user.get("exec"), Mapping)]
+    return [*found, *(plugin.get("env") for plugin in plugins)]

@@ -12,9 +12,9 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
 
 from commonpool.engine.deployment import Deployment
-from commonpool.engine.error import EngineError, Unsupported
-from commonpool.engine.manifest import documents
-from commonpool.engine.plugin import needs_plugin
+from commonpool.engine.error import EngineError
+from commonpool.engine.manifest import declared, documents
+from commonpool.engine.plugin import needs_plugin, not_done
 from commonpool.engine.properties import decode, encode
 from commonpool.engine.registrar import Registrar
 
@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SEVERITIES = {engine_pb2.WARNING: "warning: ", engine_pb2.ERROR: "error: "}
 _FEATURES = frozenset(
-    {"secrets", "deletedWith", "resourceReferences", "transforms", "invokeTransforms", "resourceHooks", "errorHooks"}
+    {
+        "secrets",
+        "deletedWith",
+        "resourceReferences",
+        "transforms",
+        # Claimed so that programs get as far as being refused here, by name.
+        "invokeTransforms",
+        "parameterization",
+        "replaceWith",
+        "resourceHooks",
+        "errorHooks",
+        "stateMigrations",
+    }
 )
 _NEWER_FEATURES = {
     "secrets": resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
@@ -34,6 +46,9 @@ _NEWER_FEATURES = {
     "invokeTransforms": resource_pb2.RESOURCE_MONITOR_FEATURE_INVOKE_TRANSFORMS,
     "resourceHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_HOOKS,
     "errorHooks": resource_pb2.RESOURCE_MONITOR_FEATURE_ERROR_HOOKS,
+    "parameterization": resource_pb2.RESOURCE_MONITOR_FEATURE_PARAMETERIZATION,
+    "replaceWith": resource_pb2.RESOURCE_MONITOR_FEATURE_REPLACE_WITH,
+    "stateMigrations": resource_pb2.RESOURCE_MONITOR_FEATURE_STATE_MIGRATIONS,
 }
 
 
@@ -51,10 +66,7 @@ class Monitor:
     # -- the resource monitor
 
     def SupportsFeature(self, request: Any, context: Any = None) -> resource_pb2.SupportsFeatureResponse:  # noqa: ANN401
-        """Secrets above all; alias specs are left to the SDK, which then sends alias URNs.
-
-        Hooks are claimed so that programs get as far as being refused here, by name.
-        """
+        """Secrets above all; alias specs are left to the SDK, which then sends alias URNs."""
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in _FEATURES)
 
     def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
@@ -95,7 +107,7 @@ class Monitor:
         """The two functions that need no plugin: decoding YAML, and looking at a resource of a manifest component."""
         if request.tok == "kubernetes:yaml:decode":
             try:
-                found = encode({"result": documents(decode(request.args).values["text"])})
+                found = encode({"result": declared(documents(decode(request.args).values["text"]))})
             except EngineError as error:
                 raise self._refuse(error) from error
         elif (
@@ -113,7 +125,7 @@ class Monitor:
 
     def Call(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Methods of remote components."""
-        raise self._refuse(Unsupported(f"method {request.tok} needs a Pulumi plugin, which is not here"))
+        raise self._refuse(not_done(f"method {request.tok} needs a Pulumi plugin, which is not here"))
 
     def RegisterStackTransform(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """`pulumi.runtime.register_resource_transform`: for every resource that comes after it."""
@@ -123,13 +135,13 @@ class Monitor:
     def RegisterResourceHook(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """A program that asks for one is told."""
         words = "hooks, transforms of functions and existence checks run in the Pulumi CLI's engine only"
-        raise self._refuse(Unsupported(words))
+        raise self._refuse(not_done(words))
 
     RegisterStackInvokeTransform = RegisterErrorHook = ExistsResource = RegisterResourceHook
 
     def RegisterPackage(self, request: Any, context: Any = None) -> Any:  # noqa: ANN401
         """Parameterized packages need their plugin."""
-        raise self._refuse(Unsupported(f"package {request.name} needs a Pulumi plugin, which is not here"))
+        raise self._refuse(not_done(f"package {request.name} needs a Pulumi plugin, which is not here"))
 
     def SignalAndWaitForShutdown(self, request: Any, context: Any = None) -> empty_pb2.Empty:  # noqa: ANN401
         """Nothing runs in the program after its last resource."""

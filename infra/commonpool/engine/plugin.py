@@ -12,6 +12,13 @@ def of_type(token: str) -> tuple[str, str]:
     return api_version.removeprefix("core/"), kind.removesuffix("Patch")
 
 
+def not_done(words: str) -> Unsupported:
+    """The refusal of what the embedded engine leaves to the Pulumi CLI."""
+    error = Unsupported(words)
+    error.next_step = "take that out of the program, or run it with the Pulumi CLI"
+    return error
+
+
 def needs_plugin(what: str, token: str) -> Unsupported:
     """The refusal of something by name; `token` begins with the plugin's name."""
     plugin = token.split(":")[0]
@@ -22,7 +29,8 @@ def needs_plugin(what: str, token: str) -> Unsupported:
     error = Unsupported(f"{what} needs the Pulumi plugin {plugin!r}, which is not here")
     if ":helm" in token or ":helm" in what:
         error.next_step = (
-            "render the chart (helm template … > chart.yaml) and declare it with kubernetes.yaml.v2.ConfigFile"
+            "render the chart (helm template --include-crds … > chart.yaml) and declare it with "
+            "kubernetes.yaml.v2.ConfigFile"
         )
     elif ":kustomize" in token or ":kustomize" in what:
         error.next_step = (

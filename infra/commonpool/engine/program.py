@@ -120,7 +120,10 @@ async def _evaluate_outside(run: Deployment, monitor: "Monitor") -> None:
         result = json.loads(ending)
     except ValueError:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        raise ProgramFailed(f"the program's process {how} before it said why") from None
+        error = ProgramFailed(f"the program's process {how} before it said why")
+        if (interpreter := interpreter_of(run.program)[0]) != sys.executable:
+            error.next_step = f"see that {interpreter} has what the program needs (pip install -r requirements.txt)"
+        raise error from None
     if result:
         error = ProgramFailed(result["message"], file=result["file"], line=result["line"])
         error.next_step = result.get("next", "")

@@ -15,15 +15,15 @@ import runpy
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.runtime import Settings, configure, resource, run_in_stack, set_all_config
-from pulumi.runtime.proto import source_pb2
 
+_RAISED_AT = "_commonpool_raised_at"
 _OWN_MAIN = sys.modules["__main__"]
 
 
@@ -61,6 +61,8 @@ def _without_stack_traces() -> Iterator[None]:
     if before is None:
         yield
         return
+    from pulumi.runtime.proto import source_pb2  # older versions are without that as well
+
     module._get_stack_trace = source_pb2.StackTrace
     try:
         yield
@@ -73,6 +75,30 @@ def _main(entry: Path) -> None:
         runpy.run_path(str(entry), run_name="__main__")
     finally:  # programs that run at once each put back whom they found, which may be one another
         sys.modules["__main__"] = _OWN_MAIN
+
+
+@contextlib.contextmanager
+def _with_places() -> Iterator[None]:
+    """Remember where functions given to `apply` raise: of an exception that several await, asyncio keeps it for the first."""
+    output: Any = pulumi.Output
+    before = output.apply
+
+    def apply(self: Any, func: Callable[[Any], Any], *others: Any, **options: Any) -> Any:  # noqa: ANN401
+        def placed(value: Any) -> Any:  # noqa: ANN401
+            try:
+                return func(value)
+            except Exception as error:
+                with contextlib.suppress(AttributeError):
+                    error.__dict__.setdefault(_RAISED_AT, error.__traceback__)
+                raise
+
+        return before(self, placed, *others, **options)
+
+    output.apply = apply
+    try:
+        yield
+    finally:
+        output.apply = before
 
 
 def place(error: BaseException, root: Path) -> tuple[str, int]:
@@ -89,7 +115,8 @@ def place(error: BaseException, root: Path) -> tuple[str, int]:
         chain.append(current)
         current = current.__cause__ or current.__context__
     for link in chain:
-        for frame in traceback.extract_tb(link.__traceback__):
+        raised_at = getattr(link, _RAISED_AT, None)
+        for frame in (*traceback.extract_tb(link.__traceback__), *traceback.extract_tb(raised_at)):
             inside = Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
             if inside and not Path(frame.filename).is_relative_to(root / ".venv"):
                 seen = frame
@@ -144,7 +171,9 @@ def _words(error: BaseException) -> tuple[str, str]:
 
 
 def _script() -> None:
-    sys.path.remove(str(Path(__file__).parent))  # or our own modules would stand before those of the same name
+    # Our own modules would stand before those of the same name.
+    own = Path(__file__).resolve().parent
+    sys.path[:] = [path for path in sys.path if not path or Path(path).resolve() != own]
     orders: dict[str, Any] = json.loads(sys.stdin.readline())
     os.set_inheritable(orders["ending"], False)  # what the program starts must not keep us waiting
     threading.Thread(target=_end_with_the_engine, args=(_keep_standard_input(),), daemon=True).start()
@@ -163,7 +192,8 @@ def _script() -> None:
     )
     ending: dict[str, Any] = {}
     try:
-        run(entry, settings, orders["config"], orders["secretKeys"], orders["threads"])
+        with _with_places():
+            run(entry, settings, orders["config"], orders["secretKeys"], orders["threads"])
     except BaseException as error:
         file, line = place(error, root)
         message, advice = _words(error)

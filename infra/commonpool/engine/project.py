@@ -15,6 +15,7 @@ import yaml
 
 from commonpool.engine.deployment import ConfigValue, Program
 from commonpool.engine.error import ConfigRefused, EngineError, Unsupported
+from commonpool.engine.manifest import read_as_go
 
 _TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -33,9 +34,10 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 where that matters: `on` is a text, and JSON knows no dates."""
 
 
+read_as_go(_Loader)
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":bool"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 

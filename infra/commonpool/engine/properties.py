@@ -4,7 +4,7 @@ The encoding is the public one of Pulumi's resource protocol (`google.protobuf.S
 Assets, archives and resource references of remote components have no meaning for Kubernetes objects and are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +85,9 @@ def _decode_special(struct: struct_pb2.Struct, path: Path, result: Properties) -
     if signature == RESOURCE_REFERENCE:
         reference = struct.fields["id"] if "id" in struct.fields else struct.fields["urn"]
         return _decode_value(reference, path, result)
-    raise Unsupported(f"assets and archives are not values of a Kubernetes object (at {show_path(path)})")
+    error = Unsupported(f"assets and archives are not values of a Kubernetes object (at {show_path(path)})")
+    error.next_step = "give what is in it as a text: open(path).read()"
+    raise error
 
 
 def secret_values(properties: Properties) -> list[Any]:
@@ -100,6 +102,11 @@ def secret_values(properties: Properties) -> list[Any]:
                 node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else None
         found.append(node)
     return found
+
+
+def secret_outputs(kind: object, named: Iterable[str]) -> frozenset[str]:
+    """The outputs that are secret: those that are named, and what a Secret holds."""
+    return frozenset(named) | (frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
 
 
 def reference(urn: str, identifier: str) -> dict[str, Any]:
@@ -174,7 +181,9 @@ def parse_path(expression: str) -> Path:
 def _remove(node: Any, parts: list[str | int]) -> None:  # noqa: ANN401
     head, tail = parts[0], parts[1:]
     if head == "*":
-        keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node)))
+        keys: list[Any] = (
+            list(node) if isinstance(node, dict) else list(range(len(node) if isinstance(node, list) else 0))
+        )
     elif isinstance(node, dict):
         keys = [head] if head in node else []
     else:

@@ -4,22 +4,30 @@ All of it is done on the run's own loop; `Monitor` is how programs reach it.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import resource_pb2
 
-from commonpool.engine import index, manifest_component, stack_reference
+from commonpool.engine import index, lookup, manifest_component, stack_reference
 from commonpool.engine.clusters import provider_urn
 from commonpool.engine.deployment import Deployment
 from commonpool.engine.error import EngineError, Interrupted, Refused, Unsupported
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.neighbour import Neighbours
-from commonpool.engine.plugin import needs_plugin, of_type
+from commonpool.engine.plugin import needs_plugin
 from commonpool.engine.program import program_folder
-from commonpool.engine.properties import UNKNOWN_SENTINEL, Properties, decode, encode, reference, secret_values
+from commonpool.engine.properties import (
+    UNKNOWN_SENTINEL,
+    Properties,
+    decode,
+    encode,
+    reference,
+    secret_outputs,
+    secret_values,
+)
 from commonpool.engine.record import Identity, unmarked
 from commonpool.engine.registration import (
     PROVIDER_TYPE,
@@ -54,6 +62,7 @@ class Registrar:
         self.transforms = Transforms(run.program.project, run.program.stack)
         self.left_out: set[str] = set()  # what does not exist yet and is not among the targets of the run
         self.made: dict[str, tuple[str, struct_pb2.Struct]] = {}  # what components of manifests made: id, outputs
+        self.members: dict[str, list[str]] = {}  # of each of these components
 
     async def register(self, request: Any) -> resource_pb2.RegisterResourceResponse:  # noqa: ANN401
         """One registration; a resource that fails is reported to the program as failed, and the run goes on or stops."""
@@ -70,6 +79,8 @@ class Registrar:
                 return _failed(urn)
         self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
         self._inherit(urn, request)
+        # Components of manifests have no objects of their own: what waits for one goes before what it made.
+        request.dependencies.extend([one for urn in request.dependencies for one in self.members.get(urn, ())])
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
                 self.root = urn
@@ -204,10 +215,11 @@ class Registrar:
             if run.stops(unit) or self._lacks(request):
                 raise Interrupted("not tried, because something else failed before it")
             inputs = decode(request.object)
-            if inputs.unknowns:
-                run.note(f"{request.name}: its inputs are outputs of something new; this preview lacks what it makes")
-                return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": UNKNOWN}))
             provider = request.provider or request.providers.get("kubernetes", "")
+            if inputs.unknowns or not run.clusters.known(provider):
+                run.note(f"{request.name}: its inputs are outputs of something new; this preview lacks what it makes")
+                run.registered |= manifest_component.recorded(urn, run.state.records)  # which nothing says will go
+                return resource_pb2.RegisterResourceResponse(urn=urn, object=encode({"resources": UNKNOWN}))
             run.clusters.admit(provider, f"{request.type} {request.name!r}")
             template = replace(
                 parse(manifest_component.plain(request), urn, unit, ()),
@@ -233,6 +245,7 @@ class Registrar:
             cluster = await run.clusters.connect(provider)
             directory = program_folder(run.program)
             urns = await manifest_component.register(template, inputs, directory, cluster, one)
+            self.members[urn] = urns
             references = [reference(child, self.made[child][0]) for child in urns if child in self.made]
             if len(references) < len(urns):
                 run.failed.add(urn)
@@ -308,7 +321,7 @@ class Registrar:
 
     def _response(self, registration: Registration, outcome: Outcome) -> resource_pb2.RegisterResourceResponse:
         named = registration.secret_outputs | {str(path[0]) for path in registration.secrets if path}
-        secrets = _secret_outputs(registration.values.get("kind"), named)
+        secrets = secret_outputs(registration.values.get("kind"), named)
         return resource_pb2.RegisterResourceResponse(
             urn=registration.urn, id=_identifier(outcome), object=encode(unmarked(outcome.live), secrets)
         )
@@ -323,35 +336,12 @@ class Registrar:
             if request.type == STACK_REFERENCE:
                 properties = await stack_reference.read(run, request)
             else:
-                properties = await self._read_object(request, urn)
+                properties = await lookup.read(run, request, urn)
             identifier = "" if request.id == UNKNOWN_SENTINEL else request.id
             return resource_pb2.ReadResourceResponse(urn=urn, properties=properties, id=identifier)
         except EngineError as error:
             run.fail(urn, error)
             return resource_pb2.ReadResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
-
-    async def _read_object(self, request: Any, urn: str) -> struct_pb2.Struct:  # noqa: ANN401
-        inputs = decode(request.properties).values
-        api_version, kind = inputs.get("apiVersion"), inputs.get("kind")
-        if not api_version or not kind:
-            api_version, kind = of_type(request.type)
-        if request.id in ("", UNKNOWN_SENTINEL):
-            return encode({"apiVersion": api_version, "kind": kind})  # named by an output of something new
-        self.run.clusters.admit(request.provider, f"{request.type} {request.name!r}")
-        namespace, _, name = request.id.rpartition("/")
-        cluster = await self.run.clusters.connect(request.provider)
-        if not namespace and (await cluster.kind(api_version, kind)).namespaced:
-            namespace = await self.run.clusters.namespace(request.provider)
-        live = await cluster.read(api_version, kind, namespace, name)
-        if live is None:
-            raise Refused(f"{kind} {request.id} does not exist in {cluster.url}", status=404, reason="NotFound")
-        self.run.report(_read_change(urn, request.type, live))
-        return encode(unmarked(live), _secret_outputs(kind, request.additionalSecretOutputs))
-
-
-def _secret_outputs(kind: object, named: Iterable[str]) -> frozenset[str]:
-    """The outputs that are secret: those that are named, and what a Secret holds."""
-    return frozenset(named) | (frozenset({"data", "stringData"}) if kind == "Secret" else frozenset())
 
 
 def _identifier(outcome: Outcome) -> str:
@@ -383,18 +373,3 @@ def _elsewhere(registration: Registration) -> Change:
 
 def _failed(urn: str) -> resource_pb2.RegisterResourceResponse:
     return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
-
-
-def _read_change(urn: str, type_token: str, live: dict[str, Any]) -> Change:
-    """The report on something that was only looked at."""
-    metadata = live["metadata"]
-    return Change(
-        Operation.READ,
-        urn,
-        type_token,
-        live["apiVersion"],
-        live["kind"],
-        metadata.get("namespace", ""),
-        metadata["name"],
-        "it is only read",
-    )

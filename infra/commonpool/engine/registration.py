@@ -8,7 +8,8 @@ from typing import Any
 
 from pulumi.runtime.proto import resource_pb2
 
-from commonpool.engine.error import Unsupported
+from commonpool.engine.error import Refused, Unsupported
+from commonpool.engine.plugin import not_done
 from commonpool.engine.properties import Path, decode, encode, parse_path, remove_path
 from commonpool.engine.record import MANAGER, Identity, field_manager_of
 from commonpool.engine.unknown import UNKNOWN
@@ -17,6 +18,32 @@ AUTONAMED = "pulumi.com/autonamed"
 FIELD_MANAGER = "pulumi.com/patchFieldManager"
 FORCE = "pulumi.com/patchForce"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
+# What an object that was read has in its metadata, and nobody declares.
+_SERVERS = frozenset(
+    {
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+# The SDKs have names without dashes for these fields of a schema.
+_DASHED = {
+    f"x_kubernetes_{name}": f"x-kubernetes-{name.replace('_', '-')}"
+    for name in (
+        "embedded_resource",
+        "int_or_string",
+        "list_map_keys",
+        "list_type",
+        "map_type",
+        "preserve_unknown_fields",
+        "validations",
+    )
+}
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
 _BLANK_OPTIONS = {
     "remote": "a remote component, which needs a Pulumi plugin and",
@@ -121,11 +148,11 @@ def parse(request: resource_pb2.RegisterResourceRequest, urn: str, unit: str, al
     """Decode a request. Raises `Unsupported` for options that this engine does not claim."""
     for option, words in _BLANK_OPTIONS.items():
         if getattr(request, option):
-            raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
+            raise not_done(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
     told: Any = request  # whose stubs know fields by literals alone
     for option, words in _MESSAGE_OPTIONS.items():
         if told.HasField(option) and getattr(request, option).ByteSize():
-            raise Unsupported(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
+            raise not_done(f"{request.type} {request.name!r} uses {words}, which the embedded engine does not do")
     inputs = decode(request.object)
     return Registration(
         urn=urn,
@@ -206,14 +233,17 @@ def body_of(
     body.pop("status", None)
     metadata = body.setdefault("metadata", {})
     if metadata is UNKNOWN:
-        raise Unsupported(f"{registration.urn}: metadata as a whole is an output; give name and namespace one by one")
-    if namespaced and "namespace" not in metadata:
+        metadata = body["metadata"] = {"name": UNKNOWN, "namespace": UNKNOWN}
+    if namespaced and not metadata.get("namespace"):
         metadata["namespace"] = namespace
     if not namespaced:
         metadata.pop("namespace", None)
     if "name" not in metadata:
+        if registration.patch:
+            raise Refused(f"{registration.urn}: patch resources require the `.metadata.name` field to be set")
         prefix = metadata.pop("generateName", f"{registration.name.lower()}-")
-        metadata.setdefault("annotations", {})[AUTONAMED] = "true"
+        if (annotations := metadata.setdefault("annotations", {})) is not UNKNOWN:
+            annotations[AUTONAMED] = "true"
         keep = previous is not None and (kept or previous.name.startswith(prefix))
         metadata["name"] = previous.name if previous and keep else prefix + suffix
     return body
@@ -225,6 +255,9 @@ def _declared(registration: Registration) -> dict[str, Any]:
     `stringData` is of no manager's, so the server would neither take out what is no longer declared nor tell of drift.
     """
     body: dict[str, Any] = copied(registration.values)
+    metadata = body.get("metadata")
+    if isinstance(metadata, dict):
+        body["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS}
     texts, data = body.get("stringData"), body.get("data", {})
     if body.get("kind") != "Secret" or not isinstance(texts, dict) or not isinstance(data, dict):
         return body
@@ -255,7 +288,8 @@ def _without_ignored(registration: Registration, previous: Identity | None) -> d
 
 def autonamed(body: Mapping[str, Any]) -> bool:
     """Whether the engine chose the object's name, so that a replacement may stand beside the old one."""
-    return bool(body["metadata"].get("annotations", {}).get(AUTONAMED) == "true")
+    annotations = body["metadata"].get("annotations")
+    return isinstance(annotations, dict) and annotations.get(AUTONAMED) == "true"
 
 
 def field_manager(registration: Registration) -> str:
@@ -265,9 +299,9 @@ def field_manager(registration: Registration) -> str:
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401
-    """A copy that may be changed; what is not known stays the same unknown."""
+    """A copy that may be changed, its fields named as the API server does; what is not known stays the same unknown."""
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
+        return {_DASHED.get(key, key): copied(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copied(item) for item in value]
     return value

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -220,14 +221,16 @@ async def _store(run: Deployment, *, finished: bool) -> None:
 
 
 def _remember_outputs(state: State, outputs: dict[str, object], secret: tuple[str, ...]) -> None:
-    """The new outputs; one whose resource failed keeps the value that it had."""
-    before, hidden = state.outputs, set(state.secret_outputs)
+    """The new outputs; one whose resource failed keeps the value that it had, and stays secret where that was."""
+    before = state.outputs
+    kept = {key for key, value in outputs.items() if key in before and holds_unknown(value)}
+    hidden = {*secret, *kept.intersection(state.secret_outputs)}
     state.outputs = {
-        key: before[key] if holds_unknown(value) else value
+        key: before[key] if key in kept else value
         for key, value in outputs.items()
-        if key in before or not holds_unknown(value)
+        if key in kept or not holds_unknown(value)
     }
-    state.secret_outputs = tuple(sorted(key for key in state.outputs if key in secret or key in hidden))
+    state.secret_outputs = tuple(sorted(hidden.intersection(state.outputs)))
 
 
 @asynccontextmanager
@@ -235,8 +238,11 @@ async def _opened(
     program: Program, cluster: Cluster, observer: Observer, options: Options, *, preview: bool
 ) -> AsyncIterator[Deployment]:
     observer(Event("phase", f"reading what {cluster.url} remembers of stack {program.stack}"))
+    from commonpool.engine.program import program_folder
+
     namespace = str(program.config.get("kubernetes:namespace", ""))
-    clusters = Clusters(cluster, namespace, named=wants_providers(program))
+    folder = partial(program_folder, program)
+    clusters = Clusters(cluster, namespace, named=wants_providers(program), folder=folder)
     clusters.declare("", default_provider(program))
     try:
         run = await _looked(program, cluster, clusters, observer, options, preview=preview)
@@ -357,8 +363,10 @@ def _drifted(record: Record, drift: Drift, unit: str) -> Change:
 
 def _result(run: Deployment, clock: _Clock, outputs: dict[str, object] | None = None) -> Result:
     clock.lap("close")
-    shown = outputs if outputs is not None else (run.outputs if run.outputs is not None else run.state.outputs)
-    hidden = set(run.secret_outputs) | set(run.state.secret_outputs)
+    if outputs is None and run.outputs is not None:
+        shown, hidden = run.outputs, set(run.secret_outputs)
+    else:
+        shown, hidden = run.state.outputs if outputs is None else outputs, set(run.state.secret_outputs)
     shown = {key: MASK if key in hidden else known_only(value) for key, value in sorted(shown.items())}
     return Result(
         stack=run.program.stack,

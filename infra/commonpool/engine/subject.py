@@ -135,7 +135,8 @@ class Subject:
             if not self.run.preview or api_version.rpartition("/")[0] in BUILT_IN:
                 raise
             self.kind_known = False  # its CustomResourceDefinition may come with this very run
-            return "namespace" in self.registration.values.get("metadata", {})
+            metadata = self.registration.values.get("metadata")
+            return isinstance(metadata, dict) and "namespace" in metadata
 
     async def _read(self, identity: Identity) -> dict[str, Any] | None:
         return await self.cluster.read(self.body["apiVersion"], identity.kind, identity.namespace, identity.name)

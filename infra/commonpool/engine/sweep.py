@@ -14,7 +14,7 @@ from commonpool.engine import readiness
 from commonpool.engine.cluster import Cluster
 from commonpool.engine.decision import propagation
 from commonpool.engine.deployment import Deployment
-from commonpool.engine.error import EngineError, Protected, Refused, UnknownKind
+from commonpool.engine.error import EngineError, Protected, Refused, UnknownKind, Unreachable
 from commonpool.engine.event import Change, Operation
 from commonpool.engine.index import Drift, urn_of
 from commonpool.engine.record import PART_OF, REPLACED, RESOURCE, SEAL, Identity, Record
@@ -187,8 +187,21 @@ async def _delete(
                     f"{record.identity} is left as it is, because what depends on it is: {', '.join(map(str, left))}"
                 )
             await _delete_one(run, record, reason, inside)
+        except Unreachable as error:
+            if record.provider and run.clusters.gives_up(record.provider):
+                await _forget(run, record, error)
+            else:
+                run.fail(record.urn, error)
         except EngineError as error:
             run.fail(record.urn, error)
+
+
+async def _forget(run: Deployment, record: Record, error: Unreachable) -> None:
+    """Give up what is in a cluster that does not answer, as its provider wants it."""
+    await run.begin_writing()
+    unit = run.state.unit_of[record.urn]
+    run.state.drop(record.urn)
+    run.report(_change(record, unit, f"it is forgotten (deleteUnreachable): {error}"))
 
 
 async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool) -> None:
@@ -203,7 +216,7 @@ async def _delete_one(run: Deployment, record: Record, reason: str, inside: bool
         await _delete_live(run, record)
     if not run.preview:
         if record.retain:
-            await _let_go(run, record)
+            await let_go(run, record)
         run.state.drop(record.urn)
     if record.urn.partition(REPLACED)[0] not in run.registered:  # a replacement has been reported as one
         run.report(_change(record, unit, words))
@@ -254,7 +267,7 @@ async def _give_back(cluster: Cluster, version: str, record: Record) -> None:
     await cluster.apply(body, force=True, field_manager=record.owner)
 
 
-async def _let_go(run: Deployment, record: Record) -> None:
+async def let_go(run: Deployment, record: Record) -> None:
     """Take our marks off a retained object, so that no later run mistakes it for a leftover."""
     await run.begin_writing()
     cluster = await run.clusters.connect(record.provider)
