@@ -3,6 +3,7 @@
 `water0` attacks, `water1` is attacked; `register` is a shared service of water1, whose namespace its people may enter.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -390,6 +391,43 @@ def pods(read: Read) -> Iterator[Attempt]:
     yield Attempt("T17", "its own binding, the old way", "POST", f"{CORE}/namespaces/{OWN}/bindings", binding)
 
 
+def burdens(read: Read) -> Iterator[Attempt]:
+    """F22: single objects that keep the controllers and the machines busy that work for everybody."""
+    labels: Body = {"escape": "burden"}
+    template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
+    many: Body = {"replicas": 501, "serviceName": "x", "selector": {"matchLabels": labels}, "template": template}
+    sets = f"/apis/apps/v1/namespaces/{OWN}/statefulsets"
+    yield from made("F22", "a set of 501", sets, thing("apps/v1", "StatefulSet", "escape", OWN, spec=many), nobody=True)
+    standing = f"{sets}/standing"
+    yield from changed("F22", "501 afterwards", standing, read(standing), {"spec": {"replicas": 501}}, nobody=True)
+    scale = thing("autoscaling/v1", "Scale", "standing", OWN, spec={"replicas": 501})
+    yield Attempt("F22", "501 by the scale", "PUT", f"{standing}/scale", scale, nobody=True)
+    target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "standing"}
+    metric: Body = {
+        "type": "External",
+        "external": {"metric": {"name": "m"}, "target": {"type": "Value", "value": "1"}},
+    }
+    wanted: Body = {"maxReplicas": 2, "scaleTargetRef": target, "metrics": [metric] * 11}
+    place = f"/apis/autoscaling/v2/namespaces/{OWN}/horizontalpodautoscalers"
+    scaler = thing("autoscaling/v2", "HorizontalPodAutoscaler", "escape", OWN, spec=wanted)
+    yield from made("F22", "an autoscaler of 11 metrics", place, scaler, nobody=True)
+    old_way = thing("autoscaling/v1", "HorizontalPodAutoscaler", "escape", OWN,
+                    spec={"maxReplicas": 2, "scaleTargetRef": target})  # fmt: skip
+    former = {"type": "External", "external": {"metricName": "m", "targetValue": "1"}}
+    old_way["metadata"]["annotations"] = {"autoscaling.alpha.kubernetes.io/metrics": json.dumps([former] * 11)}
+    yield from made("F22", "the same, the old way", place.replace("/v2/", "/v1/"), old_way, nobody=True)
+    ports = [{"name": f"p{number}", "port": number} for number in range(1, 52)]
+    wide = thing("v1", "Service", "escape", OWN, spec={"ports": ports})
+    yield from made("F22", "a Service of 51 ports", f"{CORE}/namespaces/{OWN}/services", wide, nobody=True)
+    owners = [{"apiVersion": "v1", "kind": "ConfigMap", "name": f"x{one}", "uid": f"{one}"} for one in range(5)]
+    owned = thing("v1", "ConfigMap", "escape", OWN)
+    owned["metadata"]["ownerReferences"] = owners
+    yield from made("F22", "five owners that are gone", f"{CORE}/namespaces/{OWN}/configmaps", owned)
+    service = f"{CORE}/namespaces/{OWN}/services/standing"
+    patch = {"metadata": {"ownerReferences": owners}}
+    yield from changed("F22", "five owners afterwards", service, read(service), patch)
+
+
 def neighbours(read: Read) -> Iterator[Attempt]:
     """What one department does in another's namespace, and in the platform's, by kinds that it may write at home."""
     for namespace in (OTHER, SYSTEM, PLATFORM, "commonpool-proxy", SERVED):
@@ -652,6 +690,7 @@ CATALOGUE: dict[str, Callable[[Read], Iterator[Attempt]]] = {
     "rights": rights,
     "tokens": tokens,
     "pods": pods,
+    "burdens": burdens,
     "neighbours": neighbours,
     "services": services,
     "claims": claims,

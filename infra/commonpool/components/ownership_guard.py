@@ -40,6 +40,9 @@ _OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
 # Bytes of an object of any other kind than these two, which Kubernetes bounds itself (1 MiB). Some 20 times what a large
 # pod takes; counts times sizes is what a department can put into the store, and a full store stops everybody.
 LARGEST = 128 << 10
+# The garbage collector asks the API server for each owner in turn, and everybody's objects wait for it: 60 objects of 800 owners
+# each kept it busy for two minutes.
+MOST_OWNERS = 4
 _BOUNDED_BY_KUBERNETES = ("configmaps", "secrets")
 _A_NAMESPACE = "(request.resource.group == '' && request.resource.resource == 'namespaces')"
 # Kinds that departments make beside the platform in the same namespaces; of the others there is nothing of their own.
@@ -174,6 +177,10 @@ def _owned(pool: Pool) -> list[Body]:
             f"a pod that bears {_OF_JOBS} stays its Job's: nobody else would take that away; leave its ownerReferences",
         ),
         admission.Check(
+            _of_few_owners(),
+            f"an object has at most {MOST_OWNERS} ownerReferences: what looks for owners that are gone looks for everybody's in turn",
+        ),
+        admission.Check(
             f"!({_SCALED}) || object.metadata.name != {served}",
             "how many of a shared service run stands in its manifest",
             settled=f"!({_SCALED})",
@@ -218,6 +225,13 @@ def _of_a_size() -> str:
     """CEL: whether an object in a namespace is no larger than it may be."""
     kinds = f"request.resource.resource in {list(_BOUNDED_BY_KUBERNETES)!r}"
     return f"object == null || request.namespace == '' || {kinds} || {admission.BYTES} <= {LARGEST}"
+
+
+def _of_few_owners() -> str:
+    """CEL: whether an object in a namespace is given no more owners than it may have."""
+    few = f"size(object.metadata.?ownerReferences.orValue([])) <= {MOST_OWNERS}"
+    kept = "oldObject != null && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences"
+    return f"object == null || request.namespace == '' || {few} || ({kept})"
 
 
 def _counted_by_its_job() -> str:
