@@ -310,7 +310,22 @@ def _pods() -> Iterator[tuple[str, str, Body]]:
     yield "T17", "tolerating another flavor", {"tolerations": [{"key": flavor, "operator": "Equal", "value": "secure"}]}
     yield "T17", "tolerating any flavor", {"tolerations": [{"key": flavor, "operator": "Exists"}]}
     yield "T17", "of a runtime that nobody declared", {"runtimeClassName": "host"}
+    yield from _loosely_confined_pods()
     yield from _greedy_pods()
+
+
+def _loosely_confined_pods() -> Iterator[tuple[str, str, Body]]:
+    """What Pod Security lets pass where it is restricted: profiles that lie on the machine, and labels of SELinux."""
+    local: dict[str, Body] = {
+        "a seccomp profile": {"seccompProfile": {"type": "Localhost", "localhostProfile": "own.json"}},
+        "an AppArmor profile": {"appArmorProfile": {"type": "Localhost", "localhostProfile": "crun"}},
+        "SELinux's label of another": {"seLinuxOptions": {"level": "s0:c1,c2"}},
+        "SELinux's label of an engine": {"seLinuxOptions": {"type": "container_engine_t"}},
+    }
+    for words, context in local.items():
+        yield "T17", f"with {words} of its own choice", {"securityContext": context}
+        for place in ("containers", "initContainers"):
+            yield "T18", f"with {words} in {place}", {place: [container("other", securityContext=SECURE | context)]}
 
 
 def _greedy_pods() -> Iterator[tuple[str, str, Body]]:
@@ -355,11 +370,17 @@ def pods(read: Read) -> Iterator[Attempt]:
     """T17, T18: pods that reach out of their namespace, and what is said about a pod besides its spec."""
     for case, words, spec in _pods():
         yield Attempt(case, f"a pod {words}", "POST", f"{CORE}/namespaces/{OWN}/pods", pod(**spec), nobody=True)
+    old_way = pod()
+    old_way["metadata"]["annotations"] = {"container.apparmor.security.beta.kubernetes.io/main": "localhost/crun"}
+    yield from made("T17", "an AppArmor profile, the old way", f"{CORE}/namespaces/{OWN}/pods", old_way, nobody=True)
     place = f"{CORE}/namespaces/{OWN}/pods/standing"
     live = read(place)
     elsewhere = [container("debug", image="docker.io/library/busybox")]
     privileged = [container("debug", securityContext={**SECURE, "privileged": True, "allowPrivilegeEscalation": True})]
-    for words, found in {"from elsewhere": elsewhere, "with privileges": privileged}.items():
+    profile = {"type": "Localhost", "localhostProfile": "crun"}
+    loose = [container("debug", securityContext=SECURE | {"appArmorProfile": profile})]
+    added = {"from elsewhere": elsewhere, "with privileges": privileged, "with a profile of its own choice": loose}
+    for words, found in added.items():
         debug: Body = {
             "spec": {"ephemeralContainers": [{k: v for k, v in one.items() if k != "resources"} for one in found]}
         }

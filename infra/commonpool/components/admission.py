@@ -26,7 +26,7 @@ RULES: dict[AdmissionRule, str] = {
     "nodes": "what a machine says of itself: flavor, trust, site, name, that it is open; pods of its own; of others more than how they do or asked for; events in other names",
     "owned": "changes of what the platform wrote, its marks on what it did not write, and objects that are too large or of too many owners",
     "placement": "pods on machines of a flavor that is not granted, on a chosen node, or on one that is not open",
-    "pods": "pods with devices and volumes that nobody counts, that keep others away, that hold on, or whose tokens live long; larger sets and autoscalers than controllers bear",
+    "pods": "pods with devices and volumes that nobody counts, that keep others away, that hold on, that choose what confines them, or whose tokens live long; larger sets and autoscalers than controllers bear",
     "registries": "images from elsewhere, of any container and of volumes",
     "services": "Services that lead out of the pool, take the platform's addresses or have more ports than machines bear",
     "sharing": "datasets written by anybody but the platform, or kept from sharing without law, article and last day",

@@ -125,8 +125,32 @@ def _pods(pool: Pool) -> list[Body]:
             "hostUsers: false and os: windows loosen what Pod Security asks of a pod; leave them out",
         ),
     ]
+    pod = "object.spec.?securityContext"
+    checks.append(
+        admission.Check(f"{_confined(pod)} && {_each_container(_confined('c.?securityContext'))}", _UNCONFINED)
+    )
     new = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
-    return [*admission.validating(pool, "pods", admission.inside(new), checks), *_endings(pool)]
+    return [*admission.validating(pool, "pods", admission.inside(new), checks), *_added(pool), *_endings(pool)]
+
+
+_UNCONFINED = (
+    "what confines a pod is its machine's own (seccompProfile and appArmorProfile: RuntimeDefault); leave out localhostProfile,"
+    " of which some confine nothing, and seLinuxOptions, whose level may be another department's"
+)
+
+
+def _confined(context: str) -> str:
+    """CEL: whether a security context chooses no profile that lies on the machine, and no label of SELinux. Pod Security lets both pass."""
+    kept = [f"{context}.?{word}.?type.orValue('') != 'Localhost'" for word in ("seccompProfile", "appArmorProfile")]
+    return f"({' && '.join(kept)} && !{context}.?seLinuxOptions.hasValue())"
+
+
+def _added(pool: Pool) -> list[Body]:
+    """Containers that are added to a pod that runs are confined as the others are."""
+    rule = admission.requests_for([""], ["pods/ephemeralcontainers"], ["UPDATE"], ["v1"])
+    confined = f"object.spec.?ephemeralContainers.orValue([]).all(c, {_confined('c.?securityContext')})"
+    checks, changed = [admission.Check(confined, _UNCONFINED)], [admission.NEW_OR_CHANGED]
+    return admission.validating(pool, "pods", admission.inside(rule), checks, conditions=changed, part="added")
 
 
 def _sets(pool: Pool) -> list[Body]:
