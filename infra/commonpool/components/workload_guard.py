@@ -298,7 +298,7 @@ def _services(pool: Pool) -> list[Body]:
         checks.append(
             admission.Check(
                 # A dry run is shown the first address of the range, whatever it asked for.
-                f"(has(request.dryRun) && request.dryRun) || !has(object.spec.clusterIPs) || object.spec.clusterIPs.all(address, !isIP(address) || !({within}))",
+                f"(has(request.dryRun) && request.dryRun) || !has(object.spec.clusterIPs) || object.spec.clusterIPs.all(address, address == 'None' || (isIP(address) && !({within})))",
                 f"addresses of {', '.join(bands)} are the platform's, name resolution among them; leave clusterIP out",
             )
         )
