@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` runs the pool, `make test` proves it.
 .DEFAULT_GOAL := help
-.PHONY: help up machines down clean test check schemas captured lock docs bench scale guards fleet catalogue proxy fuzz newcomer format
+.PHONY: help up machines down clean test check schemas messages captured lock docs bench scale guards fleet catalogue proxy fuzz newcomer format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,10 @@ check:  ## lint, types, layers
 schemas:  ## write schemas/ anew after a change of the model
 	@scripts/bootstrap run
 	@.venv/bin/commonpool schema --write schemas
+
+messages:  ## write what Envoy and the exchange say to each other anew after a change of processing.proto
+	@scripts/bootstrap dev
+	@.venv/bin/python -m grpc_tools.protoc -I infra --python_out=infra --pyi_out=infra infra/commonpool/exchange/processing.proto
 
 captured:  ## write what commands print into the documents anew (the embedded pool must run)
 	@scripts/bootstrap dev

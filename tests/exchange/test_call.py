@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commonpool.exchange.processing_pb2 import HttpBody, ProcessingRequest, ProcessingResponse
 from commonpool.exchange.server import Processor
 from commonpool.exchange.terms import Book, Terms
 from commonpool.exchange.vault import Vault
@@ -17,7 +18,6 @@ from commonpool.journal.note import Signer
 from commonpool.journal.query import records
 from commonpool.journal.recorder import Recorder
 from commonpool.model.today import today
-from envoy.service.ext_proc.v3.external_processor_pb2 import HttpBody, ProcessingRequest, ProcessingResponse
 from test_room import answered, asked, headers, terms
 
 FILTER = "envoy.filters.http.ext_proc"
@@ -49,7 +49,7 @@ def play(
             book = Book(services={"people": (agreed,)}, departments={"d1-main": "d1"})
             processor = Processor(book, recorder, Vault(folder / "bodies"), Volume(today()))
             context: Any = None
-            return [one async for one in processor.Process(sent(), context)]
+            return [one async for one in processor.process(sent(), context)]
 
     told = asyncio.run(work())
     return told, list(records(folder / "journal", kinds=("exchange.",)))

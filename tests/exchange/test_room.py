@@ -7,6 +7,14 @@ from typing import Any
 
 import pytest
 from commonpool.exchange import room
+from commonpool.exchange.processing_pb2 import (
+    HeaderMap,
+    HeaderValue,
+    HttpBody,
+    HttpHeaders,
+    ProcessingRequest,
+    ProcessingResponse,
+)
 from commonpool.exchange.server import Processor
 from commonpool.exchange.tally import RECORDED
 from commonpool.exchange.terms import Book, Terms
@@ -16,13 +24,6 @@ from commonpool.journal import Journal
 from commonpool.journal.query import records
 from commonpool.journal.recorder import Recorder
 from commonpool.model.today import today
-from envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
-from envoy.service.ext_proc.v3.external_processor_pb2 import (
-    HttpBody,
-    HttpHeaders,
-    ProcessingRequest,
-    ProcessingResponse,
-)
 
 PIECE = b'{"name": "' + b"x" * 900
 
@@ -65,7 +66,7 @@ async def play(
         yield messages[-1]
 
     context: Any = None
-    return [one async for one in processor.Process(sent(), context)][-1]
+    return [one async for one in processor.process(sent(), context)][-1]
 
 
 def processor_of(folder: Path, recorder: Recorder) -> Processor:

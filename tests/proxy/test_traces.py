@@ -26,8 +26,7 @@ class Receiver(service.TraceServiceServicer):
     def Export(self, request: Any, context: Any) -> Any:
         with self.lock:
             for resource in request.resource_spans:
-                # By its number: two distributions bring this module, and the older one calls the field by another name.
-                for scope in getattr(resource, resource.DESCRIPTOR.fields_by_number[2].name):
+                for scope in resource.scope_spans:
                     self.spans += [{one.key: one.value.string_value for one in span.attributes} for span in scope.spans]
         return messages.ExportTraceServiceResponse()
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from envoy.service.ext_proc.v3.external_processor_pb2 import HttpBody, ProcessingRequest, ProcessingResponse
-
 from commonpool.exchange import wire, x_road
 from commonpool.exchange.fields import NotFilterable, filtered
+from commonpool.exchange.processing_pb2 import HttpBody, ProcessingRequest, ProcessingResponse
 from commonpool.exchange.room import Room
 from commonpool.exchange.tally import RECORDED, Tally
 from commonpool.exchange.terms import Book, Terms

@@ -10,14 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from envoy.service.ext_proc.v3.external_processor_pb2_grpc import (
-    ExternalProcessorServicer,
-    add_ExternalProcessorServicer_to_server,
-)
 
 from commonpool.engine import Cluster, kubeconfig
 from commonpool.exchange.call import Call, Refusal
+from commonpool.exchange.processing_pb2 import ProcessingRequest, ProcessingResponse
 from commonpool.exchange.room import Room
 from commonpool.exchange.tally import Tally
 from commonpool.exchange.terms import DEPARTMENT, LABEL, Book
@@ -29,12 +25,13 @@ from commonpool.journal.segment import BODIES
 from commonpool.journal.timestamp import Stamping
 from commonpool.model.today import today
 
+SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 CLOSING_SECONDS = 5.0
 STAMP_LOOK_SECONDS = 20.0  # between two looks whether a timestamp is due
 
 
-class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated without types
-    """One stream of Envoy for each call."""
+class Processor:
+    """Envoy's external processor: one stream for each call."""
 
     def __init__(self, book: Book, recorder: Recorder, vault: Vault, volume: Volume) -> None:
         """What all calls share."""
@@ -48,7 +45,15 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc]  # generated w
             raise JournalUnavailable(self.halted)
         return (await self.recorder.record(entry))[0]
 
-    async def Process(
+    @property
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a gRPC server of it answers."""
+        process = grpc.stream_stream_rpc_method_handler(
+            self.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Process": process})
+
+    async def process(
         self,
         requests: AsyncIterator[ProcessingRequest],
         context: "grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]",
@@ -76,7 +81,7 @@ async def serve(address: str, cluster: Cluster, journal: Journal, grace: float) 
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         volume = await asyncio.to_thread(Volume.read, journal.folder, today())
         processor = Processor(book, recorder, Vault(journal.folder / BODIES), volume)
-        add_ExternalProcessorServicer_to_server(processor, server)
+        server.add_generic_rpc_handlers((processor.handler,))
         watches = [
             asyncio.create_task(_follow(cluster, book, known[0], agreements=True)),
             asyncio.create_task(_follow(cluster, book, known[1], agreements=False)),

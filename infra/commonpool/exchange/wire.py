@@ -3,21 +3,22 @@
 import json
 from collections.abc import Mapping
 
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.service.ext_proc.v3.external_processor_pb2 import (
+from commonpool.exchange.processing_pb2 import (
     BodyMutation,
     BodyResponse,
     CommonResponse,
     HeaderMutation,
     HeadersResponse,
+    HeaderValue,
+    HeaderValueOption,
     HttpHeaders,
+    HttpStatus,
     ImmediateResponse,
     ProcessingRequest,
     ProcessingResponse,
     StreamedBodyResponse,
     TrailersResponse,
 )
-from envoy.type.v3.http_status_pb2 import HttpStatus
 
 CHUNK = 64 << 10  # bytes of one message; gRPC takes four megabytes
 PROBLEM = "application/problem+json"
