@@ -123,10 +123,9 @@ def belongings(read: Read) -> Iterator[Attempt]:
         owners = [
             {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
         ]
-        yield from changed(
-            "T13", f"{kind} owned by what does not exist", path, read(path), {"metadata": {"ownerReferences": owners}}
-        )
-        if kind in ("serviceaccounts", "configmaps"):
+        swept, fence = {"metadata": {"ownerReferences": owners}}, kind not in ("serviceaccounts", "configmaps")
+        yield from changed("T13", f"{kind} owned by what does not exist", path, read(path), swept, nobody=fence)
+        if not fence:
             yield Attempt("T13", f"{kind} deleted", "DELETE", path)
         else:
             yield from gone("T13", kind, path)

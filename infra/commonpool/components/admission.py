@@ -21,7 +21,7 @@ RULES: dict[AdmissionRule, str] = {
     "endpoint-addresses": "traffic led to anything but the pool's machines",
     "endpoint-writers": "routes, backends and endpoints by anybody but the platform",
     "engine": "writes of the preview's account, and of the engine's beyond the pool's own namespaces",
-    "kinds": "quotas, limits, network policies, roles, tokens and bindings of pods by anybody but the platform",
+    "kinds": "quotas, limits, network policies, roles, tokens and bindings of pods by anybody but the platform, and such as go with another object",
     "namespaces": "namespaces of the pool, their labels and owners by anybody but the platform; any by a person; another owner's",
     "nodes": "what a machine says of itself: flavor, trust, site, name, that it is open; pods of its own; of others more than how they do or asked for; events in other names",
     "owned": "changes of what the platform wrote, its marks on what it did not write, and objects that are too large or of too many owners",

@@ -52,6 +52,7 @@ _SHARED_KINDS = {
     "networking.k8s.io": ["networkpolicies"],
     "rbac.authorization.k8s.io": ["rolebindings"],
 }
+_FENCES = frozenset({"resourcequotas", "limitranges", "networkpolicies", "rolebindings"})
 _DEFAULT_ACCOUNT = (  # Kubernetes makes it before the platform writes into it, and keeps it when the platform takes that back
     "(request.resource.resource == 'serviceaccounts' && request.operation == 'UPDATE' && object.metadata.name == 'default')"
 )
@@ -134,9 +135,26 @@ def _kinds(pool: Pool) -> list[Body]:
             " platform's; they follow from the department's manifest",
         )
     ]
-    return admission.validating(
+    found = admission.validating(
         pool, "kinds", admission.inside(*rules), checks, conditions=[admission.not_trusted(pool)]
     )
+    return [*found, *_fences(pool)]
+
+
+def _fences(pool: Pool) -> list[Body]:
+    """Not even the platform takes over a fence that belongs to something: whoever deletes its owner has it swept away."""
+    rules = [
+        admission.requests_for([group], [kind for kind in kinds if kind in _FENCES], ["CREATE", "UPDATE"])
+        for group, kinds in _SHARED_KINDS.items()
+        if not _FENCES.isdisjoint(kinds)
+    ]
+    check = admission.Check(
+        f"!{_marked('object')} || size(object.metadata.?ownerReferences.orValue([])) == 0",
+        "what fences a namespace belongs to nothing, for it would go when its owner does; take its metadata.ownerReferences out,"
+        " or delete it, before it is adopted",
+    )
+    others = ("not-by-controllers", f"!{admission.by_controllers()}")
+    return admission.validating(pool, "kinds", admission.inside(*rules), [check], conditions=[others], part="owners")
 
 
 def _owned(pool: Pool) -> list[Body]:
