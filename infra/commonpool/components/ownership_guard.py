@@ -7,7 +7,7 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 from commonpool.components import admission
 from commonpool.components.admission import SYSTEM_NAMESPACE
 from commonpool.components.catalogue import NAMESPACE as CATALOGUE
-from commonpool.components.endpoint_guard import guarded_kinds
+from commonpool.components.endpoint_guard import WORDS_OF_SERVICES, guarded_kinds
 from commonpool.components.envoy_gateway.fleet import ENDINGS
 from commonpool.components.rendering import (
     DEPARTMENT,
@@ -311,11 +311,15 @@ def _engine(pool: Pool) -> list[Body]:
             f" one.name.startsWith(request.namespace + '/') && one.operation.op == 'add' && one.operation.path in {list(ENDINGS)!r})",
             "this credential patches how connections of the own namespace end, and nothing else that the proxy knows",
         ),
-        # Code there would run with what the proxy has: everybody's calls, and its own key.
+        # Code there would run with what the proxy has: everybody's calls, and its own key. By other words of a policy callers would
+        # be who somebody else says, and the proxy would ask for keys wherever it is told.
         admission.Check(
-            "request.resource.resource != 'envoyextensionpolicies' || object == null"
-            " || object.spec.all(word, word in ['extProc', 'targetRefs'])",
-            "this credential leads calls through the exchange, and puts no code into the proxy",
+            " && ".join(
+                f"(request.resource.resource != '{kind}' || object == null || object.spec.all(word, word in {words!r}))"
+                for kind, words in WORDS_OF_SERVICES.items()
+            ),
+            "this credential leads calls through the exchange, says until when they pass and what the proxy answers itself; it puts"
+            " no code into the proxy, and nothing by which callers are known",
         ),
     ]
     elsewhere = admission.Check(
