@@ -3,6 +3,7 @@
 `water0` attacks, `water1` is attacked; `register` is a shared service of water1, whose namespace its people may enter.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -122,10 +123,9 @@ def belongings(read: Read) -> Iterator[Attempt]:
         owners = [
             {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
         ]
-        yield from changed(
-            "T13", f"{kind} owned by what does not exist", path, read(path), {"metadata": {"ownerReferences": owners}}
-        )
-        if kind in ("serviceaccounts", "configmaps"):
+        swept, fence = {"metadata": {"ownerReferences": owners}}, kind not in ("serviceaccounts", "configmaps")
+        yield from changed("T13", f"{kind} owned by what does not exist", path, read(path), swept, nobody=fence)
+        if not fence:
             yield Attempt("T13", f"{kind} deleted", "DELETE", path)
         else:
             yield from gone("T13", kind, path)
@@ -309,7 +309,22 @@ def _pods() -> Iterator[tuple[str, str, Body]]:
     yield "T17", "tolerating another flavor", {"tolerations": [{"key": flavor, "operator": "Equal", "value": "secure"}]}
     yield "T17", "tolerating any flavor", {"tolerations": [{"key": flavor, "operator": "Exists"}]}
     yield "T17", "of a runtime that nobody declared", {"runtimeClassName": "host"}
+    yield from _loosely_confined_pods()
     yield from _greedy_pods()
+
+
+def _loosely_confined_pods() -> Iterator[tuple[str, str, Body]]:
+    """What Pod Security lets pass where it is restricted: profiles that lie on the machine, and labels of SELinux."""
+    local: dict[str, Body] = {
+        "a seccomp profile": {"seccompProfile": {"type": "Localhost", "localhostProfile": "own.json"}},
+        "an AppArmor profile": {"appArmorProfile": {"type": "Localhost", "localhostProfile": "crun"}},
+        "SELinux's label of another": {"seLinuxOptions": {"level": "s0:c1,c2"}},
+        "SELinux's label of an engine": {"seLinuxOptions": {"type": "container_engine_t"}},
+    }
+    for words, context in local.items():
+        yield "T17", f"with {words} of its own choice", {"securityContext": context}
+        for place in ("containers", "initContainers"):
+            yield "T18", f"with {words} in {place}", {place: [container("other", securityContext=SECURE | context)]}
 
 
 def _greedy_pods() -> Iterator[tuple[str, str, Body]]:
@@ -354,11 +369,17 @@ def pods(read: Read) -> Iterator[Attempt]:
     """T17, T18: pods that reach out of their namespace, and what is said about a pod besides its spec."""
     for case, words, spec in _pods():
         yield Attempt(case, f"a pod {words}", "POST", f"{CORE}/namespaces/{OWN}/pods", pod(**spec), nobody=True)
+    old_way = pod()
+    old_way["metadata"]["annotations"] = {"container.apparmor.security.beta.kubernetes.io/main": "localhost/crun"}
+    yield from made("T17", "an AppArmor profile, the old way", f"{CORE}/namespaces/{OWN}/pods", old_way, nobody=True)
     place = f"{CORE}/namespaces/{OWN}/pods/standing"
     live = read(place)
     elsewhere = [container("debug", image="docker.io/library/busybox")]
     privileged = [container("debug", securityContext={**SECURE, "privileged": True, "allowPrivilegeEscalation": True})]
-    for words, found in {"from elsewhere": elsewhere, "with privileges": privileged}.items():
+    profile = {"type": "Localhost", "localhostProfile": "crun"}
+    loose = [container("debug", securityContext=SECURE | {"appArmorProfile": profile})]
+    added = {"from elsewhere": elsewhere, "with privileges": privileged, "with a profile of its own choice": loose}
+    for words, found in added.items():
         debug: Body = {
             "spec": {"ephemeralContainers": [{k: v for k, v in one.items() if k != "resources"} for one in found]}
         }
@@ -388,6 +409,43 @@ def pods(read: Read) -> Iterator[Attempt]:
     binding = thing("v1", "Binding", "waiting", OWN, target={"apiVersion": "v1", "kind": "Node", "name": "rs-01"})
     yield Attempt("T17", "its own binding", "POST", f"{CORE}/namespaces/{OWN}/pods/waiting/binding", binding)
     yield Attempt("T17", "its own binding, the old way", "POST", f"{CORE}/namespaces/{OWN}/bindings", binding)
+
+
+def burdens(read: Read) -> Iterator[Attempt]:
+    """F22: single objects that keep the controllers and the machines busy that work for everybody."""
+    labels: Body = {"escape": "burden"}
+    template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
+    many: Body = {"replicas": 501, "serviceName": "x", "selector": {"matchLabels": labels}, "template": template}
+    sets = f"/apis/apps/v1/namespaces/{OWN}/statefulsets"
+    yield from made("F22", "a set of 501", sets, thing("apps/v1", "StatefulSet", "escape", OWN, spec=many), nobody=True)
+    standing = f"{sets}/standing"
+    yield from changed("F22", "501 afterwards", standing, read(standing), {"spec": {"replicas": 501}}, nobody=True)
+    scale = thing("autoscaling/v1", "Scale", "standing", OWN, spec={"replicas": 501})
+    yield Attempt("F22", "501 by the scale", "PUT", f"{standing}/scale", scale, nobody=True)
+    target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "standing"}
+    metric: Body = {
+        "type": "External",
+        "external": {"metric": {"name": "m"}, "target": {"type": "Value", "value": "1"}},
+    }
+    wanted: Body = {"maxReplicas": 2, "scaleTargetRef": target, "metrics": [metric] * 11}
+    place = f"/apis/autoscaling/v2/namespaces/{OWN}/horizontalpodautoscalers"
+    scaler = thing("autoscaling/v2", "HorizontalPodAutoscaler", "escape", OWN, spec=wanted)
+    yield from made("F22", "an autoscaler of 11 metrics", place, scaler, nobody=True)
+    old_way = thing("autoscaling/v1", "HorizontalPodAutoscaler", "escape", OWN,
+                    spec={"maxReplicas": 2, "scaleTargetRef": target})  # fmt: skip
+    former = {"type": "External", "external": {"metricName": "m", "targetValue": "1"}}
+    old_way["metadata"]["annotations"] = {"autoscaling.alpha.kubernetes.io/metrics": json.dumps([former] * 11)}
+    yield from made("F22", "the same, the old way", place.replace("/v2/", "/v1/"), old_way, nobody=True)
+    ports = [{"name": f"p{number}", "port": number} for number in range(1, 52)]
+    wide = thing("v1", "Service", "escape", OWN, spec={"ports": ports})
+    yield from made("F22", "a Service of 51 ports", f"{CORE}/namespaces/{OWN}/services", wide, nobody=True)
+    owners = [{"apiVersion": "v1", "kind": "ConfigMap", "name": f"x{one}", "uid": f"{one}"} for one in range(5)]
+    owned = thing("v1", "ConfigMap", "escape", OWN)
+    owned["metadata"]["ownerReferences"] = owners
+    yield from made("F22", "five owners that are gone", f"{CORE}/namespaces/{OWN}/configmaps", owned)
+    service = f"{CORE}/namespaces/{OWN}/services/standing"
+    patch = {"metadata": {"ownerReferences": owners}}
+    yield from changed("F22", "five owners afterwards", service, read(service), patch)
 
 
 def neighbours(read: Read) -> Iterator[Attempt]:
@@ -652,6 +710,7 @@ CATALOGUE: dict[str, Callable[[Read], Iterator[Attempt]]] = {
     "rights": rights,
     "tokens": tokens,
     "pods": pods,
+    "burdens": burdens,
     "neighbours": neighbours,
     "services": services,
     "claims": claims,

@@ -28,6 +28,7 @@ WATCHED = (
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "/apis/gateway.networking.k8s.io/v1/httproutes", "/apis/discovery.k8s.io/v1/endpointslices", "/api/v1/pods", "/api/v1/secrets",
+    "/apis/apps/v1/statefulsets", "/apis/autoscaling/v2/horizontalpodautoscalers",
 )  # fmt: skip
 
 
@@ -121,7 +122,13 @@ def stand(pool: EmbeddedPool, root: Path) -> Ground:
     standing = thing("v1", "Service", "standing", OWN, spec={"ports": [{"port": 80}]})
     pods, services = (f"{CORE}/namespaces/{OWN}/{kind}" for kind in ("pods", "services"))
     waiting = pod("waiting", schedulerName="nobody")
-    for path, body in ((pods, pod("standing")), (pods, waiting), (services, standing)):
+    none: Body = {"replicas": 0, "serviceName": "x", "selector": {"matchLabels": {"a": "b"}}}
+    none["template"] = {"metadata": {"labels": {"a": "b"}}, "spec": pod()["spec"]}
+    sets, resting = (
+        f"/apis/apps/v1/namespaces/{OWN}/statefulsets",
+        thing("apps/v1", "StatefulSet", "standing", OWN, spec=none),
+    )
+    for path, body in ((pods, pod("standing")), (pods, waiting), (services, standing), (sets, resting)):
         answer = administrator.send("POST", path, body)
         assert answer.status in (201, 409), answer.words
     reference = {"apiGroup": RBAC.split("/")[2], "kind": "ClusterRole", "name": "cluster-admin"}

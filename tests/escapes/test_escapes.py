@@ -252,3 +252,13 @@ def test_no_autoscaler_changes_how_many_of_a_shared_service_run(ground: Ground) 
     scaled = ground.administrator.send("PUT", f"{APPS}/deployments/scaled/scale", wanted, headers=by)
     assert scaled.status == 200, "a department's own is scaled"
     assert ground.people["developer"].send("DELETE", f"{APPS}/deployments/scaled").status == 200
+
+
+def test_no_autoscaler_makes_a_set_larger_than_its_controller_bears(ground: Ground) -> None:
+    """Its least number is asked for at once, without a metric, by an account that Kubernetes trusts."""
+    by = {"Impersonate-User": "system:serviceaccount:kube-system:horizontal-pod-autoscaler"}
+    path = f"{APPS}/statefulsets/standing/scale"
+    for replicas, status in ((2_147_483_647, 403), (500, 200)):
+        wanted = thing("autoscaling/v1", "Scale", "standing", OWN, spec={"replicas": replicas})
+        answer = ground.administrator.send("PUT", f"{path}?dryRun=All", wanted, headers=by)
+        assert (answer.status, "at most 500 replicas" in answer.words) == (status, status == 403), answer.words

@@ -319,6 +319,13 @@ BEYOND: list[tuple[str, str, Any, str]] = [
         for group in ("system:unauthenticated", "system:authenticated", "system:serviceaccounts")),
     ("POST", f"{ENVOY}/namespaces/{SERVED}/envoyextensionpolicies", thing("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy", "x", SERVED, spec={
         "targetSelectors": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}]}), "no code"),
+    # By keys of somebody's own, from wherever he says, who calls would be whoever he says.
+    ("POST", f"{ENVOY}/namespaces/{SERVED}/securitypolicies", thing("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", "x", SERVED, spec={
+        "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "register"}],
+        "jwt": {"providers": [{"name": "x", "remoteJWKS": {"uri": "http://169.254.169.254/keys"},
+                               "claimToHeaders": [{"header": "x-commonpool-subject", "claim": "sub"}]}]}}), "callers are known"),
+    ("POST", f"{ENVOY}/namespaces/{SERVED}/httproutefilters", thing("gateway.envoyproxy.io/v1alpha1", "HTTPRouteFilter", "x", SERVED, spec={
+        "credentialInjection": {"credential": {"valueRef": {"name": "x"}}}}), "no code"),
     *(("POST", f"/apis/gateway.networking.k8s.io/v1/namespaces/{OWN}/{kind.lower()}s", thing("gateway.networking.k8s.io/v1", kind, "x", OWN, spec=spec), "of shared services")
         for kind, spec in (("HTTPRoute", {"parentRefs": [{"name": "shared", "namespace": "commonpool-proxy"}], "hostnames": ["register.water1.pool.jiangnan.example"]}),
                            ("Gateway", {"gatewayClassName": "commonpool", "listeners": [{"name": "a", "port": 80, "protocol": "HTTP"}]}))),

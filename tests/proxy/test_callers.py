@@ -1,6 +1,7 @@
 """Who may call: declared consumers with the pool's own token, nobody else, whatever they say of themselves (T22, T25, T26)."""
 
 import base64
+import ipaddress
 import json
 import socket
 import time
@@ -47,15 +48,19 @@ def test_a_declared_consumer_passes_and_the_backend_is_told_who_it_is(estate: De
         "x-commonpool-department", "X-Commonpool-Subject", "x-commonpool-audience", "x-commonpool-service", "x-department", "x-forwarded-user",
         "x-remote-user", "x-forwarded-client-cert", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal",
         "x-envoy-original-path", "x-envoy-decorator-operation", "x-ssl-client-cn", "x-auth-request-email",
+        "x-forwarded-groups", "x-remote-group", "x-remote-extra-scopes", "remote-groups", "x-webauth-user", "x-ssl-cert", "ssl-client-s-dn",
+        "client-cert", "x-client-cert", "x-client-verify", "x-consumer-username", "x-user-id", "x-authenticated-userid",
+        "x-goog-iap-jwt-assertion", "x-ms-client-principal-name", "x-amzn-oidc-identity", "cf-access-jwt-assertion",
         "x.commonpool.department", "X-Commonpool.Department", "x~commonpool!subject", "x-remote.user",
     ],
 )  # fmt: skip
 def test_what_a_caller_says_of_itself_does_not_reach_the_backend(estate: DeclaredEstate, header: str) -> None:
-    headers = {header: "forged", "X-Other": "kept"}
+    headers = {header: "forged", "X-Other": "kept", "X-Auth-Token": "a service's own"}
     answer = estate.call(HOST, caller="d1-main", headers=headers)
     assert answer.status == 200
     assert "forged" not in answer.json["headers"].values()
     assert answer.json["headers"]["x-other"] == "kept"
+    assert answer.json["headers"]["x-auth-token"] == "a service's own"
     assert estate.call(HOST, headers=headers).status == 401, "it is no token either"
 
 
@@ -68,12 +73,31 @@ def test_what_a_caller_says_of_itself_does_not_reach_the_backend(estate: Declare
         "X-HTTP-Method",
         "X-Method-Override",
         "X-Forwarded-Host",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Uri",
+        "X-Original-Uri",
+        "X-Original-Host",
+        "X-Original-Method",
+        "X-Host",
+        "Proxy",
     ],
 )
 def test_no_header_makes_another_request_of_the_one_that_is_recorded(estate: DeclaredEstate, header: str) -> None:
     answer = estate.call(HOST, "/innocent", caller="d1-main", headers={header: "forged"})
     assert (answer.status, answer.json["path"]) == (200, "/innocent")
     assert "forged" not in answer.json["headers"].values()
+
+
+def test_a_caller_does_not_choose_the_address_that_it_calls_from(estate: DeclaredEstate) -> None:
+    """By the first of several addresses older applications let somebody in; Envoy's own word is the only one."""
+    forged = {"X-Forwarded-For": "10.20.1.1", "Forwarded": "for=10.20.1.1;host=x", "X-Forwarded-Proto": "https"}
+    forged |= dict.fromkeys(("X-Real-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP"), "10.20.1.1")
+    answer = estate.call(HOST, caller="d1-main", headers=forged)
+    assert answer.status == 200
+    headers = answer.json["headers"]
+    assert "10.20.1.1" not in str(headers)
+    assert ipaddress.ip_address(headers["x-forwarded-for"]), "one address, the connection's"
+    assert headers["x-forwarded-proto"] == "http"
 
 
 def test_an_undeclared_caller_gets_403_with_the_reason(estate: DeclaredEstate) -> None:

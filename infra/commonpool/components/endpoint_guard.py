@@ -15,6 +15,12 @@ _GATEWAY_KINDS = [
     "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants",
     "tcproutes", "tlsroutes", "udproutes",
 ]  # fmt: skip
+# What services' policies and filters say in their spec, by kind; the pool's own say more.
+WORDS_OF_SERVICES = {
+    "envoyextensionpolicies": ["extProc", "targetRefs"],
+    "securitypolicies": ["authorization", "mergeType", "targetRefs"],
+    "httproutefilters": ["directResponse"],
+}
 # Kubernetes' own controllers write the endpoints of pods; Envoy Gateway writes statuses, which are not matched here.
 _CONTROLLERS = (
     "system:apiserver",

@@ -139,7 +139,7 @@ def _said_of_pods(pool: Pool) -> list[Body]:
             "fe80::/10",
         ]
         others = " || ".join(f"cidr('{block}').containsIP(one.ip)" for block in blocks)
-        free = f"object.status.podIPs.all(one, !isIP(one.ip) || !({others}))"
+        free = f"object.status.podIPs.all(one, isIP(one.ip) && !({others}))"
         checks.append(
             admission.Check(
                 f"!has(object.status.podIPs) || object.spec.?hostNetwork.orValue(false) || {free}",

@@ -13,6 +13,7 @@ from commonpool.components.rendering import (
     FLAVOR,
     GRANTED_FLAVORS,
     GRANTED_REGISTRIES,
+    LISTED_REGISTRIES,
     POD_SECURITY,
     PREFIX,
     Body,
@@ -111,8 +112,8 @@ def _namespace(pool: Pool, fence: Fence) -> Body:
     versions = {f"{POD_SECURITY}/{mode}-version": "latest" for mode in ("enforce", "audit", "warn")}
     flavor = next((item.flavor for item in fence.resources), "")
     found["metadata"]["labels"] |= fence.labels | {FLAVOR: flavor} | modes | versions
-    if not fence.registries:
-        found["metadata"]["labels"][GRANTED_REGISTRIES] = EVERY_REGISTRY
+    # Said either way: one that stood before the namespace was the pool's would stay otherwise, and widen what is granted.
+    found["metadata"]["labels"][GRANTED_REGISTRIES] = LISTED_REGISTRIES if fence.registries else EVERY_REGISTRY
     found["metadata"]["annotations"] = fence.annotations | {
         GRANTED_FLAVORS: ",".join(item.flavor for item in fence.resources),
         GRANTED_REGISTRIES: ",".join(fence.registries or pool.spec.security.registries),

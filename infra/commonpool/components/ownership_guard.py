@@ -7,7 +7,7 @@ its kind, by its namespace and by both its states, never by a mark alone that th
 from commonpool.components import admission
 from commonpool.components.admission import SYSTEM_NAMESPACE
 from commonpool.components.catalogue import NAMESPACE as CATALOGUE
-from commonpool.components.endpoint_guard import guarded_kinds
+from commonpool.components.endpoint_guard import WORDS_OF_SERVICES, guarded_kinds
 from commonpool.components.envoy_gateway.fleet import ENDINGS
 from commonpool.components.rendering import (
     DEPARTMENT,
@@ -40,6 +40,9 @@ _OF_SERVICES = ["apps", "discovery.k8s.io", *guarded_kinds()]  # API groups
 # Bytes of an object of any other kind than these two, which Kubernetes bounds itself (1 MiB). Some 20 times what a large
 # pod takes; counts times sizes is what a department can put into the store, and a full store stops everybody.
 LARGEST = 128 << 10
+# The garbage collector asks the API server for each owner in turn, and everybody's objects wait for it: 60 objects of 800 owners
+# each kept it busy for two minutes.
+MOST_OWNERS = 4
 _BOUNDED_BY_KUBERNETES = ("configmaps", "secrets")
 _A_NAMESPACE = "(request.resource.group == '' && request.resource.resource == 'namespaces')"
 # Kinds that departments make beside the platform in the same namespaces; of the others there is nothing of their own.
@@ -49,6 +52,7 @@ _SHARED_KINDS = {
     "networking.k8s.io": ["networkpolicies"],
     "rbac.authorization.k8s.io": ["rolebindings"],
 }
+_FENCES = frozenset({"resourcequotas", "limitranges", "networkpolicies", "rolebindings"})
 _DEFAULT_ACCOUNT = (  # Kubernetes makes it before the platform writes into it, and keeps it when the platform takes that back
     "(request.resource.resource == 'serviceaccounts' && request.operation == 'UPDATE' && object.metadata.name == 'default')"
 )
@@ -131,9 +135,26 @@ def _kinds(pool: Pool) -> list[Body]:
             " platform's; they follow from the department's manifest",
         )
     ]
-    return admission.validating(
+    found = admission.validating(
         pool, "kinds", admission.inside(*rules), checks, conditions=[admission.not_trusted(pool)]
     )
+    return [*found, *_fences(pool)]
+
+
+def _fences(pool: Pool) -> list[Body]:
+    """Not even the platform takes over a fence that belongs to something: whoever deletes its owner has it swept away."""
+    rules = [
+        admission.requests_for([group], [kind for kind in kinds if kind in _FENCES], ["CREATE", "UPDATE"])
+        for group, kinds in _SHARED_KINDS.items()
+        if not _FENCES.isdisjoint(kinds)
+    ]
+    check = admission.Check(
+        f"!{_marked('object')} || size(object.metadata.?ownerReferences.orValue([])) == 0",
+        "what fences a namespace belongs to nothing, for it would go when its owner does; take its metadata.ownerReferences out,"
+        " or delete it, before it is adopted",
+    )
+    others = ("not-by-controllers", f"!{admission.by_controllers()}")
+    return admission.validating(pool, "kinds", admission.inside(*rules), [check], conditions=[others], part="owners")
 
 
 def _owned(pool: Pool) -> list[Body]:
@@ -172,6 +193,10 @@ def _owned(pool: Pool) -> list[Body]:
         admission.Check(
             _counted_by_its_job(),
             f"a pod that bears {_OF_JOBS} stays its Job's: nobody else would take that away; leave its ownerReferences",
+        ),
+        admission.Check(
+            _of_few_owners(),
+            f"an object has at most {MOST_OWNERS} ownerReferences: what looks for owners that are gone looks for everybody's in turn",
         ),
         admission.Check(
             f"!({_SCALED}) || object.metadata.name != {served}",
@@ -218,6 +243,13 @@ def _of_a_size() -> str:
     """CEL: whether an object in a namespace is no larger than it may be."""
     kinds = f"request.resource.resource in {list(_BOUNDED_BY_KUBERNETES)!r}"
     return f"object == null || request.namespace == '' || {kinds} || {admission.BYTES} <= {LARGEST}"
+
+
+def _of_few_owners() -> str:
+    """CEL: whether an object in a namespace is given no more owners than it may have."""
+    few = f"size(object.metadata.?ownerReferences.orValue([])) <= {MOST_OWNERS}"
+    kept = "oldObject != null && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences"
+    return f"object == null || request.namespace == '' || {few} || ({kept})"
 
 
 def _counted_by_its_job() -> str:
@@ -279,11 +311,15 @@ def _engine(pool: Pool) -> list[Body]:
             f" one.name.startsWith(request.namespace + '/') && one.operation.op == 'add' && one.operation.path in {list(ENDINGS)!r})",
             "this credential patches how connections of the own namespace end, and nothing else that the proxy knows",
         ),
-        # Code there would run with what the proxy has: everybody's calls, and its own key.
+        # Code there would run with what the proxy has: everybody's calls, and its own key. By other words of a policy callers would
+        # be who somebody else says, and the proxy would ask for keys wherever it is told.
         admission.Check(
-            "request.resource.resource != 'envoyextensionpolicies' || object == null"
-            " || object.spec.all(word, word in ['extProc', 'targetRefs'])",
-            "this credential leads calls through the exchange, and puts no code into the proxy",
+            " && ".join(
+                f"(request.resource.resource != '{kind}' || object == null || object.spec.all(word, word in {words!r}))"
+                for kind, words in WORDS_OF_SERVICES.items()
+            ),
+            "this credential leads calls through the exchange, says until when they pass and what the proxy answers itself; it puts"
+            " no code into the proxy, and nothing by which callers are known",
         ),
     ]
     elsewhere = admission.Check(

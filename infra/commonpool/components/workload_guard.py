@@ -35,12 +35,27 @@ _CONTROLLERS_WORDS = (
     "volume.alpha.kubernetes.io/",
     "volume.beta.kubernetes.io/",
 )
+# The controller of StatefulSets makes all pods of a set in its memory before it asks for one of them, whatever a quota lets it
+# have: 300,000 small ones took 2 GB, and the largest number that the API takes ends it, and the scheduler beside it, for
+# everybody. As many as a shared service may have.
+LARGEST_SET = 500
+# An autoscaler's controller asks the API server for each metric in turn, everybody's with the same few hands.
+MOST_METRICS = 10
+MOST_PORTS = 50  # of a Service; every machine of the pool keeps a rule for each port of each pod behind it
 _STATIC_BAND = 256  # service addresses at the start of a range that Kubernetes leaves to explicit choice, at most
 
 
 def objects(pool: Pool) -> list[Body]:
     """Images, pods, tokens, Services, claims."""
-    return [*_images(pool), *_pods(pool), *_tokens(pool), *_services(pool), *_claims(pool)]
+    return [
+        *_images(pool),
+        *_pods(pool),
+        *_sets(pool),
+        *_autoscalers(pool),
+        *_tokens(pool),
+        *_services(pool),
+        *_claims(pool),
+    ]
 
 
 def _images(pool: Pool) -> list[Body]:
@@ -110,8 +125,58 @@ def _pods(pool: Pool) -> list[Body]:
             "hostUsers: false and os: windows loosen what Pod Security asks of a pod; leave them out",
         ),
     ]
+    pod = "object.spec.?securityContext"
+    checks.append(
+        admission.Check(f"{_confined(pod)} && {_each_container(_confined('c.?securityContext'))}", _UNCONFINED)
+    )
     new = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
-    return [*admission.validating(pool, "pods", admission.inside(new), checks), *_endings(pool)]
+    return [*admission.validating(pool, "pods", admission.inside(new), checks), *_added(pool), *_endings(pool)]
+
+
+_UNCONFINED = (
+    "what confines a pod is its machine's own (seccompProfile and appArmorProfile: RuntimeDefault); leave out localhostProfile,"
+    " of which some confine nothing, and seLinuxOptions, whose level may be another department's"
+)
+
+
+def _confined(context: str) -> str:
+    """CEL: whether a security context chooses no profile that lies on the machine, and no label of SELinux. Pod Security lets both pass."""
+    kept = [f"{context}.?{word}.?type.orValue('') != 'Localhost'" for word in ("seccompProfile", "appArmorProfile")]
+    return f"({' && '.join(kept)} && !{context}.?seLinuxOptions.hasValue())"
+
+
+def _added(pool: Pool) -> list[Body]:
+    """Containers that are added to a pod that runs are confined as the others are."""
+    rule = admission.requests_for([""], ["pods/ephemeralcontainers"], ["UPDATE"], ["v1"])
+    confined = f"object.spec.?ephemeralContainers.orValue([]).all(c, {_confined('c.?securityContext')})"
+    checks, changed = [admission.Check(confined, _UNCONFINED)], [admission.NEW_OR_CHANGED]
+    return admission.validating(pool, "pods", admission.inside(rule), checks, conditions=changed, part="added")
+
+
+def _sets(pool: Pool) -> list[Body]:
+    """By whichever way a set is told its number, an autoscaler's too."""
+    rules = [
+        admission.requests_for(["apps"], ["statefulsets"], ["CREATE", "UPDATE"]),
+        admission.requests_for(["apps"], ["statefulsets/scale"], ["UPDATE"]),
+    ]
+    check = admission.Check(
+        f"object.spec.?replicas.orValue(0) <= {LARGEST_SET}",
+        f"a StatefulSet has at most {LARGEST_SET} replicas: its controller, which works for everybody, makes all of them at once in"
+        " its memory; take several sets, or a Deployment",
+    )
+    changed = [admission.NEW_OR_CHANGED]
+    return admission.validating(pool, "pods", admission.inside(*rules), [check], conditions=changed, part="sets")
+
+
+def _autoscalers(pool: Pool) -> list[Body]:
+    """In version 2, to which requests of version 1 are turned, where metrics lie in an annotation."""
+    rule = admission.requests_for(["autoscaling"], ["horizontalpodautoscalers"], ["CREATE", "UPDATE"], ["v2"])
+    check = admission.Check(
+        f"size(object.spec.?metrics.orValue([])) <= {MOST_METRICS}",
+        f"an autoscaler looks at {MOST_METRICS} metrics at most: its controller asks for each in turn, and everybody's wait",
+    )
+    changed = [admission.NEW_OR_CHANGED]
+    return admission.validating(pool, "pods", admission.inside(rule), [check], conditions=changed, part="autoscalers")
 
 
 def _endings(pool: Pool) -> list[Body]:
@@ -221,13 +286,19 @@ def _services(pool: Pool) -> list[Body]:
             "loadBalancerIP, loadBalancerClass and externalName lead out of the pool; leave them out",
         ),
     ]
+    checks.append(
+        admission.Check(
+            f"size(object.spec.?ports.orValue([])) <= {MOST_PORTS}",
+            f"a Service has at most {MOST_PORTS} ports: every machine keeps a rule for each of them and each pod behind it",
+        )
+    )
     bands = [_reserved_addresses(one.cidr) for one in pool.spec.network.ranges if one.purpose == "services"]
     if bands:
         within = " || ".join(f"cidr('{band}').containsIP(address)" for band in bands)
         checks.append(
             admission.Check(
                 # A dry run is shown the first address of the range, whatever it asked for.
-                f"(has(request.dryRun) && request.dryRun) || !has(object.spec.clusterIPs) || object.spec.clusterIPs.all(address, !isIP(address) || !({within}))",
+                f"(has(request.dryRun) && request.dryRun) || !has(object.spec.clusterIPs) || object.spec.clusterIPs.all(address, address == 'None' || (isIP(address) && !({within})))",
                 f"addresses of {', '.join(bands)} are the platform's, name resolution among them; leave clusterIP out",
             )
         )

@@ -76,8 +76,13 @@ class Book:
     codes: dict[str, str] = field(default_factory=dict)  # organisation code by department, where it is known
 
     def take(self, event: str, item: Mapping[str, Any]) -> None:
-        """A change of a ConfigMap with agreements."""
+        """A change of a ConfigMap with agreements: the service's own, and no other that bears its label, wherever it lies.
+
+        In a cluster that does other work too, people write ConfigMaps with any label into namespaces that are not the pool's.
+        """
         service = str(item["metadata"]["namespace"]).removeprefix("service-")
+        if (item["metadata"]["namespace"], item["metadata"]["name"]) != (f"service-{service}", f"agreements-{service}"):
+            return
         self.broken.pop(service, None)
         if event == "DELETED":
             self.services.pop(service, None)

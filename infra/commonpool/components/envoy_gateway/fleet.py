@@ -43,7 +43,8 @@ KEYS_SECONDS = "30s"
 COLLECTOR = "traces"
 LONGEST_CONNECTION = "15m"  # with a certificate, whose time is looked at when a connection begins
 KNOWN_TOKENS = 1000  # by each thread of an Envoy, some 2 kB each
-# What a caller must not say of itself: our own headers, and those by which older applications take somebody's word.
+# What a caller must not say of itself: our own headers, and those by which older applications take somebody's word for who
+# calls, from where, and what is asked, so that records would tell of another request.
 IDENTITY_HEADERS = (
     SUBJECT_HEADER,
     AUDIENCE_HEADER,
@@ -53,28 +54,64 @@ IDENTITY_HEADERS = (
     BACKEND_HEADER,
     EXCHANGE_HEADER,
     "x-department",
+    "x-email",
+    "x-groups",
+    "x-roles",
     "x-user",
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-preferred-username",
-    "x-authenticated-user",
-    "x-remote-user",
-    "x-remote-group",
-    "remote-user",
+    "x-user-email",
+    "x-user-id",
+    "x-user-name",
+    "x-userinfo",
+    "x-username",
+    "cf-connecting-ip",
+    "client-ip",
+    "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-originating-ip",
+    "x-real-ip",
 )
-# By these some applications read another request than the one that was decided about and recorded.
 OVERRIDES = (
-    "x-original-url",
-    "x-rewrite-url",
-    "x-forwarded-host",
+    "proxy",  # a program's way to the outside, where a server makes environment variables of headers (httpoxy)
+    "x-host",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-rewrite-url",
 )
-# Of proxies and their side doors; and names with signs in them that old servers take for a dash or an underscore.
+# Of proxies, of what terminates TLS and of what signs people in, and their side doors. Envoy writes the address of who calls
+# and the scheme after these are gone.
+_FAMILIES = (
+    "cf-access-",
+    "client-cert",
+    "remote-",
+    "ssl-client-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-auth-user",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-verify",
+    "x-consumer-",
+    "x-credential-identifier",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-authenticated-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-original-",
+    "x-pomerium-",
+    "x-remote-",
+    "x-ssl-",
+    "x-webauth-",
+)
+# And names with signs in them that old servers take for a dash or an underscore.
 _REMOVED = [
-    *({"type": "Prefix", "value": one} for one in ("x-envoy-", "x-auth-request-", "x-webauth-", "x-ssl-client-")),
+    {"type": "RegularExpression", "value": f"({'|'.join(_FAMILIES)}).*"},
     {"type": "RegularExpression", "value": "[a-z0-9-]*[^a-z0-9:-].*"},
 ]
 ENDINGS = (
