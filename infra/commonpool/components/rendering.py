@@ -13,9 +13,8 @@ SITE = f"{PREFIX}/site"
 SIMULATED = f"{PREFIX}/simulated"
 STAND_IN = f"{PREFIX}/stand-in"
 GRANTED_FLAVORS = f"{PREFIX}/flavors"
-GRANTED_REGISTRIES = (
-    f"{PREFIX}/registries"  # an annotation with their names, and a label that says whether it is every one
-)
+# An annotation with their names, and a label that says whether it is every one.
+GRANTED_REGISTRIES = f"{PREFIX}/registries"
 EVERY_REGISTRY, LISTED_REGISTRIES = "all", "listed"
 POD_SECURITY = "pod-security.kubernetes.io"
 PROXY_NAMESPACE, PROXY_CLASS, SHARED_GATEWAY = "commonpool-proxy", "commonpool", "shared"

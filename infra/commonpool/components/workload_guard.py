@@ -8,6 +8,7 @@ import ipaddress
 from commonpool.components import admission, names
 from commonpool.components.rendering import EVERY_REGISTRY, GRANTED_REGISTRIES, Body
 from commonpool.model import Pool
+from commonpool.model.service import MOST_REPLICAS
 
 TOKEN_SECONDS = 86_400  # the longest life of a token that a pod may ask for
 # As long as a burst pod may hold a machine that a guaranteed one waits for, and any pod one that is let go.
@@ -38,10 +39,14 @@ _CONTROLLERS_WORDS = (
 # The controller of StatefulSets makes all pods of a set in its memory before it asks for one of them, whatever a quota lets it
 # have: 300,000 small ones took 2 GB, and the largest number that the API takes ends it, and the scheduler beside it, for
 # everybody. As many as a shared service may have.
-LARGEST_SET = 500
+LARGEST_SET = MOST_REPLICAS
 # An autoscaler's controller asks the API server for each metric in turn, everybody's with the same few hands.
 MOST_METRICS = 10
 MOST_PORTS = 50  # of a Service; every machine of the pool keeps a rule for each port of each pod behind it
+_UNCONFINED = (
+    "what confines a pod is its machine's own (seccompProfile and appArmorProfile: RuntimeDefault); leave out localhostProfile,"
+    " of which some confine nothing, and seLinuxOptions, whose level may be another department's"
+)
 _STATIC_BAND = 256  # service addresses at the start of a range that Kubernetes leaves to explicit choice, at most
 
 
@@ -124,19 +129,13 @@ def _pods(pool: Pool) -> list[Body]:
             "(!has(object.spec.hostUsers) || object.spec.hostUsers) && (!has(object.spec.os) || object.spec.os.name == 'linux')",
             "hostUsers: false and os: windows loosen what Pod Security asks of a pod; leave them out",
         ),
+        admission.Check(
+            f"{_confined('object.spec.?securityContext')} && {_each_container(_confined('c.?securityContext'))}",
+            _UNCONFINED,
+        ),
     ]
-    pod = "object.spec.?securityContext"
-    checks.append(
-        admission.Check(f"{_confined(pod)} && {_each_container(_confined('c.?securityContext'))}", _UNCONFINED)
-    )
     new = admission.requests_for([""], ["pods"], ["CREATE"], ["v1"])
     return [*admission.validating(pool, "pods", admission.inside(new), checks), *_added(pool), *_endings(pool)]
-
-
-_UNCONFINED = (
-    "what confines a pod is its machine's own (seccompProfile and appArmorProfile: RuntimeDefault); leave out localhostProfile,"
-    " of which some confine nothing, and seLinuxOptions, whose level may be another department's"
-)
 
 
 def _confined(context: str) -> str:
@@ -285,13 +284,11 @@ def _services(pool: Pool) -> list[Body]:
             f" && (!has(object.spec.externalName) || {name})",
             "loadBalancerIP, loadBalancerClass and externalName lead out of the pool; leave them out",
         ),
-    ]
-    checks.append(
         admission.Check(
             f"size(object.spec.?ports.orValue([])) <= {MOST_PORTS}",
             f"a Service has at most {MOST_PORTS} ports: every machine keeps a rule for each of them and each pod behind it",
-        )
-    )
+        ),
+    ]
     bands = [_reserved_addresses(one.cidr) for one in pool.spec.network.ranges if one.purpose == "services"]
     if bands:
         within = " || ".join(f"cidr('{band}').containsIP(address)" for band in bands)

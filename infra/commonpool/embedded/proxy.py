@@ -161,7 +161,7 @@ def environment(place: Place) -> dict[str, str]:
         "HOME": os.environ.get("HOME") or str(place.folder),
         # Lists that come as watches end with a bookmark, for which a kind that nobody writes waits up to two seconds.
         "KUBE_FEATURE_WatchListClient": "false",
-        # A third of translating all routes was the search for garbage, twice as often as with this.
+        # A fifth of translating all routes was the search for garbage, twice as often as with this.
         "GOGC": os.environ.get("GOGC", "200"),
     }
 

@@ -180,14 +180,11 @@ def parse_path(expression: str) -> Path:
 
 def _remove(node: Any, parts: list[str | int]) -> None:  # noqa: ANN401
     head, tail = parts[0], parts[1:]
-    if head == "*":
-        keys: list[Any] = (
-            list(node) if isinstance(node, dict) else list(range(len(node) if isinstance(node, list) else 0))
-        )
-    elif isinstance(node, dict):
-        keys = [head] if head in node else []
-    else:
-        keys = [head] if isinstance(node, list) and isinstance(head, int) and head < len(node) else []
+    keys: list[Any] = []
+    if isinstance(node, dict):
+        keys = list(node) if head == "*" else [head] if head in node else []
+    elif isinstance(node, list):
+        keys = list(range(len(node))) if head == "*" else [head] if isinstance(head, int) and head < len(node) else []
     for key in reversed(keys):
         if tail:
             _remove(node[key], tail)

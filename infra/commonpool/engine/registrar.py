@@ -80,7 +80,7 @@ class Registrar:
         self.aliases[urn] = inherited_aliases(request, self.aliases.get(request.parent, ()))
         self._inherit(urn, request)
         # Components of manifests have no objects of their own: what waits for one goes before what it made.
-        request.dependencies.extend([one for urn in request.dependencies for one in self.members.get(urn, ())])
+        request.dependencies.extend([made for one in request.dependencies for made in self.members.get(one, ())])
         if not request.custom and not request.remote:
             if request.type == STACK_TYPE:
                 self.root = urn

@@ -48,13 +48,16 @@ class ServicePort(Declared):
     protocol: Literal["TCP", "UDP"] = Field(default="TCP", description="Transport protocol.")
 
 
+MOST_REPLICAS = 500
+
+
 class Workload(Declared):
     """What runs in the service's namespace, when it runs in the pool at all."""
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9][a-zA-Z0-9._/:@-]+$", max_length=300)] = Field(
         description="Image, from one of the pool's registries; a digest is better than a tag."
     )
-    replicas: Annotated[int, Field(ge=0, le=500)] = Field(default=2, description="Number of pods.")
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = Field(default=2, description="Number of pods.")
     ports: list[ServicePort] = Field(min_length=1, max_length=20, description="Ports.")
     resources: Resources = Field(description="What one pod asks for and may use.")
     command: list[str] = Field(default=[], description="Instead of the image's own command.")
